@@ -1,0 +1,1 @@
+"""osum: speech understanding and empathetic spoken dialogue."""

@@ -1,0 +1,53 @@
+"""The one exception tree of osum.
+
+    OsumError
+    ├── AudioError            audio that cannot be read, decoded or is outside the limits
+    ├── InputError            a path, format, option or output place that cannot be used
+    ├── ManifestError         a manifest row that is not what a manifest row must be
+    ├── TaskError             an unknown task or label, or a text that a task cannot render
+    ├── CheckpointError       a folder or file that is not a usable checkpoint
+    │   └── ConversionError   a released checkpoint whose keys or shapes do not fit
+    ├── LayoutError           a conversation that the model's prompt layout cannot carry
+    └── MissingExtraError     an optional dependency is not installed
+
+Every message holds the bad value, the rule and the way out, in one line.
+"""
+
+
+class OsumError(Exception):
+    """Base of everything that osum raises on purpose."""
+
+
+class AudioError(OsumError):
+    """Audio that cannot be read, decoded, or that is outside the limits."""
+
+
+class InputError(OsumError):
+    """A path, format, option or output place that cannot be used."""
+
+
+class ManifestError(OsumError):
+    """A manifest row that is not what a manifest row must be."""
+
+
+class TaskError(OsumError):
+    """An unknown task or label, or a text that a task cannot render."""
+
+
+class CheckpointError(OsumError):
+    """A folder or file that is not a usable checkpoint."""
+
+
+class ConversionError(CheckpointError):
+    """A released checkpoint whose keys or shapes do not fit."""
+
+
+class LayoutError(OsumError):
+    """A conversation that the model's prompt layout cannot carry."""
+
+
+class MissingExtraError(OsumError):
+    """An optional dependency is not installed; the message prints the pip line."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'osum[{extra}]'")

@@ -1,0 +1,190 @@
+"""Utterance, Segment, Word: what labelling writes and training reads, one JSON object per line.
+
+Knows nothing of tasks or models: labels are plain strings keyed by the name of their label set
+(in an utterance: the known truth) or by task name (in a segment: what a model answered).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from osum.errors import ManifestError
+
+SCHEMA_VERSION = 1
+"""Version of the JSON row; raised when a field changes its meaning or goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word (English) or character (Chinese) with its time in seconds of the file."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One task's answer about one segment: the label, how sure, and the raw text it came from."""
+
+    label: str | None
+    probability: float | None = None
+    distribution: Mapping[str, float] | None = None
+    raw: str = ""
+    problems: tuple[str, ...] = ()
+    evidence: str | None = None
+    """What the label was learned from: real, synthetic or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a file, at most the model's limit long, with all its answers."""
+
+    start: float
+    end: float
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    labels: Mapping[str, Answer] = field(default_factory=dict)
+    """Task name to answer."""
+    reply: str | None = None
+    no_speech: bool = False
+    no_speech_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One audio file (or a stretch or a channel of it) and all that is known of it.
+
+    `labels` maps a label set's name (``gender``, ``emotion`` ...) to a label; a missing entry means
+    not known. A row that `osum label` writes is an utterance with `segments` and `summary` filled,
+    so it can be trained on as it is.
+    """
+
+    id: str
+    path: str
+    channel: int | str | None = None
+    start: float | None = None
+    end: float | None = None
+    duration: float | None = None
+    text: str | None = None
+    language: str | None = None
+    words: tuple[Word, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    reply: str | None = None
+    speaker: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks this row was made for; empty means every task its fields can answer."""
+    segments: tuple[Segment, ...] = ()
+    summary: Mapping[str, Answer] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the row it came from that osum does not know; written back as they were."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON row: fields that are empty are left out, unknown fields stand beside the known."""
+        row: dict[str, Any] = {"version": SCHEMA_VERSION}
+        row.update({name: _plain(getattr(self, name)) for name in _FIELDS if not _empty(getattr(self, name))})
+        row.update({name: value for name, value in self.extra.items() if name not in row})
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Utterance:
+        """Read a JSON row.
+
+        Raises:
+            ManifestError: a required field is missing or a field has the wrong type.
+        """
+        missing = [name for name in ("id", "path") if not isinstance(row.get(name), str) or not row[name]]
+        if missing:
+            raise ManifestError(f"field {missing[0]!r} is {row.get(missing[0])!r}: a row needs the texts 'id' and 'path'")
+        version = row.get("version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise ManifestError(f"version is {version!r}: this osum reads version {SCHEMA_VERSION}; update one of the two")
+        try:
+            return cls(**{name: _read(name, row[name]) for name in _FIELDS if row.get(name) is not None}, extra=_extra(row))
+        except (TypeError, ValueError, AttributeError) as fault:
+            raise ManifestError(f"row {row['id']!r} has a field of the wrong type: {fault}") from fault
+
+    def with_(self, **changes: Any) -> Utterance:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+_FIELDS = tuple(f.name for f in fields(Utterance) if f.name != "extra")
+_ANSWER_FIELDS = frozenset(f.name for f in fields(Answer))
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (tuple, Mapping, str)) and len(value) == 0)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, tuples and mappings to JSON values; empty fields inside records are kept."""
+    if isinstance(value, (Word, Answer, Segment)):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _read(name: str, value: Any) -> Any:
+    match name:
+        case "words":
+            return tuple(_word(item) for item in value)
+        case "segments":
+            return tuple(_segment(item) for item in value)
+        case "summary":
+            return {str(task): _answer(item) for task, item in value.items()}
+        case "labels":
+            return {str(key): _string(name, item) for key, item in value.items() if item is not None}
+        case "tasks" | "warnings":
+            return tuple(_string(name, item) for item in value)
+        case "start" | "end" | "duration":
+            return float(value)
+        case "channel":
+            return value
+        case _:
+            return _string(name, value)
+
+
+def _string(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name!r} holds {value!r}, which is no text")
+    return value
+
+
+def _word(item: Mapping[str, Any]) -> Word:
+    return Word(_string("text", item["text"]), float(item["start"]), float(item["end"]), item.get("confidence"))
+
+
+def _answer(item: Mapping[str, Any]) -> Answer:
+    known = {key: value for key, value in item.items() if key in _ANSWER_FIELDS}
+    return Answer(**{**known, "label": item.get("label"), "problems": tuple(item.get("problems", ()))})
+
+
+def _segment(item: Mapping[str, Any]) -> Segment:
+    return Segment(
+        start=float(item["start"]),
+        end=float(item["end"]),
+        text=item.get("text", ""),
+        words=tuple(_word(word) for word in item.get("words", ())),
+        labels={str(task): _answer(answer) for task, answer in item.get("labels", {}).items()},
+        reply=item.get("reply"),
+        no_speech=bool(item.get("no_speech", False)),
+        no_speech_probability=item.get("no_speech_probability"),
+    )
+
+
+def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in _FIELDS and key != "version"}
