@@ -1,0 +1,334 @@
+"""OsumProcessor: conversations and waveforms to model inputs, and back to text.
+
+The one renderer: templates, ids, audio placeholders and loss mask live here and nowhere else.
+Knows nothing of tasks. Shapes: B conversations, A clips, S samples, M mel bins, F frames, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
+
+from osum.errors import AudioError, LayoutError
+from osum.model.configuration_osum import OsumConfig, audio_token_length
+
+Waveform = NDArray[np.float32]
+Conversation = Sequence[Mapping[str, Any]]
+
+CHATML = (
+    "{% if system_prompt and messages[0]['role'] != 'system' %}"
+    "<|im_start|>system\n{{ system_prompt }}<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'audio' %}<|audio|>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""ChatML of Qwen, an audio part standing for one clip (echat 1.5)."""
+
+PROMPT_FIRST = (
+    "{% for part in messages[0]['content'] %}"
+    "{% if part['type'] == 'audio' %}<|audio|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+)
+"""The OSUM release: the bare prompt, then the speech (specification 1.5)."""
+
+
+class OsumProcessor(ProcessorMixin):
+    """Tokenizer, log-mel features and the conversation layout of one checkpoint.
+
+    Args:
+        feature_extractor: Whisper's, 80 mel bins (specification 1.1); its padding to 30 s is never used.
+        tokenizer: any Hugging Face tokenizer of the language model.
+        layout: `prompt_first`, `speech_first` or `chatml`.
+        audio_bos_token_id: first of the three ids of audio; end and placeholder follow it.
+        answer_end_token_id: id that closes an answer (151643 in OSUM, 151645 in OSUM-EChat).
+        max_samples: longest clip in samples.
+        system_prompt: system line put before conversations that bring none; ChatML layouts only.
+    """
+
+    audio_token = "<|audio|>"
+
+    def __init__(
+        self,
+        feature_extractor: WhisperFeatureExtractor,
+        tokenizer: Any,
+        chat_template: str | None = None,
+        layout: str = "prompt_first",
+        audio_bos_token_id: int = 0,
+        answer_end_token_id: int = 0,
+        max_samples: int = 480_000,
+        system_prompt: str | None = None,
+    ) -> None:
+        self.layout = layout
+        self.audio_bos_token_id = audio_bos_token_id
+        self.audio_eos_token_id = audio_bos_token_id + 1
+        self.audio_token_id = audio_bos_token_id + 2
+        self.answer_end_token_id = answer_end_token_id
+        self.max_samples = max_samples
+        self.system_prompt = system_prompt
+        template = chat_template or (PROMPT_FIRST if layout == "prompt_first" else CHATML)
+        super().__init__(feature_extractor, tokenizer, chat_template=template)
+
+    @classmethod
+    def for_config(
+        cls, config: OsumConfig, tokenizer: Any, answer_end_token_id: int, system_prompt: str | None = None
+    ) -> OsumProcessor:
+        """The processor that fits a model configuration."""
+        audio = config.audio_config
+        extractor = WhisperFeatureExtractor(
+            feature_size=audio.num_mel_bins, sampling_rate=audio.sampling_rate, hop_length=audio.hop_length
+        )
+        return cls(
+            extractor,
+            tokenizer,
+            layout=config.layout,
+            audio_bos_token_id=config.audio_bos_token_id,
+            answer_end_token_id=answer_end_token_id,
+            max_samples=config.max_samples,
+            system_prompt=system_prompt,
+        )
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "input_features", "feature_attention_mask"]
+
+    @property
+    def pad_token_id(self) -> int:
+        """Filler of padded batches; masked everywhere, so any text id serves."""
+        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.answer_end_token_id
+
+    def log_mel(self, waveform: Waveform) -> Tensor:
+        """(S,) samples in [-1, 1] to (M, F) log-mel with F = S // hop (specification 1.1).
+
+        A clip shorter than one analysis window is filled up with silence.
+
+        Raises:
+            AudioError: no samples, not one channel, not finite, or longer than the model takes.
+        """
+        samples = np.asarray(waveform, dtype=np.float32)
+        extractor = self.feature_extractor
+        if samples.ndim != 1 or samples.size == 0:
+            raise AudioError(f"a waveform of shape {samples.shape} was given: it must be (S,), mono, with samples")
+        if not np.isfinite(samples).all():
+            raise AudioError("the waveform holds NaN or infinite samples: repair or leave out the clip")
+        if samples.size > self.max_samples:
+            rate = extractor.sampling_rate
+            raise AudioError(
+                f"{samples.size / rate:.1f} s of audio: the model takes at most {self.max_samples / rate:g} s; cut it"
+            )
+        if samples.size < extractor.n_fft:
+            samples = np.pad(samples, (0, extractor.n_fft - samples.size))
+        features = extractor(samples, sampling_rate=extractor.sampling_rate, padding=False, return_tensors="np")
+        return torch.from_numpy(np.asarray(features["input_features"][0], dtype=np.float32))
+
+    def request(self, prompt: str, num_audio: int = 1) -> str:
+        """The text of one question about `num_audio` clips, audio placeholders in the layout's order."""
+        audio = [{"type": "audio"}] * num_audio
+        text = [{"type": "text", "text": prompt}]
+        parts = audio + text if self.layout == "speech_first" else text + audio
+        return self.render([{"role": "user", "content": parts}])
+
+    def render(self, conversation: Conversation, add_generation_prompt: bool = True) -> str:
+        """A conversation to text with one `<|audio|>` per clip.
+
+        Raises:
+            LayoutError: more than one turn or clip in the `prompt_first` layout, which has no template for it.
+        """
+        parts = [part for message in conversation for part in _parts(message)]
+        num_audio = sum(part["type"] == "audio" for part in parts)
+        if self.layout == "prompt_first" and (len(conversation) != 1 or num_audio > 1):
+            raise LayoutError(
+                f"{len(conversation)} turns with {num_audio} clips: the prompt_first layout takes one turn with one "
+                "clip; use a checkpoint with a chat layout"
+            )
+        return self.tokenizer.apply_chat_template(
+            list(conversation),
+            chat_template=self.chat_template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            system_prompt=self.system_prompt,
+        )
+
+    def apply_chat_template(
+        self,
+        conversation: Conversation | Sequence[Conversation],
+        chat_template: str | None = None,
+        *,
+        tokenize: bool = True,
+        add_generation_prompt: bool = True,
+        return_dict: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Render one conversation or a batch; with `tokenize`, load its audio parts and build model inputs.
+
+        An audio part is `{"type": "audio", "audio": samples (S,) at 16 kHz}` or `{"type": "audio", "path": file}`.
+
+        Raises:
+            LayoutError: see `render`.
+            AudioError: an audio part without samples or file.
+        """
+        single = isinstance(conversation[0], Mapping)
+        batch: list[Any] = [conversation] if single else list(conversation)
+        template, self.chat_template = self.chat_template, chat_template or self.chat_template
+        try:
+            texts = [self.render(item, add_generation_prompt) for item in batch]
+        finally:
+            self.chat_template = template
+        if not tokenize:
+            return texts[0] if single else texts
+        clips = [
+            self._clip(part) for item in batch for turn in item for part in _parts(turn) if part["type"] == "audio"
+        ]
+        inputs = self(text=texts, audio=clips or None, **kwargs)
+        return inputs if return_dict else inputs["input_ids"]
+
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of plain text, nothing added."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def joint_ids(self, text: str, audio_lengths: Iterable[int]) -> list[int]:
+        """Ids of a rendered text, each `<|audio|>` replaced by begin, placeholders, end.
+
+        The pieces between clips are tokenised apart, as in the original (specification 1.5).
+
+        Raises:
+            LayoutError: the text names another number of clips than there are lengths.
+        """
+        lengths = list(audio_lengths)
+        pieces = text.split(self.audio_token)
+        if len(pieces) - 1 != len(lengths):
+            raise LayoutError(f"the text names {len(pieces) - 1} clips, {len(lengths)} were given: make them equal")
+        ids = self.text_ids(pieces[0])
+        for length, piece in zip(lengths, pieces[1:], strict=True):
+            ids += [self.audio_bos_token_id, *[self.audio_token_id] * length, self.audio_eos_token_id]
+            ids += self.text_ids(piece)
+        return ids
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        audio: Waveform | Sequence[Waveform] | None = None,
+        *,
+        answers: Sequence[str] | None = None,
+        padding_side: str = "left",
+        sampling_rate: int | None = None,
+        **_: Any,
+    ) -> BatchFeature:
+        """Model inputs of a batch of rendered texts.
+
+        Args:
+            text: B texts holding one `<|audio|>` per clip (see `request` and `render`).
+            audio: A waveforms (S,) in reading order, at the feature extractor's rate.
+            answers: B target texts; adds `labels`, which count the answer and its end alone.
+            padding_side: `left` to generate, `right` to train.
+            sampling_rate: rate of `audio` in Hz, checked when given.
+
+        Returns:
+            input_ids, attention_mask (B, L); input_features (A, M, F), feature_attention_mask (A, F) where
+            there is audio; labels (B, L) where there are answers.
+
+        Raises:
+            AudioError: see `log_mel`, or another sampling rate.
+            LayoutError: clips and placeholders do not agree.
+        """
+        if sampling_rate not in (None, self.feature_extractor.sampling_rate):
+            raise AudioError(
+                f"audio at {sampling_rate} Hz: the model hears {self.feature_extractor.sampling_rate} Hz; resample it"
+            )
+        texts = [text] if isinstance(text, str) else list(text)
+        clips = [] if audio is None else [audio] if isinstance(audio, np.ndarray) and audio.ndim == 1 else list(audio)
+        return self.batch(texts, [self.log_mel(clip) for clip in clips], answers, padding_side)
+
+    def batch(
+        self,
+        texts: Sequence[str],
+        features: Sequence[Tensor],
+        answers: Sequence[str] | None = None,
+        padding_side: str = "left",
+    ) -> BatchFeature:
+        """As `__call__`, from (M, F) log-mel features already computed."""
+        lengths = [audio_token_length(feature.shape[-1]) for feature in features]
+        counts = [text.count(self.audio_token) for text in texts]
+        if sum(counts) != len(lengths):
+            raise LayoutError(f"the texts name {sum(counts)} clips, {len(lengths)} were given: make them equal")
+        queue = iter(lengths)
+        prompts = [
+            self.joint_ids(text, [next(queue) for _ in range(count)])
+            for text, count in zip(texts, counts, strict=True)
+        ]
+        targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or []]
+        rows = [prompt + target for prompt, target in zip(prompts, targets or [[] for _ in prompts], strict=True)]
+        data = {
+            "input_ids": pad_rows(rows, self.pad_token_id, padding_side),
+            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
+        }
+        if answers is not None:
+            masked = [[-100] * len(p) + t for p, t in zip(prompts, targets, strict=True)]
+            data["labels"] = pad_rows(masked, -100, padding_side)
+        if features:
+            data["input_features"], data["feature_attention_mask"] = pad_features(features)
+        return BatchFeature(data)
+
+    def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
+        """Answers as text; special ids and everything from the answer's end on are left out."""
+        return [self.decode(row, **kwargs) for row in ids]
+
+    def decode(self, ids: Any, **kwargs: Any) -> str:
+        """One answer as text; special ids and everything from the answer's end on are left out."""
+        row = [int(token) for token in ids]
+        if self.answer_end_token_id in row:
+            row = row[: row.index(self.answer_end_token_id)]
+        text_ids = [token for token in row if token < self.audio_bos_token_id]
+        return self.tokenizer.decode(text_ids, **{"skip_special_tokens": True, **kwargs})
+
+    def _clip(self, part: Mapping[str, Any]) -> Waveform:
+        """Samples (S,) of an audio part."""
+        if part.get("audio") is not None:
+            return np.asarray(part["audio"], dtype=np.float32)
+        if not part.get("path"):
+            raise AudioError(f"audio part {sorted(part)}: it needs 'audio' (samples at 16 kHz) or 'path' (a local file)")
+        return self._read(Path(part["path"]))
+
+    def _read(self, path: Path) -> Waveform:
+        import soundfile
+        import soxr
+
+        try:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except (OSError, soundfile.LibsndfileError) as fault:
+            raise AudioError(f"{path}: cannot be read as audio ({fault}); give a wav, flac, ogg or mp3 file") from fault
+        return soxr.resample(samples.mean(axis=1), rate, self.feature_extractor.sampling_rate)
+
+
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def pad_rows(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
+    """Ragged rows to (B, L), filled with `value` on one side."""
+    longest = max(map(len, rows))
+    filled = [
+        [value] * (longest - len(row)) + list(row) if side == "left" else list(row) + [value] * (longest - len(row))
+        for row in rows
+    ]
+    return torch.tensor(filled, dtype=torch.long)
+
+
+def pad_features(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(M, F_i) features to (A, M, F), zero behind each end, and their (A, F) mask."""
+    longest = max(feature.shape[-1] for feature in features)
+    padded = features[0].new_zeros(len(features), features[0].shape[0], longest)
+    mask = torch.zeros(len(features), longest, dtype=torch.long)
+    for row, feature in enumerate(features):
+        padded[row, :, : feature.shape[-1]] = feature
+        mask[row, : feature.shape[-1]] = 1
+    return padded, mask
