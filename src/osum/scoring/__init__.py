@@ -1,0 +1,30 @@
+"""How good answers are; no model."""
+
+from osum.scoring.metrics import (
+    METRICS,
+    Resampling,
+    Score,
+    aas,
+    accuracy,
+    cer,
+    macro_f1,
+    mer,
+    unweighted_recall,
+    wer,
+)
+from osum.scoring.normalize import mixed_units, normalize
+
+__all__ = [
+    "METRICS",
+    "Resampling",
+    "Score",
+    "aas",
+    "accuracy",
+    "cer",
+    "macro_f1",
+    "mer",
+    "mixed_units",
+    "normalize",
+    "unweighted_recall",
+    "wer",
+]

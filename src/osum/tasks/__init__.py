@@ -1,0 +1,36 @@
+"""What the model is asked and what it answers; pure Python, no model and no audio."""
+
+from osum.tasks.answer import REPLY_SEPARATOR, TaskResult
+from osum.tasks.catalog import (
+    AGES,
+    EMOTIONS,
+    EVENTS,
+    EVENTS_OR_NONE,
+    GENDERS,
+    LANGUAGES,
+    OSUM,
+    RELEASE,
+    STYLES,
+)
+from osum.tasks.label_set import LabelSet
+from osum.tasks.task import Task
+from osum.tasks.task_set import TaskSet
+from osum.tasks.text import normalise_target
+
+__all__ = [
+    "AGES",
+    "EMOTIONS",
+    "EVENTS",
+    "EVENTS_OR_NONE",
+    "GENDERS",
+    "LANGUAGES",
+    "OSUM",
+    "RELEASE",
+    "REPLY_SEPARATOR",
+    "STYLES",
+    "LabelSet",
+    "Task",
+    "TaskResult",
+    "TaskSet",
+    "normalise_target",
+]

@@ -1,0 +1,105 @@
+"""Every label set and every task, spelled once (OSUM spec 3.2, 3.3).
+
+`RELEASE` is what the released OSUM answers; `OSUM` is what checkpoints of our own answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from osum.tasks.label_set import LabelSet
+from osum.tasks.task import Task
+from osum.tasks.task_set import TaskSet
+
+EVENTS = LabelSet("event", ("laugh", "cough", "cry", "screaming", "sigh", "throat clearing", "sneeze", "other"))
+EVENTS_OR_NONE = LabelSet("event", (*EVENTS.labels, "none"))
+"""Our own checkpoints may say that there is no event; the release cannot."""
+EMOTIONS = LabelSet("emotion", ("sad", "anger", "neutral", "happy", "surprise", "fear", "disgust", "other"))
+STYLES = LabelSet(
+    "style",
+    ("新闻科普", "恐怖故事", "童话故事", "客服", "诗歌散文", "有声书", "日常口语", "其他"),
+    display={
+        "新闻科普": "news and science",
+        "恐怖故事": "horror story",
+        "童话故事": "fairy tale",
+        "客服": "customer service",
+        "诗歌散文": "poetry and prose",
+        "有声书": "audiobook",
+        "日常口语": "everyday speech",
+        "其他": "other",
+    },
+    folds={
+        "朗读": "新闻科普",
+        "科普百科": "新闻科普",
+        "悬疑恐怖": "恐怖故事",
+        "诗歌": "诗歌散文",
+        "散文": "诗歌散文",
+        "武侠评书": "有声书",
+        "小说": "有声书",
+        "历史": "有声书",
+        "科幻": "有声书",
+        "对话": "日常口语",
+        "口语": "日常口语",
+        "幽默": "其他",
+    },
+)
+GENDERS = LabelSet("gender", ("female", "male"))
+AGES = LabelSet("age", ("child", "adult", "old"), folds={"youth": "adult", "middle": "adult", "middle age": "adult"})
+LANGUAGES = LabelSet("language", ("zh", "en"), display={"zh": "Mandarin", "en": "English"})
+
+LABEL_METRICS = ("accuracy", "macro_f1", "unweighted_recall")
+
+ASR = Task("ASR", "<TRANSCRIBE>", "transcript", metrics=("wer", "cer", "mer"))
+SRWT = Task("SRWT", "<TRANSCRIBE> <ALIGN>", "transcript with word times", "timed", metrics=("aas", "mer"))
+VED = Task(
+    "VED", "<TRANSCRIBE> <CAPTION>", "vocal event", label_sets=(EVENTS_OR_NONE,), needs="sound", metrics=LABEL_METRICS
+)
+SER = Task("SER", "<TRANSCRIBE> <EMOTION>", "emotion", label_sets=(EMOTIONS,), needs="voice", metrics=LABEL_METRICS)
+SSR = Task("SSR", "<TRANSCRIBE> <STYLE>", "speaking style", label_sets=(STYLES,), metrics=LABEL_METRICS)
+SGC = Task("SGC", "<TRANSCRIBE> <GENDER>", "gender", label_sets=(GENDERS,), needs="voice", metrics=LABEL_METRICS)
+SAP = Task("SAP", "<TRANSCRIBE> <AGE>", "age", label_sets=(AGES,), needs="voice", metrics=LABEL_METRICS)
+STTC = Task("STTC", "<TRANSCRIBE> <S2TCHAT>", "reply", reply=True, metrics=("mer",))
+LID = Task("LID", "<TRANSCRIBE> <LANGUAGE>", "language", label_sets=(LANGUAGES,), metrics=LABEL_METRICS)
+
+
+def _together(*tasks: Task) -> Task:
+    """One task that asks for the labels of several, in their order."""
+    return replace(
+        tasks[-1],
+        name="+".join(task.name for task in tasks),
+        tag=" ".join(("<TRANSCRIBE>", *(task.tag.removeprefix("<TRANSCRIBE> ") for task in tasks))),
+        title=", ".join(task.title for task in tasks),
+        label_sets=tuple(labels for task in tasks for labels in task.label_sets),
+    )
+
+
+def _only(task: Task) -> Task:
+    """The tag or reply alone, without a transcript (OSUM spec 3.3)."""
+    return replace(
+        task,
+        name=f"{task.name}-only",
+        tag=task.tag.removeprefix("<TRANSCRIBE> "),
+        title=f"{task.title}, no transcript",
+        transcript="none",
+        metrics=() if task.reply else task.metrics,
+    )
+
+
+_WHOLE = (ASR, SRWT, VED, SER, SSR, SGC, SAP, STTC)
+_COMPOSITES = (_together(SAP, SGC), _together(SSR, SAP, SGC))
+_OURS = (*_WHOLE, LID, *_COMPOSITES, *(_only(task) for task in (VED, SER, SSR, SGC, SAP, STTC, LID, *_COMPOSITES)))
+
+
+def _released(task: Task) -> Task:
+    return replace(task, label_sets=(EVENTS,)) if EVENTS_OR_NONE in task.label_sets else task
+
+
+OSUM = TaskSet("osum", _OURS, prompt_sets=("osum", "release"))
+"""What checkpoints of our own answer: all tasks, with language and with `none` among the events."""
+
+RELEASE = TaskSet(
+    "release",
+    tuple(_released(task) for task in _OURS if LANGUAGES not in task.label_sets),
+    prompt_sets=("release", "osum"),
+)
+"""What the released OSUM answers. Its Chinese prompts are the ones it was trained with; it saw no English ones."""

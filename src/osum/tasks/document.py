@@ -1,0 +1,135 @@
+"""docs/tasks.md, made from the catalogue: `python -m osum.tasks.document > docs/tasks.md`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from osum.tasks.catalog import OSUM
+from osum.tasks.task import Task
+from osum.tasks.task_set import TaskSet
+from osum.utterance import Utterance, Word
+
+EXAMPLE = Utterance(
+    id="example",
+    path="example.wav",
+    text="Good morning",
+    words=(Word("Good", 0.12, 0.4), Word("morning", 0.4, 0.85)),
+    labels={"event": "laugh", "emotion": "happy", "style": "日常口语", "gender": "female", "age": "adult"},
+    language="en",
+    reply="Good morning to you",
+)
+"""What the answers in the tables are rendered from."""
+
+OWN_LABEL = """\
+from osum.tasks import OSUM, LabelSet, Task
+from osum.utterance import Utterance
+
+pitch = LabelSet("pitch", ("low", "high"))
+task = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch of the voice", label_sets=(pitch,), metrics=("accuracy",))
+tasks = OSUM.with_task(task, prompts={"en": ["Transcribe this and end with a <pitch> tag, one of: {pitch}."]})
+
+clip = Utterance(id="1", path="1.wav", text="Good morning", labels={"pitch": "low"})
+assert tasks["PITCH"].render(clip) == "good morning<low>"
+assert tasks["PITCH"].parse("good morning<low>").labels == {"pitch": "low"}
+assert tasks.prompt("pitch", "en") == "Transcribe this and end with a <pitch> tag, one of: low, high."
+"""
+"""A label of the reader's own, in ten lines; a test runs it."""
+
+_PAGE = """\
+# Tasks
+
+Made by `python -m osum.tasks.document > docs/tasks.md`; change `src/osum/tasks/`, not this page.
+
+A task is one question about a clip. Its answer is the transcript, then one `<tag>` per label set, then the reply
+after `<开始回答>`. Texts are lower case, without spaces around Chinese characters.
+
+`--tasks` takes a name in any case, a tag with or without its spaces, the name of a label set (`emotion`),
+or `all`, which is the first table.
+
+## Tasks of `all`
+
+{main}
+
+## Several labels at once, and labels without a transcript
+
+{others}
+
+The released OSUM answers all of these but the language, knows no event `none`, and was trained with Chinese prompts
+only.
+
+## Label sets
+
+{labels}
+
+Names that raw data uses are folded when a target is written and when an answer is read:
+
+{folds}
+
+## Prompts
+
+The fixed prompt of each task, used for labelling; training draws from all variants.
+
+{prompts}
+
+## A label of your own
+
+A checkpoint carries its tasks in `tasks.json` (`TaskSet.to_dict`), and `osum label` asks what the checkpoint carries.
+So a new label is a value, not a change to osum:
+
+```python
+{own}```
+"""
+
+
+def markdown(tasks: TaskSet = OSUM) -> str:
+    """The page about a task set."""
+    return _PAGE.format(
+        main=_task_table(tasks.main),
+        others=_task_table(task for task in tasks.tasks if task not in tasks.main),
+        labels=_table(("label set", "labels"), _label_rows(tasks)),
+        folds=_table(("label set", "raw names", "label"), _fold_rows(tasks)),
+        prompts=_table(("task", "English", "Chinese"), _prompt_rows(tasks)),
+        own=OWN_LABEL,
+    )
+
+
+def _task_table(tasks: Iterable[Task]) -> str:
+    rows = (
+        (
+            task.name,
+            task.title,
+            f"`{task.tag}`",
+            f"`{task.render(EXAMPLE)}`",
+            task.needs,
+            ", ".join(task.metrics) or "–",
+        )
+        for task in tasks
+    )
+    return _table(("task", "gives", "tag", "answer", "needs", "metrics"), rows)
+
+
+def _label_rows(tasks: TaskSet) -> Iterator[tuple[str, str]]:
+    for labels in tasks.label_sets.values():
+        shown = (f"{name} ({labels.title(name)})" if name in labels.display else name for name in labels.labels)
+        yield labels.name, ", ".join(shown)
+
+
+def _fold_rows(tasks: TaskSet) -> Iterator[tuple[str, str, str]]:
+    for labels in tasks.label_sets.values():
+        for label in labels.labels:
+            if raw := [raw for raw, folded in labels.folds.items() if folded == label]:
+                yield labels.name, ", ".join(raw), label
+
+
+def _prompt_rows(tasks: TaskSet) -> Iterator[tuple[str, str, str]]:
+    return ((name, f"`{tasks.prompt(name, 'en')}`", f"`{tasks.prompt(name, 'zh')}`") for name in tasks)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,43 @@
+"""Prompts as package data: one file per prompt set and language, `prompts/<set>.<language>.yaml`.
+
+A file maps a task's tag to its prompts. `{emotion}` in a prompt stands for the labels of that label set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+
+from osum.tasks.label_set import LabelSet
+
+_COMMAS = {"zh": "、"}
+
+
+@cache
+def packaged_prompts(prompt_set: str, language: str) -> Mapping[str, tuple[str, ...]]:
+    """Tag to prompts of one packaged file; empty where there is no such file."""
+    import yaml  # a catalogue is imported far more often than a prompt is read
+
+    file = resources.files("osum.tasks") / "prompts" / f"{prompt_set}.{language}.yaml"
+    if not file.is_file():
+        return {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    rows = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
+    return {tag: tuple(prompts) for tag, prompts in rows.items()}
+
+
+@cache
+def packaged_languages(prompt_set: str) -> tuple[str, ...]:
+    """The languages that a packaged prompt set is written in."""
+    folder = resources.files("osum.tasks") / "prompts"
+    names = (file.name.split(".") for file in folder.iterdir())
+    return tuple(sorted(parts[1] for parts in names if parts[0] == prompt_set and parts[-1] == "yaml"))
+
+
+def fill(prompt: str, label_sets: Sequence[LabelSet], language: str) -> str:
+    """Write the labels into a prompt's `{label_set}` places."""
+    comma = _COMMAS.get(language, ", ")
+    for labels in label_sets:
+        prompt = prompt.replace(f"{{{labels.name}}}", comma.join(labels.labels))
+    return prompt

@@ -1,0 +1,75 @@
+"""Text rules that tasks share: target normalising, joining of units, nearest spelling, repetition loops.
+
+Knows nothing of tasks or labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+CJK = "一-鿿"
+"""The Chinese characters as the release counts them (OSUM spec 3.1), for use inside a regex class."""
+
+_AROUND_CJK = re.compile(rf"\s+(?=[{CJK}])|(?<=[{CJK}])\s+")
+_AROUND_BRACKETS = re.compile(r"\s*([<>])\s*")
+_MAX_SPELLED = 40  # characters; a longer text is no misspelt name
+
+_LOOP_MAX_UNIT = 60  # characters
+_LOOP_MIN_REPEATS = 5
+_LOOP_MIN_LENGTH = 30  # characters: people do say "ha ha ha ha ha"
+
+
+def close_cjk(text: str) -> str:
+    """Delete the white space around every Chinese character."""
+    return _AROUND_CJK.sub("", text)
+
+
+def normalise_target(text: str) -> str:
+    """The form of every text a model learns to write (OSUM spec 3.1); the ends are stripped as well.
+
+    No space around Chinese characters, lower case, no space around `<` and `>`; punctuation stays.
+    """
+    return _AROUND_BRACKETS.sub(r"\1", close_cjk(text).lower()).strip()
+
+
+def join_units(units: Iterable[str]) -> str:
+    """Chinese characters and English words to one line: `["新", "年", "new", "year"]` to `新年new year`."""
+    return close_cjk(" ".join(units))
+
+
+def edit_distance(left: str, right: str) -> int:
+    """The least number of inserted, deleted and changed characters (Levenshtein)."""
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(right, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]
+
+
+def closest(text: str, choices: Iterable[str]) -> str | None:
+    """The one choice that `text` most likely misspells, or None.
+
+    At most half of the choice's characters may be wrong, and two equally near choices give None.
+    """
+    if not text or len(text) > _MAX_SPELLED:
+        return None
+    near = sorted((edit_distance(text, choice), choice) for choice in set(choices))
+    near = [(distance, choice) for distance, choice in near if distance <= max(1, len(choice) // 2)]
+    if not near or (len(near) > 1 and near[0][0] == near[1][0]):
+        return None
+    return near[0][1]
+
+
+def repetition(text: str) -> tuple[str, int] | None:
+    """The shortest unit that fills the end of `text` in a loop, and how often; None for ordinary text."""
+    text = text.rstrip()
+    for size in range(1, min(_LOOP_MAX_UNIT, len(text) // _LOOP_MIN_REPEATS) + 1):
+        unit = text[-size:]
+        count, position = 1, len(text) - size
+        while position >= size and text.startswith(unit, position - size):
+            count, position = count + 1, position - size
+        if count >= _LOOP_MIN_REPEATS and count * size >= _LOOP_MIN_LENGTH:
+            return unit, count
+    return None
