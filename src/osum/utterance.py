@@ -124,7 +124,8 @@ _ANSWER_FIELDS = frozenset(f.name for f in fields(Answer))
 
 
 def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, (tuple, Mapping, str)) and len(value) == 0)
+    # An empty text is knowledge (nothing is said in this clip), so only None leaves a text out.
+    return value is None or (isinstance(value, (tuple, Mapping)) and len(value) == 0)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import unicodedata
 from osum.tasks.text import CJK, close_cjk
 
 _APOSTROPHES = str.maketrans("’‘ʼ", "'''")
-_PUNCTUATION = re.compile(r"[^\w\s'\u0300-\u036f]|_|(?<!\w)'|'(?!\w)")
+_PUNCTUATION = re.compile(r"[^\w\s'\u0300-\u036f]|_|(?<![^\W_])'|'(?![^\W_])")
 _UNIT = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 
 

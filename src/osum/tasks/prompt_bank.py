@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from osum.tasks.label_set import LabelSet
 
+_FOLDER = Path(__file__).parent / "prompts"
 _COMMAS = {"zh": "、"}
 
 
@@ -19,7 +20,7 @@ def packaged_prompts(prompt_set: str, language: str) -> Mapping[str, tuple[str, 
     """Tag to prompts of one packaged file; empty where there is no such file."""
     import yaml  # a catalogue is imported far more often than a prompt is read
 
-    file = resources.files("osum.tasks") / "prompts" / f"{prompt_set}.{language}.yaml"
+    file = _FOLDER / f"{prompt_set}.{language}.yaml"
     if not file.is_file():
         return {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,9 +31,7 @@ def packaged_prompts(prompt_set: str, language: str) -> Mapping[str, tuple[str, 
 @cache
 def packaged_languages(prompt_set: str) -> tuple[str, ...]:
     """The languages that a packaged prompt set is written in."""
-    folder = resources.files("osum.tasks") / "prompts"
-    names = (file.name.split(".") for file in folder.iterdir())
-    return tuple(sorted(parts[1] for parts in names if parts[0] == prompt_set and parts[-1] == "yaml"))
+    return tuple(sorted(file.name.split(".")[1] for file in _FOLDER.glob(f"{prompt_set}.*.yaml")))
 
 
 def fill(prompt: str, label_sets: Sequence[LabelSet], language: str) -> str:

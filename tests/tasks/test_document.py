@@ -1,0 +1,15 @@
+import re
+from pathlib import Path
+
+from osum.tasks.document import markdown
+
+PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
+
+
+def test_the_page_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m osum.tasks.document > docs/tasks.md"
+
+
+def test_the_example_of_a_label_of_ones_own_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
