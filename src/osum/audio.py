@@ -76,12 +76,8 @@ def probe(source: Source) -> AudioInfo:
 
 def channels(source: Source, which: Channel | Literal["each"] = "each") -> tuple[Channel, ...]:
     """The channels to read one by one: all of them for ``each``, else `which` alone, checked."""
-    if which == "mix":
-        return ("mix",)
     with closing(_open(source)) as reader:
-        if which == "each":
-            return tuple(range(reader.channels))
-        return (_channel(reader, which),)
+        return tuple(range(reader.channels)) if which == "each" else (_channel(reader, which),)
 
 
 def load(source: Source, *, channel: Channel = "mix", start: float | None = None, end: float | None = None) -> Samples:
@@ -423,30 +419,44 @@ class _SoundFileReader:
         self.rate: int = file.samplerate
         self.channels: int = file.channels
         self.frames: int | None = file.frames
-        if file.frames > 2**62:
-            # A flac that was written to a pipe does not know its length, and libsndfile cannot seek to its end,
-            # where soundfile seeks after the last read unless the file is said not to seek.
+        if file.frames > 2**62 or file.format == "MP3":
+            # A flac from a pipe does not know its length, an mp3 without index only guesses it.
+            # Not seekable: else soundfile stops at the guess, and seeks after the last read, where libsndfile fails.
             self.frames, file.seekable = None, lambda: False
 
     def blocks(self, first: int, last: int | None) -> Iterator[Samples]:
+        return _cut(self._decoded(0, None), first, last) if self.frames is None else self._decoded(first, last)
+
+    def _decoded(self, at: int, last: int | None) -> Iterator[Samples]:
         import soundfile
 
-        at = first
-        while last is None or at < last:
-            try:
-                if at == first and first:
-                    self._file.seek(first)
+        try:
+            if at:
+                self._file.seek(at)
+            while last is None or at < last:
                 want = _DECODE_FRAMES if last is None else min(_DECODE_FRAMES, last - at)
                 block = self._file.read(want, dtype="float32", always_2d=True)  # (S, C)
-            except soundfile.LibsndfileError as fault:
-                raise _broken(self, at) from fault
-            if not len(block):
-                return
-            at += len(block)
-            yield block
+                if not len(block):
+                    return
+                at += len(block)
+                yield block
+        except soundfile.LibsndfileError as fault:
+            raise _broken(self, at) from fault
 
     def close(self) -> None:
         self._file.close()
+
+
+def _cut(blocks: Iterator[Samples], first: int, last: int | None) -> Iterator[Samples]:
+    """Frames [first, last) of blocks (S, C) decoded from the beginning, where seeking is not exact to the sample."""
+    at = 0
+    for block in blocks:
+        begin, stop = max(first - at, 0), len(block) if last is None else min(last - at, len(block))
+        at += len(block)
+        if begin < stop:
+            yield block[begin:stop]
+        if last is not None and at >= last:
+            return
 
 
 class _MediaReader:
@@ -474,15 +484,7 @@ class _MediaReader:
         self._to_float = av.AudioResampler(format="fltp", layout=context.layout, rate=self.rate)
 
     def blocks(self, first: int, last: int | None) -> Iterator[Samples]:
-        """Decode from the beginning: containers seek to key frames, not to samples."""
-        at = 0
-        for block in self._decoded():
-            begin, stop = max(first - at, 0), len(block) if last is None else min(last - at, len(block))
-            at += len(block)
-            if begin < stop:
-                yield block[begin:stop]
-            if last is not None and at >= last:
-                return
+        return _cut(self._decoded(), first, last)
 
     def _decoded(self) -> Iterator[Samples]:
         at = 0
