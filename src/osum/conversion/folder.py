@@ -1,0 +1,62 @@
+"""Converted folders: their files beside the Hugging Face ones, and output that is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osum.errors import ConversionError
+
+SIDECAR = "conversion.json"
+"""Release, fate of the LoRA, and every key of the original in its order."""
+UNUSED_FILE = "unused.safetensors"
+"""Tensors of the original that the model has no use for, under their own keys."""
+ADAPTER_FOLDER = "adapter"
+
+
+@contextmanager
+def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write into that becomes `out` when the block ends, and vanishes when it fails.
+
+    Raises:
+        ConversionError: `out` holds something that may not be replaced, or cannot be written.
+    """
+    _check_free(out, overwrite)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as fault:
+        raise ConversionError(f"{out} cannot be written ({fault.strerror}): give another folder") from fault
+    try:
+        yield partial
+        for file in partial.rglob("*.safetensors"):  # written for their owner alone; a checkpoint is to be shared
+            file.chmod(partial.stat().st_mode & 0o666)
+        shutil.rmtree(out, ignore_errors=True)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise ConversionError(f"{out} exists and is not empty: give a new folder, or --overwrite")
+    if not (out / "config.json").is_file():
+        raise ConversionError(f"{out} is no checkpoint folder (no config.json): it is not overwritten; give another")
+
+
+def write_json(path: Path, row: Any) -> None:
+    """One JSON file, readable and in UTF-8."""
+    path.write_text(json.dumps(row, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_sidecar(folder: Path) -> dict[str, Any]:
+    """What `conversion.json` holds; empty where the folder was not converted from a release."""
+    path = folder / SIDECAR
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
