@@ -132,6 +132,7 @@ def test_mixtures_keep_transcript_times_and_take_the_event(monkeypatch):
 def test_a_build_can_be_read_back(tmp_path, monkeypatch):
     kit = tiny_kit(tmp_path)
     monkeypatch.setattr(nano.nano_synthetic, "jobs", lambda *_: [])
+    monkeypatch.setattr(nano_mix, "AMOUNTS", dict.fromkeys(nano.SPLITS, nano_mix.MixAmounts(0, 0, 1, 2)))
     monkeypatch.setattr(nano, "train_tokenizer", lambda *_, **__: _Sized())
     stats = nano.build(kit, tmp_path / "out", num_processes=1)
     rows = list(read_manifest(tmp_path / "out" / "train.jsonl"))
