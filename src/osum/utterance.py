@@ -6,7 +6,7 @@ Knows nothing of tasks or models: labels are plain strings keyed by the name of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -105,12 +105,20 @@ class Utterance:
         """
         missing = [name for name in ("id", "path") if not isinstance(row.get(name), str) or not row[name]]
         if missing:
-            raise ManifestError(f"field {missing[0]!r} is {row.get(missing[0])!r}: a row needs the texts 'id' and 'path'")
+            raise ManifestError(
+                f"field {missing[0]!r} is {row.get(missing[0])!r}: a row needs the texts 'id' and 'path'"
+            )
         version = row.get("version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
-            raise ManifestError(f"version is {version!r}: this osum reads version {SCHEMA_VERSION}; update one of the two")
+            raise ManifestError(
+                f"version is {version!r}: this osum reads version {SCHEMA_VERSION}; update one of the two"
+            )
         try:
-            return cls(**{name: _read(name, row[name]) for name in _FIELDS if row.get(name) is not None}, extra=_extra(row))
+            return cls(
+                **{name: _read(name, row[name]) for name in _FIELDS if row.get(name) is not None}, extra=_extra(row)
+            )
+        except KeyError as fault:
+            raise ManifestError(f"row {row['id']!r} has a word or segment without {fault}: add it") from fault
         except (TypeError, ValueError, AttributeError) as fault:
             raise ManifestError(f"row {row['id']!r} has a field of the wrong type: {fault}") from fault
 
@@ -140,28 +148,19 @@ def _plain(value: Any) -> Any:
 
 
 def _read(name: str, value: Any) -> Any:
-    match name:
-        case "words":
-            return tuple(_word(item) for item in value)
-        case "segments":
-            return tuple(_segment(item) for item in value)
-        case "summary":
-            return {str(task): _answer(item) for task, item in value.items()}
-        case "labels":
-            return {str(key): _string(name, item) for key, item in value.items() if item is not None}
-        case "tasks" | "warnings":
-            return tuple(_string(name, item) for item in value)
-        case "start" | "end" | "duration":
-            return float(value)
-        case "channel":
-            return value
-        case _:
-            return _string(name, value)
+    read = _READERS.get(name)
+    return _string(name, value) if read is None else read(name, value)
 
 
 def _string(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name!r} holds {value!r}, which is no text")
+    return value
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{name!r} holds {value!r}, which is no list")
     return value
 
 
@@ -189,3 +188,23 @@ def _segment(item: Mapping[str, Any]) -> Segment:
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in _FIELDS and key != "version"}
+
+
+def _channel(name: str, value: Any) -> int | str:
+    return value if isinstance(value, int) else _string(name, value)
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(_string(name, item) for item in _list(name, value))
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "words": lambda _, value: tuple(_word(item) for item in value),
+    "segments": lambda _, value: tuple(_segment(item) for item in value),
+    "summary": lambda _, value: {str(task): _answer(item) for task, item in value.items()},
+    "labels": lambda name, value: {str(key): _string(name, item) for key, item in value.items() if item is not None},
+    "channel": _channel,
+    **dict.fromkeys(("tasks", "warnings"), _strings),
+    **dict.fromkeys(("start", "end", "duration"), lambda _, value: float(value)),
+}
+"""Field to the reader of its JSON value; all others are texts."""

@@ -1,0 +1,77 @@
+"""Imports go one way: a box imports only boxes to its left. Walks the source, imports nothing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "osum"
+BOXES = """
+    errors audio utterance tasks scoring formats table model conversion speech data inference peers evaluation
+    labelling training server cli __main__
+"""
+ORDER = BOXES.split()
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+LAZY = {"cli", "__main__"}
+"""Boxes that may import inside functions, so that `osum --help` is quick."""
+
+
+def box_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def internal_imports(tree: ast.AST, path: Path) -> Iterator[tuple[ast.AST, str]]:
+    """Yield (node, box it imports from) for every import of osum's own modules."""
+    package = ("osum", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            above = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
+            module = ".".join(part for part in (above, node.module) if part)
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        yield from ((node, f"{name}.".split(".")[1]) for name in names if name.split(".")[0] == "osum")
+
+
+def arrows() -> set[tuple[str, str]]:
+    found = {(box_of(path), box) for path in MODULES for _, box in internal_imports(ast.parse(path.read_text()), path)}
+    return {(here, there) for here, there in found if here != there}
+
+
+def test_every_module_lies_in_a_box_of_the_order() -> None:
+    assert {box_of(path) for path in MODULES} <= set(ORDER)
+
+
+def test_a_box_imports_only_boxes_to_its_left() -> None:
+    assert {
+        (here, there) for here, there in arrows() if there in ORDER and there not in ORDER[: ORDER.index(here)]
+    } == set()
+
+
+def test_only_the_command_line_imports_public_names_from_the_root() -> None:
+    assert {(here, there) for here, there in arrows() if there not in ORDER and here not in LAZY} == set()
+
+
+def test_the_model_knows_nothing_but_the_errors() -> None:
+    assert {there for here, there in arrows() if here == "model"} <= {"errors"}
+
+
+def test_training_labelling_and_server_do_not_know_each_other() -> None:
+    assert not arrows() & {
+        pair for a, b in combinations(("training", "labelling", "server"), 2) for pair in ((a, b), (b, a))
+    }
+
+
+def test_no_two_boxes_import_each_other() -> None:
+    assert {(here, there) for here, there in arrows() if (there, here) in arrows()} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_own_modules_are_imported_at_the_top(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    hidden = [node.lineno for function in functions for node, _ in internal_imports(function, path)]
+    assert not hidden or box_of(path) in LAZY
