@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from osum import audio
 from osum.errors import AudioError, InputError, MissingExtraError
+from osum.utterance import Utterance
 
 RATE = audio.SAMPLE_RATE
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
@@ -324,3 +327,10 @@ def test_a_place_without_audio_is_refused(tmp_path: Path, name: str) -> None:
 def test_brackets_in_a_real_name_are_no_glob(write: Callable[..., Path]) -> None:
     path = write("take [1].wav")
     assert audio.find_audio([path]) == [path]
+
+
+def test_the_samples_are_as_long_as_their_manifest_says() -> None:
+    rows = [Utterance.from_dict(json.loads(line)) for line in (SAMPLES / "manifest.jsonl").open(encoding="utf8")]
+    assert {row.path: row.duration for row in rows} == {
+        path.name: pytest.approx(audio.probe(path).duration, abs=0.001) for path in audio.find_audio([SAMPLES])
+    }
