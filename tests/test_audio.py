@@ -330,7 +330,9 @@ def test_brackets_in_a_real_name_are_no_glob(write: Callable[..., Path]) -> None
 
 
 def test_the_samples_are_as_long_as_their_manifest_says() -> None:
-    rows = [Utterance.from_dict(json.loads(line)) for line in (SAMPLES / "manifest.jsonl").open(encoding="utf8")]
+    rows = [
+        Utterance.from_dict(json.loads(line)) for line in (SAMPLES / "manifest.jsonl").read_text("utf8").splitlines()
+    ]
     assert {row.path: row.duration for row in rows} == {
         path.name: pytest.approx(audio.probe(path).duration, abs=0.001) for path in audio.find_audio([SAMPLES])
     }
