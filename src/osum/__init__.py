@@ -1,1 +1,64 @@
-"""osum: speech understanding and empathetic spoken dialogue."""
+"""osum: speech understanding and empathetic spoken dialogue.
+
+The public names, each imported when it is first used, so that `import osum` loads no model code.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from osum.errors import OsumError
+    from osum.inference.options import GenerationOptions, LabelOptions
+    from osum.inference.recognizer import Recognizer, load
+    from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+    from osum.tasks import LabelSet, Task, TaskSet
+    from osum.utterance import Answer, Segment, Utterance, Word
+
+    __version__: str
+
+__all__ = [
+    "Answer",
+    "GenerationOptions",
+    "LabelOptions",
+    "LabelSet",
+    "OsumConfig",
+    "OsumError",
+    "OsumForConditionalGeneration",
+    "OsumProcessor",
+    "Recognizer",
+    "Segment",
+    "Task",
+    "TaskSet",
+    "Utterance",
+    "Word",
+    "__version__",
+    "load",
+]
+
+_NAMES_OF = {
+    "osum.errors": ("OsumError",),
+    "osum.inference.options": ("GenerationOptions", "LabelOptions"),
+    "osum.inference.recognizer": ("Recognizer", "load"),
+    "osum.model": ("OsumConfig", "OsumForConditionalGeneration", "OsumProcessor"),
+    "osum.tasks": ("LabelSet", "Task", "TaskSet"),
+    "osum.utterance": ("Answer", "Segment", "Utterance", "Word"),
+}
+_HOME = {name: module for module, names in _NAMES_OF.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("osum")
+    if name not in _HOME:
+        raise AttributeError(f"module 'osum' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,91 @@
+"""The command `osum`: which subcommands there are, and how each run ends.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 something failed,
+2 wrong usage, 130 interrupted, 141 nobody reads the output. Subcommands import what is heavy when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from osum.cli import ask, convert, data, doctor, label, tasks, train
+from osum.cli.arguments import Parser, ShowVersion, did_you_mean
+from osum.errors import OsumError
+
+FAILED, INTERRUPTED, NO_READER = 1, 130, 141
+_MODULES = (label, ask, tasks, doctor, convert, data, train)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    _write_utf8(sys.stdout)
+    try:
+        arguments = _parse(given)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except KeyboardInterrupt:
+        return _end("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return _no_reader()
+    except OsumError as fault:
+        return _end(f"error: {fault}", FAILED)
+    except Exception as fault:
+        # The last line of defence: a user gets one line, a developer the traceback.
+        return _end(f"bug: {type(fault).__name__}: {fault}; OSUM_DEBUG=1 shows where: please report it", FAILED)
+
+
+def _parse(given: list[str]) -> Namespace:
+    parser = Parser("osum", description="Understand speech: transcripts, events, emotion, style, gender, age, replies.")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for module in _MODULES:
+        module.register(commands)
+    _check_command(parser, given, tuple(commands.choices))
+    return parser.parse_args(given)
+
+
+def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> None:
+    """Wrong or missing command, told in one line with the likely one."""
+    if not given:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    word = given[0]
+    if word.startswith("-") or word in known:
+        return
+    if Path(word).exists():
+        parser.error(f"{word!r} is no command: did you mean 'osum label {word}'?")
+    parser.error(f"unknown command {word!r}: {did_you_mean(word, known)}use one of {', '.join(known)}")
+
+
+def _end(message: str, code: int) -> int:
+    if os.environ.get("OSUM_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    with suppress(OSError):
+        print(f"osum: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _no_reader() -> int:
+    """`osum ... | head` is no mistake; without this Python complains again when it flushes at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return NO_READER
+
+
+def _write_utf8(stream: TextIO) -> None:
+    """Transcripts are Chinese as well; a terminal of another encoding must not stop a run."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None and (stream.encoding or "").lower().replace("-", "") != "utf8":
+        reconfigure(encoding="utf-8")

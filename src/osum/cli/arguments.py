@@ -1,0 +1,127 @@
+"""Argument types and groups that several subcommands share; imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from osum import GenerationOptions, Recognizer
+
+DTYPES = ("float32", "bfloat16", "float16")
+LANGUAGES = ("auto", "zh", "en")
+_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_LANGUAGE_NAMES = {"english": "en", "chinese": "zh", "mandarin": "zh", "none": "auto"}
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help with room for long options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Abbreviations would turn every new option into a change of the old ones.
+        super().__init__(*args, **{"formatter_class": HelpFormatter, "allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """One line and exit code 2."""
+        self.exit(2, f"osum: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""Where a subcommand adds its parser."""
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`did you mean 'json'? `, or nothing where no name is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), known, 1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def one_of(what: str, known: Sequence[str], others: dict[str, str] | None = None) -> Callable[[str], str]:
+    """An argument type: one of the names in any case, or another spelling of one."""
+
+    def check(word: str) -> str:
+        name = (others or {}).get(word.lower(), word.lower())
+        if name not in known:
+            hint = did_you_mean(word, known)
+            raise ArgumentTypeError(f"unknown {what} {word!r}: {hint}use one of {', '.join(known)}")
+        return name
+
+    return check
+
+
+def positive(word: str) -> int:
+    """An argument type: a whole number from 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise ArgumentTypeError(f"{word!r} is no whole number from 1")
+    return int(word)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model, and where it runs."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="nano", help="nano (comes with osum), a checkpoint folder, or owner/name")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
+    group.add_argument("--dtype", type=one_of("dtype", DTYPES, _DTYPE_NAMES), help=f"{', '.join(DTYPES)}")
+    group.add_argument("--offline", action="store_true", help="never fetch anything")
+
+
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
+    """How answers are decoded."""
+    group = parser.add_argument_group("decoding (greedy without these, so equal input gives equal answers)")
+    group.add_argument("--release-decoding", action="store_true", help="the original's seeded beam sampling")
+    group.add_argument("--num-beams", "--beam_size", type=positive, metavar="N", help="beams of the search")
+    group.add_argument("--max-new-tokens", type=positive, metavar="N", help="longest answer")
+    group.add_argument("--seed", type=int, metavar="N", help="of --release-decoding; 777 without it")
+
+
+def language(word: str) -> str:
+    """An argument type: the language of the speech, by code or by name."""
+    return one_of("language", LANGUAGES, _LANGUAGE_NAMES)(word)
+
+
+def generation(arguments: argparse.Namespace) -> GenerationOptions:
+    """The options that the decoding arguments ask for."""
+    from dataclasses import replace
+
+    from osum.inference.options import GenerationOptions
+
+    seed = 777 if arguments.seed is None else arguments.seed
+    options = GenerationOptions.release(seed) if arguments.release_decoding else GenerationOptions()
+    asked = {"num_beams": arguments.num_beams, "max_new_tokens": arguments.max_new_tokens}
+    return replace(options, **{name: value for name, value in asked.items() if value is not None})
+
+
+def load_model(arguments: argparse.Namespace) -> Recognizer:
+    """The model that the arguments name; a download is announced before it starts."""
+    from osum.inference.recognizer import load
+
+    return load(arguments.model, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=tell)
+
+
+def tell(message: str) -> None:
+    """One line on standard error, beside a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"osum: {' '.join(message.split())}", file=sys.stderr)
+
+
+class ShowVersion(argparse.Action):
+    """`--version`: read from the package's metadata when it is asked for, not at every start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from osum import __version__
+
+        print(f"osum {__version__}")
+        parser.exit()

@@ -1,0 +1,72 @@
+"""`osum chat` and `osum ask`: one clip, one reply."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, tell
+
+if TYPE_CHECKING:
+    from osum import Recognizer
+
+REPLY_TASK = "STTC"
+
+
+def register(commands: Subparsers) -> None:
+    """Add both commands."""
+    chat = commands.add_parser("chat", help="reply to what is said in a clip", description=run_chat.__doc__)
+    chat.add_argument("clip", metavar="CLIP", help="audio file, - for stdin")
+    _add_common(chat)
+    chat.set_defaults(run=run_chat)
+    ask = commands.add_parser("ask", help="ask a question of your own about a clip", description=run_ask.__doc__)
+    ask.add_argument("clip", metavar="CLIP", help="audio file, - for stdin")
+    ask.add_argument("question", metavar="QUESTION")
+    _add_common(ask)
+    ask.set_defaults(run=run_ask)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="a JSON object with the prompt and the model's revision")
+    add_model_options(parser)
+    add_generation_options(parser)
+
+
+def run_chat(arguments: Namespace) -> int:
+    """Reply to what is said in a clip."""
+    audio = _audio(arguments.clip)
+    model = load_model(arguments)
+    task = model.tasks.find(REPLY_TASK)
+    if task.evidence not in (None, "real"):
+        tell(f"note: {model.name} did not learn replies from real conversations")
+    _show(arguments, model, model.tasks.prompt(task, model.tasks.languages[0]), model.chat(audio))
+    return 0
+
+
+def run_ask(arguments: Namespace) -> int:
+    """Ask a question of your own about a clip. The question is the prompt, word for word."""
+    audio = _audio(arguments.clip)
+    model = load_model(arguments)
+    _show(arguments, model, arguments.question, model.ask(audio, arguments.question, generation(arguments)))
+    return 0
+
+
+def _audio(name: str) -> str | bytes:
+    """The clip, checked before a model is loaded."""
+    from osum.audio import probe
+
+    audio = sys.stdin.buffer.read() if name == "-" else name
+    probe(audio)
+    return audio
+
+
+def _show(arguments: Namespace, model: Recognizer, prompt: str, reply: str) -> None:
+    if not arguments.json:
+        print(reply)
+        return
+    row = {"path": arguments.clip, "prompt": prompt, "reply": reply}
+    row |= {"model": model.name, "revision": model.revision, "dtype": model.dtype}
+    print(json.dumps(row, ensure_ascii=False))

@@ -1,0 +1,107 @@
+"""`osum convert`: released checkpoints and Hugging Face parts to ours, and back."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osum.cli.arguments import DTYPES, Subparsers, one_of, positive
+
+if TYPE_CHECKING:
+    from osum.conversion import ConversionReport
+
+LAYOUTS = ("speech_first", "prompt_first", "chatml")
+_EXAMPLES = """\
+  osum convert infer.pt osum/ --tokenizer Qwen/Qwen2-7B     the released OSUM, LoRA merged
+  osum convert infer.pt osum/ --keep-lora                   LoRA beside the weights, so that the way back is open
+  osum convert osum/ infer.pt --to original                 the way back
+  osum convert --whisper openai/whisper-medium --llm Qwen/Qwen2-7B start/    parts, for training
+"""
+
+
+def register(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "convert",
+        help="convert checkpoints",
+        description=run.__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="osum convert SRC OUT [options] | osum convert --whisper DIR --llm DIR OUT [options]",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="SRC OUT, or OUT alone with --whisper")
+    parser.add_argument("--to", choices=("original",), help="write the file that SRC was converted from")
+    lora = parser.add_mutually_exclusive_group()
+    lora.add_argument("--merge-lora", dest="lora", action="store_const", const="merge", help="the default")
+    lora.add_argument("--keep-lora", dest="lora", action="store_const", const="keep", help="as a PEFT adapter")
+    parser.set_defaults(lora="merge", run=run)
+    parser.add_argument("--tokenizer", metavar="DIR", help="folder or hub name of the tokenizer")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    _add_sizes(parser)
+    _add_parts(parser)
+
+
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sizes", "where the release's rules do not hold")
+    for name in ("--encoder-heads", "--llm-heads", "--llm-kv-heads", "--answer-end-token-id"):
+        group.add_argument(name, type=positive, metavar="N")
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("from parts")
+    group.add_argument("--whisper", metavar="DIR", help="folder or hub name of a Whisper")
+    group.add_argument("--llm", metavar="DIR", help="folder or hub name of a Qwen2 or Qwen2.5")
+    group.add_argument("--layout", type=one_of("layout", LAYOUTS), default="speech_first", help=", ".join(LAYOUTS))
+    group.add_argument("--dtype", type=one_of("dtype", DTYPES), help="the language model's without it")
+    group.add_argument("--seed", type=int, default=0, help="of the new adaptor (default 0)")
+
+
+def run(arguments: Namespace) -> int:
+    """Convert a released checkpoint, or a Whisper and a Qwen2, to a folder that osum and transformers read; or back."""
+    from osum.errors import InputError
+
+    wanted = 1 if arguments.whisper or arguments.llm else 2
+    if len(arguments.paths) != wanted or bool(arguments.whisper) != bool(arguments.llm):
+        raise InputError("osum convert takes SRC OUT, or --whisper DIR --llm DIR OUT (see osum convert --help)")
+    if arguments.whisper:
+        print(_join_parts(arguments))
+    elif arguments.to == "original":
+        from osum.conversion import to_original
+
+        print(to_original(*arguments.paths, overwrite=arguments.overwrite))
+    else:
+        print(_convert(arguments))
+    return 0
+
+
+def _convert(arguments: Namespace) -> ConversionReport:
+    from osum.conversion import convert
+
+    return convert(
+        *arguments.paths,
+        lora=arguments.lora,
+        encoder_heads=arguments.encoder_heads,
+        llm_heads=arguments.llm_heads,
+        llm_kv_heads=arguments.llm_kv_heads,
+        answer_end_token_id=arguments.answer_end_token_id,
+        tokenizer=arguments.tokenizer,
+        overwrite=arguments.overwrite,
+    )
+
+
+def _join_parts(arguments: Namespace) -> ConversionReport:
+    import torch
+
+    from osum.conversion import from_parts
+
+    return from_parts(
+        arguments.whisper,
+        arguments.llm,
+        arguments.paths[0],
+        layout=arguments.layout,
+        dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )

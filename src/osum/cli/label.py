@@ -1,0 +1,227 @@
+"""`osum label` and `osum transcribe`: recordings in, answers out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from osum.cli.arguments import (
+    Subparsers,
+    add_generation_options,
+    add_model_options,
+    did_you_mean,
+    generation,
+    language,
+    load_model,
+    positive,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from osum import LabelOptions, Recognizer, Utterance
+    from osum.cli.inputs import ChannelChoice, Inputs
+    from osum.cli.outputs import Target
+    from osum.cli.tally import Tally
+
+FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "all")
+"""Spelled here as well, since help must not import what renders them; a test compares."""
+TIMED_FORMATS = ("textgrid", "ctm")
+"""Formats that are of little use without word times."""
+
+
+def register(commands: Subparsers) -> None:
+    """Add both commands."""
+    label = commands.add_parser("label", help="answer every task about recordings", description=run.__doc__)
+    _add_inputs(label)
+    asked = label.add_argument_group("what is asked")
+    asked.add_argument("--tasks", default="all", help="all, or names with commas, such as SER,gender (see osum tasks)")
+    _add_common(label, asked)
+    label.set_defaults(run=run, folder_format="json")
+
+    transcribe = commands.add_parser("transcribe", help="speech to text", description=run_transcribe.__doc__)
+    _add_inputs(transcribe)
+    asked = transcribe.add_argument_group("what is asked")
+    asked.add_argument("--word-timestamps", "--word_timestamps", type=_truth, nargs="?", const=True, default=False)
+    asked.add_argument("--task", type=_transcribe_only, default="transcribe", help=argparse.SUPPRESS)
+    _add_common(transcribe, asked)
+    transcribe.set_defaults(run=run_transcribe, folder_format="txt")
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="file, folder, glob, manifest .jsonl, - for stdin")
+    group = parser.add_argument_group("input")
+    group.add_argument("--files-from", metavar="FILE", help="read more PATHs from a file, one per line")
+    group.add_argument("--channel", type=_channel, metavar="{mix,each,N}", help="mix of all, each alone, or one from 0")
+
+
+def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup) -> None:
+    asked.add_argument("--language", type=language, default="auto", help="of the speech: auto, zh, en")
+    asked.add_argument("--prompt-language", metavar="CODE", help="of the prompts; the checkpoint's first without it")
+    group = parser.add_argument_group("output")
+    spellings = ("-f", "--format", "--output-format", "--output_format")
+    group.add_argument(*spellings, dest="format", type=_format, metavar="FORMAT", help=", ".join(FORMATS))
+    out = "a name with a known suffix is one file for all, any other a folder"
+    group.add_argument("-o", "--output", "--output-dir", "--output_dir", dest="out", metavar="OUT", help=out)
+    group.add_argument("--overwrite", action="store_true", help="replace results that are there")
+    group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
+    group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
+    add_model_options(parser)
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together")
+    add_generation_options(parser)
+
+
+def _format(word: str) -> str:
+    if word.lower() not in FORMATS:
+        hint = did_you_mean(word, FORMATS)
+        raise argparse.ArgumentTypeError(f"unknown format {word!r}: {hint}use one of {', '.join(FORMATS)}")
+    return word.lower()
+
+
+def _channel(word: str) -> ChannelChoice:
+    if word == "mix":
+        return "mix"
+    if word == "each":
+        return "each"
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no channel: use mix, each, or a number from 0")
+    return int(word)
+
+
+def _truth(word: str) -> bool:
+    """Whisper's `--word_timestamps True`."""
+    if word.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{word!r}: use True or False")
+    return word.lower() == "true"
+
+
+def _transcribe_only(word: str) -> str:
+    if word != "transcribe":
+        raise argparse.ArgumentTypeError(f"{word!r}: osum does not translate; leave it out")
+    return word
+
+
+def run(arguments: Namespace) -> int:
+    """Answer every task about recordings: transcript, word times, event, emotion, style, gender, age, reply,
+    language. Text comes in lower case without punctuation; speakers are not told apart."""
+    return _run(arguments, arguments.tasks)
+
+
+def run_transcribe(arguments: Namespace) -> int:
+    """Write down what is said, in lower case and without punctuation. The text goes to standard output."""
+    if arguments.format is None and arguments.out is None:
+        arguments.format = "txt"
+    timed = arguments.word_timestamps or arguments.format in TIMED_FORMATS
+    return _run(arguments, "ASR,SRWT" if timed else "ASR")
+
+
+def _run(arguments: Namespace, tasks: str) -> int:
+    from osum.cli.inputs import collected
+    from osum.cli.outputs import TABLE, formats_named, target_of
+    from osum.errors import InputError
+
+    if arguments.format == TABLE and arguments.out is not None:
+        raise InputError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
+    with collected(_given(arguments), arguments.channel) as inputs:
+        target = target_of(
+            arguments.out,
+            formats_named(arguments.format),
+            inputs.items,
+            default=arguments.folder_format,
+            overwrite=arguments.overwrite,
+        )
+        if arguments.dry_run:
+            return _show_plan(inputs.items, target.names)
+        target.prepare()
+        return _answer(arguments, tasks, inputs, target)
+
+
+def _given(arguments: Namespace) -> Sequence[str]:
+    from osum.cli.inputs import read_list
+    from osum.errors import InputError
+
+    listed = read_list(arguments.files_from) if arguments.files_from else []
+    given = [*arguments.paths, *listed]
+    if not given:
+        raise InputError(f"no input: name a file, folder, glob or manifest (see osum {arguments.command} --help)")
+    return given
+
+
+def _show_plan(rows: Sequence[Utterance], places: Sequence[str]) -> int:
+    """One line per input: seconds, what is read, where its result would go."""
+    measured = [_measured(row) for row in rows]
+    for row, place in zip(measured, places, strict=True):
+        if row.error is not None:
+            tell(f"error: {row.error}")
+        else:
+            channel = "" if row.channel is None else f" channel {row.channel}"
+            print(f"{row.duration:10.2f} s  {row.path}{channel} -> {place}")
+    good = [row.duration or 0.0 for row in measured if row.error is None]
+    tell(f"{len(good)} recordings, {sum(good):.1f} s of audio, {len(rows) - len(good)} unreadable; nothing was run")
+    return 0 if len(good) == len(rows) else 1
+
+
+def _measured(row: Utterance) -> Utterance:
+    """With the seconds that would be read, or with the error."""
+    from osum.audio import probe
+    from osum.errors import OsumError
+
+    if row.error is not None:
+        return row
+    try:
+        end = probe(row.path).duration if row.end is None else row.end
+    except OsumError as fault:
+        return row.with_(error=str(fault))
+    return row.with_(duration=end - (row.start or 0.0))
+
+
+def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
+    from osum.cli.outputs import keep_failed
+    from osum.cli.tally import Tally
+
+    usable = any(row.error is None for row in inputs.items)
+    model = load_model(arguments) if usable else None
+    options = _options(arguments, tasks, model)
+    tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
+    try:
+        target.write(_watched(inputs, model, options, tally, bar=not arguments.quiet and not target.streams))
+    finally:
+        # Also of a run that is interrupted: what was answered stays answered.
+        left = keep_failed(target.folder, tally.asked, tally.failed) if target.folder else None
+    tally.finish(left)
+    return 1 if tally.failed else 0
+
+
+def _options(arguments: Namespace, tasks: str, model: Recognizer | None) -> LabelOptions:
+    """What is asked; an unknown task or prompt language shows here, before anything is written."""
+    from osum.inference.options import LabelOptions
+
+    if model is not None:
+        for task in model.tasks.select(tasks):
+            if arguments.prompt_language is not None:
+                model.tasks.prompts(task, arguments.prompt_language)
+    return LabelOptions(
+        tasks=tasks,
+        language=arguments.language,
+        prompt_language=arguments.prompt_language,
+        batch_size=arguments.batch_size,
+        generation=generation(arguments),
+    )
+
+
+def _watched(
+    inputs: Inputs, model: Recognizer | None, options: LabelOptions, tally: Tally, bar: bool
+) -> Iterator[Utterance]:
+    """The results in the order of the inputs, counted, with the progress shown on a terminal."""
+    from tqdm import tqdm
+
+    good = [row for row in inputs.items if row.error is None]
+    answers = iter(model.label_files(good, options)) if model else iter(())
+    rows = (row if row.error is not None else next(answers) for row in inputs.items)
+    shown = sys.stderr.isatty() and bar
+    for row in tqdm(rows, total=len(inputs.items), unit="clip", file=sys.stderr, disable=not shown, leave=False):
+        told = inputs.told(row)
+        tally.add(told)
+        yield told
