@@ -125,6 +125,8 @@ def _run(arguments: Namespace, tasks: str) -> int:
     if arguments.format == TABLE and arguments.out is not None:
         raise InputError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
     with collected(_given(arguments), arguments.channel) as inputs:
+        if not inputs.items:
+            raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")
         target = target_of(
             arguments.out,
             formats_named(arguments.format),

@@ -1,0 +1,101 @@
+"""Starting, help, wrong usage, and how runs end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cli.conftest import MakeClip, Run
+from osum.errors import OsumError
+
+
+def stopped_by(fault: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("osum.cli.label.load_model", fail)
+
+
+def test_help_lists_every_command(osum: Run) -> None:
+    ran = osum("--help")
+    assert ran.code == 0
+    for command in ("label", "transcribe", "chat", "ask", "tasks", "doctor", "convert", "train", "data"):
+        assert f"    {command}" in ran.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "from osum.cli import main; main(['label', '--help']); import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & {"torch", "transformers", "numpy", "rich", "yaml", "tqdm", "osum.tasks", "osum.formats"}
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "osum", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("osum 0.")
+
+
+def test_no_command_is_wrong_usage(osum: Run) -> None:
+    assert osum().code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["labl"], "did you mean 'label'"),
+        (["label", "x.wav", "-f", "jsno"], "did you mean 'json'"),
+        (["label", "x.wav", "--dtype", "float31"], "did you mean 'float32'"),
+        (["label", "x.wav", "--language", "fr"], "use one of auto, zh, en"),
+        (["label", "x.wav", "--channel", "left"], "use mix, each, or a number"),
+        (["label", "x.wav", "--batch-size", "0"], "no whole number from 1"),
+        (["label", "x.wav", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["transcribe", "x.wav", "--task", "translate"], "does not translate"),
+        (["ask", "x.wav"], "QUESTION"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(osum: Run, words: list[str], message: str) -> None:
+    code, out, err = osum(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("osum: error: ")
+    assert message in err
+
+
+def test_a_file_in_place_of_a_command_shows_the_command(osum: Run, clip: MakeClip) -> None:
+    path = clip()
+    assert f"did you mean 'osum label {path}'?" in osum(path).err
+
+
+def test_an_error_of_osum_is_one_line_and_code_1(osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_by(OsumError("no luck\nat all"), monkeypatch)
+    assert osum("label", clip()) == (1, "", "osum: error: no luck at all\n")
+
+
+def test_debug_shows_the_traceback(osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_by(OsumError("no luck"), monkeypatch)
+    monkeypatch.setenv("OSUM_DEBUG", "1")
+    assert "Traceback" in osum("label", clip()).err
+
+
+def test_a_bug_is_one_line_that_says_so(osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_by(KeyError("gone"), monkeypatch)
+    code, _, err = osum("label", clip())
+    assert (code, err.count("\n")) == (1, 1)
+    assert "bug: KeyError: 'gone'" in err
+
+
+def test_an_interrupt_is_one_line_and_code_130(osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_by(KeyboardInterrupt(), monkeypatch)
+    assert osum("label", clip()) == (130, "", "osum: interrupted\n")
+
+
+def test_a_broken_pipe_is_quiet(osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_by(BrokenPipeError(), monkeypatch)
+    assert osum("label", clip()) == (141, "", "")
+
+
+def test_a_real_pipe_that_closes_early_is_quiet() -> None:
+    line = f"{sys.executable} -m osum tasks --help | head -c 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
