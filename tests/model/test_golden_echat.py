@@ -53,9 +53,7 @@ def row_inputs(processor: OsumProcessor, golden: dict[str, Tensor], layout: str,
     """Inputs of one conversation of the golden batch, the unknown mark out of attention and loss."""
     prompt = bytes(golden["batch_prompt"][row, : golden["batch_prompt_lengths"][row]].tolist()).decode()
     parts = [{"type": "text", "text": prompt}] * READS[layout] + [{"type": "audio"}] * HEARS[layout]
-    text = processor.render(
-        [{"role": "system", "content": SYSTEM_PROMPTS[layout]}, {"role": "user", "content": parts}]
-    )
+    text = processor.render([{"role": "system", "content": SYSTEM_PROMPTS[layout]}, {"role": "user", "content": parts}])
     features = [golden["batch_feats"][row, : golden["batch_feats_lengths"][row]].T] * HEARS[layout]
     inputs = processor.batch([text], features, answers=[ANSWERS[row]])
     unknown = inputs["input_ids"] == UNKNOWN_ID
@@ -109,7 +107,9 @@ def test_the_audio_tower_is_the_originals(
     assert largest_difference(projected, golden["speech_embeds"][row, : len(projected)]) < 1e-5
 
 
-def test_the_input_embeddings_are_the_originals(ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str) -> None:
+def test_the_input_embeddings_are_the_originals(
+    ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
+) -> None:
     assert largest_difference(ours["embeddings"], golden[f"{layout}_inputs_embeds"]) < 1e-5
 
 

@@ -1,15 +1,16 @@
 """The tiny OSUM computes what the original computes (golden)."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from model.golden import osum_meta, tensors, write_osum
 from peft import PeftModel
 from torch import Tensor
 from transformers import WhisperFeatureExtractor
 
+from model.golden import osum_meta, tensors, write_osum
 from osum.conversion import convert
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 
@@ -139,17 +140,18 @@ def test_the_loss_of_a_batch_is_the_cross_entropy_of_the_originals_single_logits
 ) -> None:
     labels = osum_meta()["labels"]
     scored = [golden[f"single{clip}_logits"][0, -len(labels[clip]) - 1 : -1] for clip in CLIPS]
-    expected = torch.nn.functional.cross_entropy(torch.cat(scored).double(), torch.tensor(sum(labels, [])))
+    expected = torch.nn.functional.cross_entropy(torch.cat(scored).double(), torch.tensor([*chain(*labels)]))
     loss = model(**batched([inputs_of(processor, golden, clip, answered=True) for clip in CLIPS], processor)).loss
     assert len(torch.cat(scored)) == 15
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("name", "num_beams"), [("gen_greedy", 1), ("gen_beam4", 4)])
+@pytest.mark.parametrize("num_beams", [1, 4])
 @pytest.mark.parametrize("clip", CLIPS)
 def test_generated_ids_are_the_originals(
-    model: object, processor: OsumProcessor, golden: dict[str, Tensor], clip: int, name: str, num_beams: int
+    model: object, processor: OsumProcessor, golden: dict[str, Tensor], clip: int, num_beams: int
 ) -> None:
+    name = "gen_greedy" if num_beams == 1 else "gen_beam4"
     inputs = inputs_of(processor, golden, clip, answered=False)
     options = {"max_new_tokens": 24, "repetition_penalty": 1.05, "do_sample": False, "num_beams": num_beams}
     ids = model.generate(**inputs, **options)[0, inputs["input_ids"].shape[1] :]

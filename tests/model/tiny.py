@@ -79,8 +79,11 @@ def _weights(layout: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         state = OsumForConditionalGeneration(tiny_config(layout)).state_dict()
         for name, value in state.items():
-            if value.dim() > 1 and "embed_positions" not in name:
-                value.normal_(std=value[0].numel() ** -0.5)
+            tied = name == "lm_head.weight" and layout != "prompt_first"
+            if value.dim() > 1 and "embed_positions" not in name and not tied:
+                # Small embeddings: what the layers add must decide, or tied models repeat their last token.
+                scale = 0.1 if "embed_tokens" in name else 1.0
+                value.normal_(std=scale * value[0].numel() ** -0.5)
     return {name: value.clone() for name, value in state.items()}
 
 

@@ -64,7 +64,7 @@ def recognise(keys: Iterable[str]) -> Release:
     found = [release for release in RELEASES.values() if release.mark in held]
     if len(found) != 1:
         raise ConversionError(
-            f"{'both' if found else 'neither'} {OSUM.mark} and {ECHAT.mark} among {len(held)} keys: exactly one of "
-            "them marks a state dict of OSUM or OSUM-EChat; give the original's infer.pt or osum_echat.pt"
+            f"{'both' if found else 'neither'} of {OSUM.mark} and {ECHAT.mark} among {len(held)} keys: exactly one "
+            "marks a state dict of OSUM or OSUM-EChat; give the original's infer.pt or osum_echat.pt"
         )
     return found[0]
