@@ -31,7 +31,6 @@ class OsumAudioConfig(PreTrainedConfig):
     max_source_positions: int = 1500
     """Rows of the position table; one row is one encoder frame (20 ms)."""
     dropout: float = 0.1
-    activation_dropout: float = 0.1
     attention_dropout: float = 0.0
     layer_norm_eps: float = 1e-5
     sampling_rate: int = 16_000
@@ -187,11 +186,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nano": {
         "audio_config": {
             "hidden_size": 256,
-            "num_hidden_layers": 6,
+            "num_hidden_layers": 5,
             "num_attention_heads": 4,
             "intermediate_size": 1024,
+            "max_source_positions": 750,
+            "dropout": 0.0,
         },
-        "adaptor_config": {"num_hidden_layers": 2, "intermediate_size": 640, "max_source_positions": 375},
+        "adaptor_config": {
+            "num_hidden_layers": 2,
+            "intermediate_size": 640,
+            "max_source_positions": 188,
+            "dropout": 0.0,
+        },
         "text_config": {
             "vocab_size": 5120,
             "hidden_size": 256,

@@ -78,7 +78,9 @@ class OsumModel(OsumPreTrainedModel):
         rows = (input_ids - num_text).clamp(0, self.config.num_speech_rows - 1)
         return torch.where(is_text[..., None], text, self.speech_embedding(rows).to(text.dtype))
 
-    def encode_audio(self, input_features: Tensor, feature_attention_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode_audio(
+        self, input_features: Tensor, feature_attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Log-mel (A, M, F) and its mask (A, F) to embeddings (A, T, D) and lengths (A,)."""
         if feature_attention_mask is None:
             lengths = input_features.new_full((len(input_features),), input_features.shape[-1], dtype=torch.long)
@@ -95,9 +97,16 @@ class OsumModel(OsumPreTrainedModel):
         return tuple(row[:length] for row, length in zip(embeddings, lengths.tolist(), strict=True))
 
     def embed_inputs(
-        self, input_ids: Tensor, input_features: Tensor | None = None, feature_attention_mask: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        input_features: Tensor | None = None,
+        feature_attention_mask: Tensor | None = None,
+        audio_index: Tensor | None = None,
     ) -> Tensor:
         """Embeddings (B, L, D) of joint ids (B, L), the audio placeholders replaced in reading order.
+
+        `audio_index` (N,) names the clip of each placeholder run, so that many questions about one
+        clip share one pass of the encoder; without it each clip stands once, in order.
 
         Raises:
             ValueError: the number of placeholders is not the number of audio tokens.
@@ -106,6 +115,8 @@ class OsumModel(OsumPreTrainedModel):
         if input_features is None:
             return embeddings
         audio, lengths = self.encode_audio(input_features, feature_attention_mask)
+        if audio_index is not None:
+            audio, lengths = audio[audio_index], lengths[audio_index]  # (N, T, D), (N,)
         audio = audio[length_mask(lengths, audio.shape[1])]  # (sum T_i, D)
         holes = input_ids == self.config.audio_token_id  # (B, L)
         if (found := int(holes.sum())) != len(audio):
@@ -119,6 +130,7 @@ class OsumModel(OsumPreTrainedModel):
         input_ids: Tensor | None = None,
         input_features: Tensor | None = None,
         feature_attention_mask: Tensor | None = None,
+        audio_index: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
@@ -127,7 +139,7 @@ class OsumModel(OsumPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """Hidden states (B, L, D) after the final norm; give `input_ids` or `inputs_embeds`."""
         if inputs_embeds is None:
-            inputs_embeds = self.embed_inputs(input_ids, input_features, feature_attention_mask)
+            inputs_embeds = self.embed_inputs(input_ids, input_features, feature_attention_mask, audio_index)
         if position_ids is None and attention_mask is not None and past_key_values is None:
             position_ids = positions(attention_mask)
         return self.language_model(
@@ -140,10 +152,13 @@ class OsumModel(OsumPreTrainedModel):
 
 
 def positions(attention_mask: Tensor) -> Tensor | None:
-    """(B, L) mask to position ids that count real tokens only, so padding on any side changes nothing."""
+    """(B, L) mask to position ids that count real tokens only, so padding on any side changes nothing.
+
+    Masked positions get 1, as in the original: OSUM-EChat scores the token behind a masked one (echat 1.5).
+    """
     if attention_mask.dim() != 2:
         return None
-    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+    return (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 1)
 
 
 class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
@@ -203,6 +218,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         input_features: Tensor | None = None,
         feature_attention_mask: Tensor | None = None,
+        audio_index: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
@@ -218,6 +234,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
             input_ids: (B, L) joint ids, audio placeholders included.
             input_features: (A, M, F) log-mel of every clip of the batch, in reading order.
             feature_attention_mask: (A, F) ones where frames are real.
+            audio_index: (N,) clip of each placeholder run, where clips are shared (see `OsumModel.embed_inputs`).
             attention_mask: (B, L) ones where tokens are real; padding may stand anywhere.
             labels: (B, L) joint ids, -100 where nothing is learned; shifted inside.
             logits_to_keep: how many last positions to compute logits for; 0 means all.
@@ -227,6 +244,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
             input_ids=input_ids,
             input_features=input_features,
             feature_attention_mask=feature_attention_mask,
+            audio_index=audio_index,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
@@ -252,6 +270,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         input_features: Tensor | None = None,
         feature_attention_mask: Tensor | None = None,
+        audio_index: Tensor | None = None,
         logits_processor: LogitsProcessorList | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -266,7 +285,9 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         if kwargs.get("attention_mask") is None:
             kwargs["attention_mask"] = torch.ones_like(input_ids)
         if kwargs.get("inputs_embeds") is None:
-            kwargs["inputs_embeds"] = self.model.embed_inputs(input_ids, input_features, feature_attention_mask)
+            kwargs["inputs_embeds"] = self.model.embed_inputs(
+                input_ids, input_features, feature_attention_mask, audio_index
+            )
         processors = LogitsProcessorList(logits_processor or [])
         config = kwargs.get("generation_config") or self.generation_config
         penalty = kwargs.pop("repetition_penalty", None) or config.repetition_penalty or 1.0
@@ -279,6 +300,13 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         sequences = output if isinstance(output, Tensor) else output.sequences
         sequences[:, : input_ids.shape[1]] = input_ids.repeat_interleave(len(sequences) // len(input_ids), dim=0)
         return output
+
+    def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> Any:
+        """Prompt lookup may copy speech ids too, which stand behind the text vocabulary."""
+        generator = super()._get_candidate_generator(*args, **kwargs)
+        if hasattr(generator, "vocab_size"):
+            generator.vocab_size = self.config.vocab_size
+        return generator
 
     def prepare_inputs_for_generation(
         self,

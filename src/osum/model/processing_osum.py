@@ -98,7 +98,7 @@ class OsumProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        return ["input_ids", "attention_mask", "input_features", "feature_attention_mask"]
+        return ["input_ids", "attention_mask", "input_features", "feature_attention_mask", "audio_index"]
 
     @property
     def pad_token_id(self) -> int:
@@ -253,16 +253,20 @@ class OsumProcessor(ProcessorMixin):
         features: Sequence[Tensor],
         answers: Sequence[str] | None = None,
         padding_side: str = "left",
+        audio_index: Sequence[int] | None = None,
     ) -> BatchFeature:
-        """As `__call__`, from (M, F) log-mel features already computed."""
-        lengths = [audio_token_length(feature.shape[-1]) for feature in features]
+        """As `__call__`, from (M, F) log-mel features already computed.
+
+        `audio_index` names the clip of each placeholder where several questions share one.
+        """
+        clips = range(len(features)) if audio_index is None else audio_index
+        lengths = [audio_token_length(features[clip].shape[-1]) for clip in clips]
         counts = [text.count(self.audio_token) for text in texts]
         if sum(counts) != len(lengths):
             raise LayoutError(f"the texts name {sum(counts)} clips, {len(lengths)} were given: make them equal")
         queue = iter(lengths)
         prompts = [
-            self.joint_ids(text, [next(queue) for _ in range(count)])
-            for text, count in zip(texts, counts, strict=True)
+            self.joint_ids(text, [next(queue) for _ in range(count)]) for text, count in zip(texts, counts, strict=True)
         ]
         targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or []]
         rows = [prompt + target for prompt, target in zip(prompts, targets or [[] for _ in prompts], strict=True)]
@@ -275,6 +279,8 @@ class OsumProcessor(ProcessorMixin):
             data["labels"] = pad_rows(masked, -100, padding_side)
         if features:
             data["input_features"], data["feature_attention_mask"] = pad_features(features)
+        if audio_index is not None:
+            data["audio_index"] = torch.tensor(audio_index)
         return BatchFeature(data)
 
     def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
@@ -294,7 +300,9 @@ class OsumProcessor(ProcessorMixin):
         if part.get("audio") is not None:
             return np.asarray(part["audio"], dtype=np.float32)
         if not part.get("path"):
-            raise AudioError(f"audio part {sorted(part)}: it needs 'audio' (samples at 16 kHz) or 'path' (a local file)")
+            raise AudioError(
+                f"audio part {sorted(part)}: it needs 'audio' (samples at 16 kHz) or 'path' (a local file)"
+            )
         return self._read(Path(part["path"]))
 
     def _read(self, path: Path) -> Waveform:

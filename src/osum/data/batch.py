@@ -1,0 +1,198 @@
+"""From utterances to training batches: which clips, which questions, and the tensors of both.
+
+Everything random is drawn from the seed of a sample, so a batch is the same whatever the number of
+workers. Knows nothing of the model's weights.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from osum.data.augment import augment
+from osum.data.packed import Float32, PackedAudio
+from osum.model import OsumProcessor
+from osum.tasks import Task, TaskSet
+from osum.utterance import Utterance
+
+CTC_PAD = -1
+"""Fills ragged CTC targets."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One clip of a batch and the seed of all that is random about it."""
+
+    index: int
+    seed: int
+
+
+class BucketSampler(Sampler[list[Pick]]):
+    """Batches of clips of like length, at most `seconds` of padded audio each.
+
+    In every epoch a clip stands `weight` times on average: 1.5 is once, and twice in every other
+    epoch. Nothing is dropped; the order depends on the seed and the epoch alone.
+    """
+
+    def __init__(self, durations: Sequence[float], weights: Sequence[float], seconds: float, seed: int) -> None:
+        self.durations = durations
+        self.weights = weights
+        self.seconds = seconds
+        self.seed = seed
+        self.epoch = 0
+        self.first = 0
+        """Batches of this epoch that were already seen (resuming)."""
+
+    def __iter__(self) -> Iterator[list[Pick]]:
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        picks = [
+            Pick(index, rng.randrange(2**31))
+            for index, weight in enumerate(self.weights)
+            for _ in range(math.floor(weight) + (rng.random() < weight % 1))
+        ]
+        # Lengths are blurred, so that the composition of a batch changes from epoch to epoch.
+        picks.sort(key=lambda pick: self.durations[pick.index] * rng.uniform(0.85, 1.15))
+        batches = list(self._cut(picks))
+        rng.shuffle(batches)
+        yield from batches[self.first :]
+        self.first = 0
+
+    def _cut(self, picks: list[Pick]) -> Iterator[list[Pick]]:
+        batch: list[Pick] = []
+        longest = 0.0
+        for pick in picks:
+            longest = max(longest, self.durations[pick.index])
+            if batch and longest * (len(batch) + 1) > self.seconds:
+                yield batch
+                batch, longest = [], self.durations[pick.index]
+            batch.append(pick)
+        if batch:
+            yield batch
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How questions are drawn for a clip: how many, and how likely each task is."""
+
+    per_clip: int
+    weights: Mapping[str, float]
+    """Task name to weight; a task that is not named is not asked."""
+    timed_share: float = 0.0
+    """Share of batches that ask for word times alone: their long answers would pad all others."""
+
+    def timed(self, picks: Sequence[Pick]) -> bool:
+        """Whether a batch asks for word times."""
+        return random.Random(f"timed/{picks[0].seed}").random() < self.timed_share
+
+    def draw(self, candidates: Sequence[Task], timed: bool, rng: random.Random) -> list[Task]:
+        """Different tasks, at most `per_clip`, drawn by weight; word times alone in a timed batch."""
+        asked = [task for task in candidates if self.weights.get(task.name, 0) > 0]
+        left = [task for task in asked if (task.transcript == "timed") == timed]
+        drawn: list[Task] = []
+        while left and len(drawn) < self.per_clip:
+            task = rng.choices(left, [self.weights[item.name] for item in left])[0]
+            drawn.append(task)
+            left.remove(task)
+        return drawn
+
+
+class Augmenter:
+    """`augment` with the noises of a data set: its clips without speech and without a vocal event."""
+
+    def __init__(self, noises: Sequence[Float32]) -> None:
+        self.noises = noises
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Utterance], audio: PackedAudio) -> Augmenter:
+        """Take the noises out of the training rows themselves."""
+        return cls([audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"])
+
+    def __call__(self, samples: Float32, utterance: Utterance, seed: int) -> tuple[Float32, Utterance]:
+        """A changed clip (S,), and its utterance with the word times moved."""
+        samples, words = augment(samples, np.random.default_rng(seed), utterance.words, self.noises)
+        return samples, utterance.with_(words=words)
+
+
+class Collator:
+    """Makes the tensors of one batch; runs in a worker process.
+
+    Args:
+        utterances: rows that `Pick.index` counts.
+        audio: their packed waveforms.
+        processor: renders requests and answers.
+        tasks: what can be asked.
+        questions: how it is drawn.
+        augmenter: changes waveforms in training; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        audio: PackedAudio,
+        processor: OsumProcessor,
+        tasks: TaskSet,
+        questions: Questions,
+        augmenter: Augmenter | None = None,
+    ) -> None:
+        self.utterances = utterances
+        self.audio = audio
+        self.processor = processor
+        self.tasks = tasks
+        self.questions = questions
+        self.augmenter = augmenter
+
+    def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
+        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U) and the ids of the clips."""
+        features, texts, answers, clip_of, transcripts, ids = [], [], [], [], [], []
+        timed = self.questions.timed(picks)
+        for pick in picks:
+            utterance, waveform = self._hear(pick)
+            rng = random.Random(pick.seed)
+            candidates = self.tasks.answerable(utterance)
+            drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
+            for task in drawn:
+                prompt = rng.choice(self.tasks.prompts(task, rng.choice(("zh", "en"))))
+                texts.append(self.processor.request(prompt))
+                answers.append(task.render(utterance))
+                clip_of.append(len(features))
+            mel = self.processor.log_mel(waveform)
+            features.append(spec_augment(mel, rng) if self.augmenter else mel)
+            transcripts.append(self.processor.text_ids(utterance.text) if utterance.text else [])
+            ids.append(utterance.id)
+        batch: dict[str, Any] = dict(
+            self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
+        )
+        return {**batch, "ctc_targets": _ragged(transcripts), "ids": ids}
+
+    def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
+        utterance = self.utterances[pick.index]
+        waveform = self.audio.read(utterance)
+        if self.augmenter is not None:
+            waveform, utterance = self.augmenter(waveform, utterance, pick.seed)
+        return utterance, waveform
+
+
+def spec_augment(features: Tensor, rng: random.Random) -> Tensor:
+    """Two frequency masks of at most 10 bins, two time masks of at most 5 % each (specification 4), on (M, F)."""
+    features = features.clone()
+    mel, frames = features.shape
+    floor = features.min()
+    for _ in range(2):
+        start = rng.randrange(mel)
+        features[start : start + rng.randrange(11)] = floor
+        start = rng.randrange(frames)
+        features[:, start : start + rng.randrange(max(1, frames // 20) + 1)] = floor
+    return features
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> Tensor:
+    longest = max(1, *map(len, rows)) if rows else 1
+    return torch.tensor([[*row, *[CTC_PAD] * (longest - len(row))] for row in rows], dtype=torch.long)

@@ -1,0 +1,66 @@
+"""What one call may ask: how to generate, and what to label. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from osum.errors import InputError
+
+LANGUAGES = ("auto", "zh", "en")
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is decoded. The default is greedy, so equal input gives equal answers."""
+
+    max_new_tokens: int | None = None
+    """Longest answer in tokens; None takes a limit that grows with the audio."""
+    num_beams: int = 1
+    do_sample: bool = False
+    top_k: int = 50
+    top_p: float = 1.0
+    temperature: float = 1.0
+    repetition_penalty: float = 1.0
+    """Counts the answer alone, never the prompt."""
+    seed: int | None = None
+    """Seed of sampling; None draws a new one each time."""
+
+    @classmethod
+    def release(cls, seed: int = 777) -> GenerationOptions:
+        """The original's settings: beam sampling, the same for every task (specification 1.7), seeded."""
+        return cls(
+            max_new_tokens=400, num_beams=4, do_sample=True, top_k=5, top_p=0.9, repetition_penalty=1.05, seed=seed
+        )
+
+    def to_generate(self) -> dict[str, Any]:
+        """Keyword arguments of `generate`, the length aside."""
+        sampling = {"top_k": self.top_k, "top_p": self.top_p, "temperature": self.temperature}
+        return {
+            "num_beams": self.num_beams,
+            "do_sample": self.do_sample,
+            "repetition_penalty": self.repetition_penalty,
+            **(sampling if self.do_sample else {}),
+        }
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What is asked about every clip."""
+
+    tasks: str | Sequence[str] = "all"
+    """`all`, or names of tasks, tags or label sets, as a list or with commas."""
+    language: str = "auto"
+    """Of the speech: `zh`, `en`, or `auto` to let the model hear it."""
+    prompt_language: str | None = None
+    """Of the prompts; None takes the first the checkpoint has. Independent of the speech's."""
+    batch_size: int = 8
+    """Clips answered together; any number gives the same answers in float32."""
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            raise InputError(f"language {self.language!r}: choose one of {', '.join(LANGUAGES)}")
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size}: it must be 1 or more")

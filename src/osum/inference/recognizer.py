@@ -1,0 +1,333 @@
+"""Recognizer: what `osum.load` returns. Files and arrays in, `Utterance`s with every label out.
+
+Reads audio, cuts long clips, asks the engine, and puts answers together. Bad audio gives a result with
+`error` set and costs the others nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from osum import audio as audio_io
+from osum.audio import SAMPLE_RATE
+from osum.errors import InputError, OsumError, TaskError
+from osum.inference.answers import Heard, answer_key, join_text, segment_of, summary_of
+from osum.inference.checkpoint import Checkpoint, open_checkpoint
+from osum.inference.engine import Encoded, Engine, Request
+from osum.inference.longform import Window, windows
+from osum.inference.options import GenerationOptions, LabelOptions
+from osum.tasks import Task, TaskSet
+from osum.utterance import Segment, Utterance
+
+Samples = NDArray[np.float32]
+Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHAT = "STTC"
+TRANSCRIBE = "ASR"
+ASK_SECONDS = 30.0
+"""Audio that the answer limit of a free question is reckoned with."""
+
+
+def load(
+    name: str = "nano",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    offline: bool = False,
+    notice: Callable[[str], None] | None = None,
+) -> Recognizer:
+    """Open a checkpoint.
+
+    Args:
+        name: `nano` (inside the package), a folder, or a hub name.
+        device: `cpu`, `cuda`, `mps` ...; None takes an accelerator when there is one.
+        dtype: `float32`, `bfloat16` or `float16`; None is float32 on a CPU, where equal answers are
+            promised whatever the batch, and bfloat16 elsewhere.
+        offline: never ask a hub.
+        notice: told one line (size, licence) before any download.
+
+    Raises:
+        CheckpointError: nothing usable under that name.
+        InputError: an unknown dtype or device.
+    """
+    place = _device(device)
+    kind = dtype or ("float32" if place == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise InputError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
+    return Recognizer(open_checkpoint(name, place, DTYPES[kind], offline, notice), kind)
+
+
+def _device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as fault:
+        raise InputError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
+    return device
+
+
+@dataclass
+class _File:
+    """One item on its way: its windows still to answer, and the segments answered."""
+
+    item: Utterance
+    error: str | None = None
+    segments: list[Segment] = field(default_factory=list)
+    waiting: int = 0
+    read: bool = False
+    length: int = 0
+    """Samples read so far."""
+
+
+class Recognizer:
+    """One opened checkpoint. Answers do not depend on what else is asked in the same call (float32).
+
+    Example:
+        >>> osum.load().label("laugh.flac").summary["VED"].label
+        'laugh'
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: str = "float32") -> None:
+        self.name = checkpoint.name
+        self.revision = checkpoint.revision
+        self.dtype = dtype
+        self.tasks: TaskSet = checkpoint.tasks
+        self.engine = Engine(checkpoint)
+        self.device = str(self.engine.device)
+        self._max_samples = checkpoint.model.config.max_samples
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest window the model hears at once."""
+        return self._max_samples / SAMPLE_RATE
+
+    def label(self, audio: Audio | Sequence[Audio], tasks: str | Sequence[str] = "all", **options: Any) -> Any:
+        """Every label of one clip, or of each of a list.
+
+        Args:
+            audio: a path, the bytes of a file, `(array, rate)`, an array (S,) at 16 kHz, or a list of these.
+            tasks: see `LabelOptions.tasks`; further keywords are the other fields of `LabelOptions`.
+
+        Returns:
+            An `Utterance`, or a list of them in order.
+
+        Raises:
+            OsumError: the one clip that was given cannot be answered; in a list, `error` says so instead.
+        """
+        settings = LabelOptions(tasks=tasks, **options)
+        if isinstance(audio, list):
+            return list(self._run([(self._item(one, i), one) for i, one in enumerate(audio)], settings))
+        (result,) = self._run([(self._item(audio, 0), audio)], settings)
+        if result.error is not None:
+            raise InputError(result.error)
+        return result
+
+    def transcribe(self, audio: Audio | Sequence[Audio], **options: Any) -> Any:
+        """As `label`, the transcript alone."""
+        return self.label(audio, tasks=TRANSCRIBE, **options)
+
+    def chat(self, audio: Audio, **options: Any) -> str:
+        """A reply to what is said in a clip."""
+        result = self.label(audio, tasks=CHAT, **options)
+        return join_text([segment.reply or "" for segment in result.segments])
+
+    def ask(self, audio: Audio, question: str, options: GenerationOptions | None = None) -> str:
+        """The raw answer to a free prompt about one clip, which must fit one window.
+
+        Raises:
+            AudioError: the clip cannot be read or is longer than the model hears at once.
+        """
+        samples = audio_io.load(_source(audio))
+        generation = options or GenerationOptions()
+        limit = self.engine.token_limit(self.tasks.find(TRANSCRIBE), ASK_SECONDS, generation)
+        encoded = self.engine.encode([samples])
+        return self.engine.answer(encoded, [Request(0, question, limit)], generation)[0]
+
+    def label_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
+        """Answer files one after the other; results come in order, with `error` set where one is bad.
+
+        `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept.
+        """
+        yield from self._run(((item, item.path) for item in items), options or LabelOptions())
+
+    def _item(self, audio: Audio, index: int) -> Utterance:
+        path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
+        return Utterance(id=Path(path).stem, path=path)
+
+    def _run(self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+        asked = Asked.of(self.tasks, options)
+        queue: list[_File] = []
+        waiting: list[tuple[_File, Window]] = []
+        for file, window in self._windows(sources):
+            if file not in queue:
+                queue.append(file)
+            if window is not None:
+                waiting.append((file, window))
+            if len(waiting) >= options.batch_size:
+                self._answer(waiting, asked)
+                waiting = []
+            while queue and queue[0].read and not queue[0].waiting:
+                yield self._result(queue.pop(0), options, asked)
+        if waiting:
+            self._answer(waiting, asked)
+        for file in queue:
+            yield self._result(file, options, asked)
+
+    def _windows(self, sources: Iterable[tuple[Utterance, Audio]]) -> Iterator[tuple[_File, Window | None]]:
+        """Read each source in windows; every file ends with None, also one that cannot be read."""
+        for item, source in sources:
+            file = _File(item)
+            try:
+                blocks = audio_io.read_blocks(
+                    _source(source), channel=_channel(item.channel), start=item.start, end=item.end
+                )
+                for window in windows(blocks, self._max_samples):
+                    file.waiting += 1
+                    file.length += len(window.samples)
+                    yield file, window
+            except OsumError as fault:
+                file.error = str(fault)
+            file.read = True
+            yield file, None
+
+    def _answer(self, waiting: Sequence[tuple[_File, Window]], asked: Asked) -> None:
+        """Answer a batch of windows and hand the segments to their files."""
+        encoded = self.engine.encode([window.samples for _, window in waiting])
+        heard = [Heard(len(window.samples) / SAMPLE_RATE) for _, window in waiting]
+        requests = [
+            (clip, task, Request(clip, asked.prompts[task.name], self._limit(task, heard[clip], asked)))
+            for clip in range(len(waiting))
+            for task in asked.tasks
+        ]
+        raws = self.engine.answer(encoded, [request for _, _, request in requests], asked.options.generation)
+        for (clip, task, _), raw in zip(requests, raws, strict=True):
+            heard[clip].raws[task.name] = raw
+        self._distributions(encoded, heard, asked)
+        for clip, value in enumerate(self._silence(encoded, len(waiting), asked)):
+            heard[clip].no_speech_probability = value
+        for (file, window), found in zip(waiting, heard, strict=True):
+            offset = (file.item.start or 0.0) + window.start / SAMPLE_RATE
+            file.segments.append(segment_of(found, asked.tasks, offset))
+            file.waiting -= 1
+
+    def _limit(self, task: Task, heard: Heard, asked: Asked) -> int:
+        return self.engine.token_limit(task, heard.seconds, asked.options.generation)
+
+    def _distributions(self, encoded: Encoded, heard: Sequence[Heard], asked: Asked) -> None:
+        """Score every label of every tag after each task's own transcript and earlier tags."""
+        rows = [
+            (clip, task, index)
+            for clip in range(len(heard))
+            for task in asked.tasks
+            for index in range(len(task.label_sets))
+        ]
+        prefixes = [(clip, asked.prompts[task.name], heard[clip].before(task, index)) for clip, task, index in rows]
+        options = [task.label_sets[index].tags for _, task, index in rows]
+        scores = self.engine.choose(encoded, prefixes, options) if rows else []
+        for (clip, task, index), values in zip(rows, scores, strict=True):
+            labels = task.label_sets[index]
+            scaled = torch.tensor(values, dtype=torch.float64) / (task.temperature or 1.0)
+            heard[clip].distributions[task.name, labels.name] = dict(
+                zip(labels.labels, scaled.softmax(0).tolist(), strict=True)
+            )
+
+    def _silence(self, encoded: Encoded, count: int, asked: Asked) -> list[float] | list[None]:
+        if asked.silence_prompt is None:
+            return [None] * count
+        return self.engine.empty_probability(encoded, range(count), asked.silence_prompt)
+
+    def _result(self, file: _File, options: LabelOptions, asked: Asked) -> Utterance:
+        stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+        if file.error is not None:
+            return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
+        segments = tuple(sorted(file.segments, key=lambda segment: segment.start))
+        spoken = [segment for segment in segments if not segment.no_speech]
+        summary = summary_of(segments, asked.tasks)
+        language = options.language if options.language != "auto" else _language(summary, spoken)
+        warnings = []
+        if len(segments) > 1:
+            warnings.append(
+                f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
+                "where it is quietest"
+            )
+        given = {"text": file.item.text, "labels": dict(file.item.labels), "language": file.item.language}
+        known = {name: value for name, value in given.items() if value}
+        return replace(
+            file.item,
+            duration=round(file.length / SAMPLE_RATE, 4),
+            language=(language if spoken else None),
+            text=join_text([segment.text for segment in segments]),
+            labels=_labels(summary, asked.tasks),
+            segments=segments,
+            summary=summary,
+            warnings=tuple(warnings),
+            error=None,
+            extra={**file.item.extra, **({"reference": known} if known else {}), "prompts": asked.prompts},
+            **stamp,
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call asks: tasks, their prompts, and the prompt that silence is judged by."""
+
+    options: LabelOptions
+    tasks: tuple[Task, ...]
+    prompts: Mapping[str, str]
+    silence_prompt: str | None
+
+    @classmethod
+    def of(cls, tasks: TaskSet, options: LabelOptions) -> Asked:
+        """Resolve names and prompts against what a checkpoint carries.
+
+        Raises:
+            TaskError: an unknown task, or no prompts in the language.
+        """
+        language = options.prompt_language or tasks.languages[0]
+        if options.prompt_language not in (None, *tasks.languages):
+            raise TaskError(f"no prompts in {language!r}: this model has them in {', '.join(tasks.languages)}")
+        chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
+        prompts = {task.name: tasks.prompt(task, language) for task in chosen}
+        silence = tasks.prompt(tasks[TRANSCRIBE], language) if TRANSCRIBE in tasks else None
+        return cls(options, chosen, prompts, silence)
+
+
+def _source(audio: Audio) -> Any:
+    """What `osum.audio` reads: an array without a rate is taken to be at 16 kHz."""
+    return (audio, SAMPLE_RATE) if isinstance(audio, np.ndarray) else audio
+
+
+def _channel(channel: int | str | None) -> Any:
+    return "mix" if channel is None else channel
+
+
+def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
+    """Label set to label of the whole file, where there is one: what makes a result a training row."""
+    found = {}
+    for task in tasks:
+        for labels in task.label_sets:
+            answer = summary.get(answer_key(task, labels.name))
+            if answer is not None and answer.label is not None:
+                found.setdefault(labels.name, answer.label)
+    return found
+
+
+def _language(summary: Mapping[str, Any], spoken: Sequence[Segment]) -> str | None:
+    """The language heard (LID), or else the script of most characters of the transcript."""
+    for answer in (summary.get("LID"), summary.get("LID-only")):
+        if answer is not None and answer.label is not None:
+            return str(answer.label)
+    text = "".join(segment.text for segment in spoken)
+    if not text.strip():
+        return None
+    chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
+    return "zh" if chinese * 2 > len(text.replace(" ", "")) else "en"

@@ -1,0 +1,55 @@
+"""Checkpoints of a run: the model in Hugging Face form, and beside it what resuming needs.
+
+A checkpoint appears by one rename, so an interrupted run never leaves half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from osum.errors import CheckpointError
+
+STATE = "training_state.safetensors"
+PROGRESS = "progress.json"
+
+
+def save(folder: Path, step: int, write_model: Any, state: dict[str, torch.Tensor], progress: dict[str, Any]) -> Path:
+    """Write `step-N` under `folder` and remove the one before; returns its path.
+
+    `write_model` is called with the folder to write the model into.
+    """
+    final, partial = folder / f"step-{step}", folder / f".step-{step}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_model(partial)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
+    (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
+    older = [path for path in steps(folder) if path != final]
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    for path in older[:-1]:
+        shutil.rmtree(path)
+    return final
+
+
+def steps(folder: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Training tensors and progress of one checkpoint.
+
+    Raises:
+        CheckpointError: the folder is no training checkpoint.
+    """
+    try:
+        return load_file(path / STATE), json.loads((path / PROGRESS).read_text("utf8"))
+    except (OSError, ValueError) as fault:
+        raise CheckpointError(f"{path} is no training checkpoint ({fault}): give a step-N folder") from fault

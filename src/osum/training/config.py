@@ -1,0 +1,98 @@
+"""TrainConfig: everything about one training run. A recipe (YAML) gives it, `key=value` overrides it.
+
+Command line wins over file, file wins over default. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osum.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run of the loop."""
+
+    data: str = ""
+    """Folder with train.jsonl, valid.jsonl, audio.i16 and tokenizer/."""
+    out: str = "runs/train"
+    """Folder for checkpoints and the log."""
+    model: str = "nano"
+    """Preset to start from nothing, or a checkpoint folder to go on from."""
+    seed: int = 1
+    steps: int = 4000
+    """Optimiser steps of the whole run; the last fifth lowers the learning rate to nothing."""
+    batch_seconds: float = 60.0
+    """Padded audio of one batch, in seconds."""
+    questions_per_clip: int = 3
+    """Tasks asked about each clip of a batch; the encoder runs once for all."""
+    timed_share: float = 0.15
+    """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
+    prompt_set: str = "osum"
+    """Packaged prompts that are drawn from, where the set has them; `brief` suits very small models."""
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    """Task name to how often it is asked, relative to the others."""
+    sources: Mapping[str, float] = field(default_factory=dict)
+    """Source name to passes over its clips per epoch; 1 where not named."""
+    learning_rate: float = 1e-3
+    warmup_steps: int = 300
+    decay_fraction: float = 0.2
+    """Share of the steps over which the learning rate falls to nothing, linearly."""
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
+    ctc_weight: float = 0.5
+    """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
+    freeze: Sequence[str] = ()
+    """Parameter name prefixes that do not learn, such as model.language_model."""
+    dtype: str = "bfloat16"
+    """Arithmetic of matrix products; weights and optimiser stay in float32."""
+    attention: str = "eager"
+    """`sdpa` on a GPU; on a CPU the backward pass of torch's fused attention is slower than the plain one."""
+    workers: int = 1
+    """Processes that prepare batches; any number gives the same batches."""
+    log_every: int = 20
+    save_every: int = 250
+    """Steps between checkpoints; each is also validated."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Task name to real, synthetic or none: what the checkpoint says it learned the task from."""
+
+    @classmethod
+    def load(cls, recipe: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+        """Read a recipe and apply `key=value` overrides (`tasks.ASR=2` reaches into mappings).
+
+        Raises:
+            InputError: the file cannot be read, or a key is unknown.
+        """
+        try:
+            values = yaml.safe_load(Path(recipe).read_text("utf8")) or {}
+        except (OSError, yaml.YAMLError) as fault:
+            raise InputError(f"recipe {str(recipe)!r} cannot be read: {fault}") from fault
+        for override in overrides:
+            key, found, value = override.partition("=")
+            if not found:
+                raise InputError(f"{override!r} is no override: write key=value, such as steps=100")
+            _assign(values, key.split("."), yaml.safe_load(value))
+        known = {item.name for item in fields(cls)}
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+                raise InputError(f"{key!r} is no training option: {hint}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as saved with every checkpoint."""
+        return asdict(self)
+
+
+def _assign(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    values[path[-1]] = value

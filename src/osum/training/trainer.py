@@ -1,0 +1,276 @@
+"""The training loop: batches in, checkpoints out. One process; what it reads first is `Trainer.run`.
+
+Knows nothing of how data was made or how answers are scored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer
+
+from osum.data.batch import CTC_PAD, Augmenter, BucketSampler, Collator, Pick, Questions
+from osum.data.manifest import read_manifest
+from osum.data.packed import PackedAudio
+from osum.errors import InputError
+from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.model.configuration_osum import encoder_length
+from osum.tasks import OSUM, TaskSet
+from osum.training import checkpoint
+from osum.training.config import TrainConfig
+from osum.utterance import Utterance
+
+log = logging.getLogger(__name__)
+
+CTC_POOL = 2
+"""Encoder frames per CTC frame: 25 Hz is enough for words and halves the cost."""
+TASKS_FILE = "tasks.json"
+
+
+class CtcHead(nn.Module):
+    """Auxiliary head on encoder frames; part of training, never of the checkpoint's model."""
+
+    def __init__(self, width: int, vocab_size: int) -> None:
+        super().__init__()
+        self.blank = vocab_size
+        self.linear = nn.Linear(width, vocab_size + 1)
+
+    def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per target id."""
+        frames = states[:, ::CTC_POOL]
+        log_probs = self.linear(frames).float().log_softmax(-1).transpose(0, 1)  # (T / 2, B, V + 1)
+        target_lengths = (targets != CTC_PAD).sum(1)
+        loss = nn.functional.ctc_loss(
+            log_probs,
+            targets.clamp(min=0),
+            (lengths + CTC_POOL - 1) // CTC_POOL,
+            target_lengths,
+            blank=self.blank,
+            reduction="sum",
+            zero_infinity=True,
+        )
+        return loss / target_lengths.sum().clamp(min=1)
+
+
+class Trainer:
+    """One run: model, data, optimiser and where they stand."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.step = 0
+        torch.manual_seed(config.seed)
+        self.tasks = task_set(config)
+        self.model, self.processor = start(config)
+        self.model.set_attn_implementation(config.attention)
+        self.ctc = CtcHead(self.model.config.audio_config.hidden_size, self.model.config.text_config.vocab_size)
+        named = [*self.model.named_parameters(), *((f"ctc.{name}", p) for name, p in self.ctc.named_parameters())]
+        for name, parameter in named:
+            frozen = name.startswith(tuple(config.freeze)) if config.freeze else False
+            parameter.requires_grad_(parameter.requires_grad and not frozen)
+        self.learned = {name: parameter for name, parameter in named if parameter.requires_grad}
+        self.optimizer = optimizer(self.learned, config)
+        self.sampler, self.loader = self._loader("train.jsonl", augmented=True)
+        _, self.valid_loader = self._loader("valid.jsonl", augmented=False)
+
+    def _loader(self, name: str, augmented: bool) -> tuple[BucketSampler, DataLoader[Any]]:
+        config, folder = self.config, Path(self.config.data)
+        rows = [row for row in read_manifest(folder / name) if self.tasks.answerable(row)]
+        if not rows:
+            raise InputError(f"{folder / name} holds no row that a task of the recipe can ask about: check its labels")
+        audio = PackedAudio(folder / "audio.i16")
+        sampler = BucketSampler(
+            [_seconds(row) for row in rows],
+            [config.sources.get(row.source or "", 1.0) if augmented else 1.0 for row in rows],
+            config.batch_seconds,
+            config.seed,
+        )
+        collate = Collator(
+            rows,
+            audio,
+            self.processor,
+            self.tasks,
+            Questions(config.questions_per_clip, config.tasks, config.timed_share),
+            Augmenter.from_rows(rows, audio) if augmented else None,
+        )
+        loader: DataLoader[Any] = DataLoader(
+            _Index(),
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+        )
+        return sampler, loader
+
+    def run(self) -> Path:
+        """Train to the last step; returns the last checkpoint."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if found := checkpoint.steps(self.out):
+            self.resume(found[-1])
+        clock, seen, last = time.monotonic(), 0.0, self.out
+        for batch in self._batches():
+            losses = self.train_step(batch)
+            self.step += 1
+            seen += batch["feature_attention_mask"].sum().item() / 100
+            if self.step % self.config.log_every == 0:
+                self._log(losses, seen / (time.monotonic() - clock))
+                clock, seen = time.monotonic(), 0.0
+            if self.step % self.config.save_every == 0 or self.step >= self.config.steps:
+                last = self.save()
+                self._record({"step": self.step, "valid": self.validate()})
+                clock, seen = time.monotonic(), 0.0
+            if self.step >= self.config.steps:
+                break
+        return last
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        while self.step < self.config.steps:
+            for seen, batch in enumerate(self.loader, self.sampler.first + 1):
+                self.batches_seen = seen
+                yield batch
+            self.sampler.epoch += 1
+            self.batches_seen = 0
+
+    def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Answer loss and CTC loss of a batch, the encoder run once."""
+        lengths = encoder_length(batch["feature_attention_mask"].sum(-1))
+        tower = self.model.model.audio_tower
+        kept: list[Tensor] = []
+        hook = tower.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        try:
+            inputs = {key: value for key, value in batch.items() if key not in ("ids", "ctc_targets")}
+            with torch.autocast("cpu", getattr(torch, self.config.dtype), enabled=self.config.dtype != "float32"):
+                answer = self.answer_loss(**inputs)
+                ctc = self.ctc(kept[0], lengths, batch["ctc_targets"])
+        finally:
+            hook.remove()
+        return answer, ctc
+
+    def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
+        """Mean cross-entropy of the scored tokens; the head sees only these, which saves most of its work."""
+        hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (R, L - 1, D)
+        targets = labels[:, 1:]
+        kept = targets != -100
+        return nn.functional.cross_entropy(self.model.compute_logits(hidden[kept]).float(), targets[kept])
+
+    def train_step(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        """One optimiser step.
+
+        Raises:
+            FloatingPointError: the loss is no number; the message names the clips.
+        """
+        self.model.train()
+        rate = self.config.learning_rate * schedule(self.step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        answer, ctc = self.losses(batch)
+        loss = answer + self.config.ctc_weight * ctc
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.step}, clips {batch['ids']}: lower the rate")
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
+        self.optimizer.step()
+        return {"loss": answer.item(), "ctc": ctc.item(), "norm": norm.item(), "rate": rate}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean losses over the validation clips, asked as training asks them, not augmented."""
+        self.model.eval()
+        pairs = [[loss.item() for loss in self.losses(batch)] for batch in self.valid_loader]
+        answer, ctc = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
+        return {"loss": answer, "ctc": ctc}
+
+    def _log(self, losses: Mapping[str, float], speed: float) -> None:
+        self._record({"step": self.step, **losses, "audio_seconds_per_second": speed})
+
+    def _record(self, row: Mapping[str, Any]) -> None:
+        log.info("%s", row)
+        with (self.out / "log.jsonl").open("a", encoding="utf8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def save(self) -> Path:
+        """Write a checkpoint of the present step."""
+        state = {f"ctc.{name}": value for name, value in self.ctc.state_dict().items()}
+        for name, parameter in self.learned.items():
+            for key, value in self.optimizer.state[parameter].items():
+                state[f"{key}/{name}"] = torch.as_tensor(value)
+        progress = {"epoch": self.sampler.epoch, "batches": self.batches_seen, "config": self.config.to_dict()}
+        return checkpoint.save(self.out, self.step, self.write_model, state, progress)
+
+    def write_model(self, folder: Path) -> None:
+        """Model, processor and tasks, as `from_pretrained` and `osum label` read them."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        text = json.dumps(self.tasks.to_dict(), ensure_ascii=False, indent=1)
+        (folder / TASKS_FILE).write_text(text + "\n", "utf8")
+
+    def resume(self, path: Path) -> None:
+        """Stand where a checkpoint stood: weights, optimiser, place in the data."""
+        state, progress = checkpoint.load(path)
+        self.model.load_state_dict(OsumForConditionalGeneration.from_pretrained(path).state_dict())
+        self.ctc.load_state_dict({k.removeprefix("ctc."): v for k, v in state.items() if k.startswith("ctc.")})
+        for name, parameter in self.learned.items():
+            found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
+            self.optimizer.state[parameter] = found
+        self.step = progress["step"]
+        self.sampler.epoch, self.sampler.first = progress["epoch"], progress["batches"]
+
+
+class _Index:
+    """A data set that is its own index: the sampler's picks go to the collator as they are."""
+
+    def __getitem__(self, pick: Pick) -> Pick:
+        return pick
+
+
+def _seconds(row: Utterance) -> float:
+    return row.extra["num_samples"] / 16_000 if row.duration is None else row.duration
+
+
+def task_set(config: TrainConfig) -> TaskSet:
+    """The tasks of the recipe, each marked with what it is learned from."""
+    tasks = replace(OSUM, prompt_sets=(config.prompt_set, *OSUM.prompt_sets)).keep(tuple(config.tasks))
+    for name, evidence in config.evidence.items():
+        tasks = tasks.with_task(replace(tasks.find(name), evidence=evidence))
+    return tasks
+
+
+def start(config: TrainConfig) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
+    """A new model of a preset with the data's tokenizer, or a checkpoint to go on from."""
+    if Path(config.model).is_dir():
+        model = OsumForConditionalGeneration.from_pretrained(config.model)
+        return model, OsumProcessor.from_pretrained(config.model)
+    tokenizer = AutoTokenizer.from_pretrained(Path(config.data) / "tokenizer")
+    architecture = OsumConfig.preset(config.model)
+    # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
+    architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
+    model = OsumForConditionalGeneration(architecture)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.eos_token_id = end
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
+
+
+def optimizer(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; matrices decay, biases and norms do not."""
+    matrices = [parameter for parameter in learned.values() if parameter.dim() > 1]
+    others = [parameter for parameter in learned.values() if parameter.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Share of the peak learning rate at a step: linear up, flat, linear down to nothing."""
+    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_fraction * config.steps))
+    return min(rise, fall)
