@@ -151,7 +151,12 @@ class Collator:
 
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
         """Model inputs with `labels` (right-padded), `ctc_targets` (A, U) and the ids of the clips."""
-        features, texts, answers, clip_of, transcripts, ids = [], [], [], [], [], []
+        features: list[Tensor] = []
+        texts: list[str] = []
+        answers: list[str] = []
+        clip_of: list[int] = []
+        transcripts: list[list[int]] = []
+        ids: list[str] = []
         timed = self.questions.timed(picks)
         for pick in picks:
             utterance, waveform = self._hear(pick)

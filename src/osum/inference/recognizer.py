@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,9 +124,11 @@ class Recognizer:
             OsumError: the one clip that was given cannot be answered; in a list, `error` says so instead.
         """
         settings = LabelOptions(tasks=tasks, **options)
+        clips: list[Audio] = audio if isinstance(audio, list) else [cast(Audio, audio)]
+        results = list(self._run([(self._item(clip, index), clip) for index, clip in enumerate(clips)], settings))
         if isinstance(audio, list):
-            return list(self._run([(self._item(one, i), one) for i, one in enumerate(audio)], settings))
-        (result,) = self._run([(self._item(audio, 0), audio)], settings)
+            return results
+        (result,) = results
         if result.error is not None:
             raise InputError(result.error)
         return result
@@ -259,7 +261,8 @@ class Recognizer:
                 f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
                 "where it is quietest"
             )
-        given = {"text": file.item.text, "labels": dict(file.item.labels), "language": file.item.language}
+        item = file.item
+        given = {"text": item.text, "labels": dict(item.labels), "language": item.language}
         known = {name: value for name, value in given.items() if value}
         return replace(
             file.item,
@@ -312,7 +315,7 @@ def _channel(channel: int | str | None) -> Any:
 
 def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
     """Label set to label of the whole file, where there is one: what makes a result a training row."""
-    found = {}
+    found: dict[str, str] = {}
     for task in tasks:
         for labels in task.label_sets:
             answer = summary.get(answer_key(task, labels.name))

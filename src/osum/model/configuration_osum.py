@@ -83,9 +83,10 @@ class OsumConfig(PreTrainedConfig):
     }
     sub_configs = {"audio_config": OsumAudioConfig, "adaptor_config": OsumAdaptorConfig, "text_config": Qwen2Config}
 
-    audio_config: dict[str, Any] | PreTrainedConfig | None = None
-    adaptor_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    # Given as a mapping or a configuration; always a configuration afterwards.
+    audio_config: Any = None
+    adaptor_config: Any = None
+    text_config: Any = None
     layout: str = "prompt_first"
     num_speech_ids: int = 4097
     """Speech codes and their terminator; 0 where a family never speaks."""

@@ -139,9 +139,11 @@ class OsumModel(OsumPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """Hidden states (B, L, D) after the final norm; give `input_ids` or `inputs_embeds`."""
         if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("neither input_ids nor inputs_embeds was given: the model needs one of them")
             inputs_embeds = self.embed_inputs(input_ids, input_features, feature_attention_mask, audio_index)
-        if position_ids is None and attention_mask is not None and past_key_values is None:
-            position_ids = positions(attention_mask)
+        if position_ids is None and past_key_values is None and attention_mask is not None:
+            position_ids = positions(attention_mask) if attention_mask.dim() == 2 else None
         return self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -176,7 +178,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = OsumModel(config)
         width = config.text_config.hidden_size
-        self.lm_head = nn.Linear(width, config.text_config.vocab_size, bias=False)
+        self.lm_head: nn.Module = nn.Linear(width, config.text_config.vocab_size, bias=False)
         if config.speech_output:
             self.speech_head = nn.Linear(width, config.num_speech_ids)
         self.post_init()

@@ -55,6 +55,7 @@ class OsumProcessor(ProcessorMixin):
     """
 
     audio_token = "<|audio|>"
+    chat_template: str
 
     def __init__(
         self,

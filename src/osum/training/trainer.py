@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
 
 from osum.data.batch import CTC_PAD, Augmenter, BucketSampler, Collator, Pick, Questions
@@ -25,6 +25,7 @@ from osum.errors import InputError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import encoder_length
 from osum.tasks import OSUM, TaskSet
+from osum.tasks.task import Evidence
 from osum.training import checkpoint
 from osum.training.config import TrainConfig
 from osum.utterance import Utterance
@@ -177,7 +178,7 @@ class Trainer:
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.step}, clips {batch['ids']}: lower the rate")
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
         self.optimizer.step()
         return {"loss": answer.item(), "ctc": ctc.item(), "norm": norm.item(), "rate": rate}
@@ -226,11 +227,11 @@ class Trainer:
         self.sampler.epoch, self.sampler.first = progress["epoch"], progress["batches"]
 
 
-class _Index:
+class _Index(Dataset[Pick]):
     """A data set that is its own index: the sampler's picks go to the collator as they are."""
 
-    def __getitem__(self, pick: Pick) -> Pick:
-        return pick
+    def __getitem__(self, pick: Any) -> Pick:
+        return cast(Pick, pick)
 
 
 def _seconds(row: Utterance) -> float:
@@ -241,7 +242,7 @@ def task_set(config: TrainConfig) -> TaskSet:
     """The tasks of the recipe, each marked with what it is learned from."""
     tasks = replace(OSUM, prompt_sets=(config.prompt_set, *OSUM.prompt_sets)).keep(tuple(config.tasks))
     for name, evidence in config.evidence.items():
-        tasks = tasks.with_task(replace(tasks.find(name), evidence=evidence))
+        tasks = tasks.with_task(replace(tasks.find(name), evidence=cast(Evidence, evidence)))
     return tasks
 
 
