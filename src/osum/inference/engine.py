@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -153,7 +153,7 @@ class Engine:
         out = self.model(
             input_ids=ids, attention_mask=full, position_ids=positions(full)[:, -longest:], past_key_values=cache
         )
-        log_probs = out.logits[:, :-1].float().log_softmax(-1)  # (N, C - 1, V)
+        log_probs = cast(Tensor, out.logits)[:, :-1].float().log_softmax(-1)  # (N, C - 1, V)
         steps = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
         return (steps * real[:, 1:]).sum(1)
 
