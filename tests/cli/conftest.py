@@ -80,8 +80,8 @@ class StandIn:
         found = {"text": "hello there", "language": "en", "segments": (segment,), "summary": labels}
         return item.with_(**found, duration=duration, model=self.name, revision=self.revision, dtype=self.dtype)
 
-    def chat(self, audio: object) -> str:
-        return f"you said {type(audio).__name__}"
+    def chat(self, audio: object, generation: object) -> str:
+        return f"you said {type(audio).__name__} {type(generation).__name__}"
 
     def ask(self, audio: object, question: str, options: object) -> str:
         return f"{question} {type(audio).__name__} {type(options).__name__}"

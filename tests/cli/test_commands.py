@@ -21,12 +21,12 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_chat_prints_the_reply(osum: Run, clip: MakeClip, model: StandIn) -> None:
-    assert osum("chat", clip()) == (0, "you said str\n", "")
+    assert osum("chat", clip()) == (0, "you said str GenerationOptions\n", "")
 
 
 def test_chat_hears_standard_input(osum: Run, clip: MakeClip, model: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(clip().read_bytes())))
-    assert osum("chat", "-").out == "you said bytes\n"
+    assert osum("chat", "-").out == "you said bytes GenerationOptions\n"
 
 
 def test_ask_prints_the_answer(osum: Run, clip: MakeClip, model: StandIn) -> None:

@@ -35,8 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else FAILED
     except KeyboardInterrupt:
         return _end("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        return _no_reader()
+    except BrokenPipeError:  # `osum ... | head` is no mistake
+        _drop_output()
+        return NO_READER
+    except OSError as fault:  # a full disk behind standard output
+        _drop_output()
+        return _end(f"error: {fault}", FAILED)
     except OsumError as fault:
         return _end(f"error: {fault}", FAILED)
     except Exception as fault:
@@ -77,11 +81,10 @@ def _end(message: str, code: int) -> int:
     return code
 
 
-def _no_reader() -> int:
-    """`osum ... | head` is no mistake; without this Python complains again when it flushes at its end."""
+def _drop_output() -> None:
+    """Standard output cannot be written: without this Python complains again when it flushes at its end."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return NO_READER
 
 
 def _write_utf8(stream: TextIO) -> None:

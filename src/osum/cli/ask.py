@@ -42,7 +42,8 @@ def run_chat(arguments: Namespace) -> int:
     task = model.tasks.find(REPLY_TASK)
     if task.evidence not in (None, "real"):
         tell(f"note: {model.name} did not learn replies from real conversations")
-    _show(arguments, model, model.tasks.prompt(task, model.tasks.languages[0]), model.chat(audio))
+    reply = model.chat(audio, generation=generation(arguments))
+    _show(arguments, model, model.tasks.prompt(task, model.tasks.languages[0]), reply)
     return 0
 
 

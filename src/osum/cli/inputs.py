@@ -55,12 +55,12 @@ class Inputs:
     def add(self, given: Sequence[str]) -> None:
         """Append what paths mean."""
         root = _common_root(name for name in given if name != STDIN and not _is_manifest(name))
-        files: dict[str, Utterance] = {}  # the same file named twice is asked once
-        for place, name in enumerate(given):
+        rows: dict[Path | int, Utterance] = {}
+        for name in given:
             for row in self._expand(name):
-                key = f"{place} {len(files)}" if _is_manifest(name) else str(_absolute(row.path))
-                files.setdefault(key, row)
-        named = _with_ids(files.values(), root)
+                # The same file named twice is asked once; a manifest may have reasons to repeat itself.
+                rows.setdefault(len(rows) if _is_manifest(name) else _absolute(row.path), row)
+        named = _with_ids(rows.values(), root)
         self.items += [item for row in named for item in _per_channel(_checked(row), self._channel)]
 
     def _expand(self, name: str) -> Iterable[Utterance]:

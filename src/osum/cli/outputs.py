@@ -62,7 +62,7 @@ def target_of(
         form = _single(formats, "standard output")
         return Screen(len(rows)) if form is None else Pipe(form, len(rows))
     path = Path(out).expanduser()
-    suffix = None if path.is_dir() else format_of(path)
+    suffix = None if path.is_dir() or out.endswith("/") else format_of(path)
     if suffix is None:
         return Folder(path, formats or (FORMATS[default],), rows, overwrite)
     chosen = _single(formats, out) or suffix
@@ -100,8 +100,10 @@ class Screen:
         """Draw the table."""
         from rich.console import Console
 
-        drawn = table(list(rows))
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(drawn)
+        drawn = list(rows)
+        if any(row.error is None for row in drawn):
+            width = None if sys.stdout.isatty() else _PIPED_WIDTH
+            Console(file=sys.stdout, width=width).print(table(drawn))
 
 
 class Pipe:
@@ -141,7 +143,7 @@ class File:
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results through a partial file beside the final one."""
-        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial = _partial(self._path)
         written = False
 
         def portable() -> Iterator[Utterance]:
@@ -185,8 +187,7 @@ class Folder:
             for form in self._formats if row.error is None else ():
                 path = _with_suffix(stem, form)
                 try:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(form.render(_portable(row, form, path.parent)), encoding="utf-8")
+                    _write_whole(path, form.render(_portable(row, form, path.parent)))
                 except OSError as fault:
                     raise _unwritable(path, fault) from fault
 
@@ -201,6 +202,18 @@ def _write(form: Format, rows: Iterable[Utterance], stream: TextIO, one: bool) -
     for piece in map(form.render, rows) if one or form.pieces is None else form.pieces(rows):
         stream.write(piece)
         stream.flush()  # a reader of a pipe gets each row when it is there
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever a run is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _check_count(form: Format, count: int, place: str) -> None:

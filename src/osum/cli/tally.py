@@ -11,6 +11,8 @@ from osum.cli.arguments import tell
 from osum.tasks import Task
 from osum.utterance import Utterance
 
+_GUESSED = {"synthetic": " (learned from synthetic speech only)", "none": " (learned from nothing: a guess)"}
+
 
 class Tally:
     """Counts the results of one run."""
@@ -35,8 +37,8 @@ class Tally:
             for warning in row.warnings:
                 tell(f"warning: {_named(row, warning)}")
         self._seconds += row.duration or 0.0
-        for task, answer in row.summary.items():
-            self._labels.setdefault(task, Counter())[self._title(task, answer.label)] += 1
+        for key, answer in row.summary.items():
+            self._labels.setdefault(key, Counter())[self._title(key, answer.label)] += 1
 
     def finish(self, failed_file: Path | None) -> None:
         """Tell the whole run."""
@@ -47,22 +49,21 @@ class Tally:
             return
         spent = time.perf_counter() - self._started
         tell(f"{answered} answered, {len(self.failed)} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
-        for task, counts in self._labels.items():
+        for key, counts in self._labels.items():
             shown = ", ".join(f"{label} {count}" for label, count in counts.most_common())
-            guess = "" if self._evidence(task) in (None, "real") else f" (learned from {self._source(task)})"
-            tell(f"  {task}: {shown}{guess}")
+            task = self._task(key)
+            guessed = _GUESSED.get(task.evidence or "", "") if task else ""
+            tell(f"{key}: {shown}{guessed}")
 
-    def _title(self, task: str, label: str | None) -> str:
-        if label is None:
-            return "-"
-        sets = self._tasks[task].label_sets if task in self._tasks else ()
-        return next((labels.title(label) for labels in sets if label in labels.labels), label)
+    def _task(self, key: str) -> Task | None:
+        """The task of a key in `summary`: its name, with a label set where it has several."""
+        return self._tasks.get(key) or self._tasks.get(key.rpartition("/")[0])
 
-    def _evidence(self, task: str) -> str | None:
-        return self._tasks[task].evidence if task in self._tasks else None
-
-    def _source(self, task: str) -> str:
-        return "synthetic speech only" if self._evidence(task) == "synthetic" else "nothing: a guess"
+    def _title(self, key: str, label: str | None) -> str:
+        task = self._task(key)
+        if label is None or task is None:
+            return label or "-"
+        return next((labels.title(label) for labels in task.label_sets if label in labels.labels), label)
 
 
 def _named(row: Utterance, message: str) -> str:
