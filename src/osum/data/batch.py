@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from osum.data.augment import augment
+from osum.data.letters import letters
 from osum.data.packed import Float32, PackedAudio
 from osum.model import OsumProcessor
 from osum.tasks import Task, TaskSet
@@ -170,7 +171,7 @@ class Collator:
                 clip_of.append(len(features))
             mel = self.processor.log_mel(waveform)
             features.append(spec_augment(mel, rng) if self.augmenter else mel)
-            transcripts.append(self.processor.text_ids(utterance.text) if utterance.text else [])
+            transcripts.append(letters(utterance.text) if utterance.text else [])
             ids.append(utterance.id)
         batch: dict[str, Any] = dict(
             self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)

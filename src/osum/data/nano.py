@@ -31,6 +31,7 @@ from osum.utterance import Utterance, Word
 
 AUDIO = "audio.i16"
 SPLITS = ("train", "valid", "test")
+_CHUNK = 512  # clips that one process makes on end
 _PROMPT_WEIGHT = 20  # times the prompts count in the tokenizer's corpus
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def decode(path: str) -> Int16:
 
 
 def _spoken(jobs: list[Job], num_processes: int) -> Iterator[tuple[str, Utterance, Int16]]:
-    for job, (samples, words) in zip(jobs, _parallel(_speak, jobs, num_processes), strict=True):
+    for job, (samples, words) in zip(jobs, _parallel(_speak, jobs, num_processes, fresh=True), strict=True):
         spoken = job.spoken
         labels = {"language": spoken.language, "event": "none"}
         labels |= {"gender": job.gender} if job.gender else {}
@@ -141,12 +142,18 @@ def _mixed(rows: Rows, packed: PackedAudio, seed: int) -> Iterator[tuple[str, Ut
             yield split, row, to_int16(samples)
 
 
-def _parallel(function: Callable[[T], R], items: list[T], num_processes: int) -> Iterator[R]:
-    if num_processes <= 1:
+def _parallel(function: Callable[[T], R], items: list[T], num_processes: int, fresh: bool = False) -> Iterator[R]:
+    """Results in the order of the items.
+
+    With `fresh` every `_CHUNK` items get a new process: what espeak says depends on what it said before,
+    so that only so the result is the same whatever the number of processes.
+    """
+    if num_processes <= 1 and not fresh:
         yield from map(function, items)
-        return
-    with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
-        yield from pool.imap(function, items, chunksize=64)
+    elif items:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(num_processes, maxtasksperchild=1 if fresh else None) as pool:
+            yield from pool.imap(function, items, chunksize=_CHUNK)
 
 
 def _corpus(rows: Iterable[Utterance]) -> Iterator[str]:

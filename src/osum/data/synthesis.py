@@ -3,7 +3,8 @@
 Knows nothing of manifests. English is spoken as written; Mandarin is spoken from toned pinyin
 ("ni3 hao3"), one unit per character, because the Mandarin voice of espeak-ng 1.51 reads characters
 through its English rules ("xiang-three"). The library's state is one per process: for two voices at
-once use two processes.
+once use two processes. A voice's jitter goes on from what was spoken before: the same calls in a new
+process give the same samples.
 """
 
 from __future__ import annotations

@@ -153,13 +153,11 @@ class OsumModel(OsumPreTrainedModel):
         )
 
 
-def positions(attention_mask: Tensor) -> Tensor | None:
+def positions(attention_mask: Tensor) -> Tensor:
     """(B, L) mask to position ids that count real tokens only, so padding on any side changes nothing.
 
     Masked positions get 1, as in the original: OSUM-EChat scores the token behind a masked one (echat 1.5).
     """
-    if attention_mask.dim() != 2:
-        return None
     return (attention_mask.long().cumsum(-1) - 1).masked_fill(attention_mask == 0, 1)
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
 
 from osum.data.batch import CTC_PAD, Augmenter, BucketSampler, Collator, Pick, Questions
+from osum.data.letters import BLANK, NUM_UNITS
 from osum.data.manifest import read_manifest
 from osum.data.packed import PackedAudio
 from osum.errors import InputError
@@ -32,30 +33,26 @@ from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
 
-CTC_POOL = 2
-"""Encoder frames per CTC frame: 25 Hz is enough for words and halves the cost."""
 TASKS_FILE = "tasks.json"
 
 
 class CtcHead(nn.Module):
-    """Auxiliary head on encoder frames; part of training, never of the checkpoint's model."""
+    """Auxiliary head from encoder frames to letters; part of training, never of the checkpoint's model."""
 
-    def __init__(self, width: int, vocab_size: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.blank = vocab_size
-        self.linear = nn.Linear(width, vocab_size + 1)
+        self.linear = nn.Linear(width, NUM_UNITS)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per target id."""
-        frames = states[:, ::CTC_POOL]
-        log_probs = self.linear(frames).float().log_softmax(-1).transpose(0, 1)  # (T / 2, B, V + 1)
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per letter."""
+        log_probs = self.linear(states).float().log_softmax(-1).transpose(0, 1)  # (T, B, units)
         target_lengths = (targets != CTC_PAD).sum(1)
         loss = nn.functional.ctc_loss(
             log_probs,
             targets.clamp(min=0),
-            (lengths + CTC_POOL - 1) // CTC_POOL,
+            lengths,
             target_lengths,
-            blank=self.blank,
+            blank=BLANK,
             reduction="sum",
             zero_infinity=True,
         )
@@ -73,7 +70,7 @@ class Trainer:
         self.tasks = task_set(config)
         self.model, self.processor = start(config)
         self.model.set_attn_implementation(config.attention)
-        self.ctc = CtcHead(self.model.config.audio_config.hidden_size, self.model.config.text_config.vocab_size)
+        self.ctc = CtcHead(self.model.config.audio_config.hidden_size)
         named = [*self.model.named_parameters(), *((f"ctc.{name}", p) for name, p in self.ctc.named_parameters())]
         for name, parameter in named:
             frozen = name.startswith(tuple(config.freeze)) if config.freeze else False
