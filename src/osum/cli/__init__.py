@@ -24,28 +24,17 @@ _MODULES = (label, ask, tasks, doctor, convert, data, train)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    given = list(sys.argv[1:] if argv is None else argv)
     _write_utf8(sys.stdout)
     try:
-        arguments = _parse(given)
+        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         code: int = arguments.run(arguments)
         sys.stdout.flush()
-        return code
     except SystemExit as stop:  # argparse has said why
-        return stop.code if isinstance(stop.code, int) else FAILED
-    except KeyboardInterrupt:
-        return _end("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # `osum ... | head` is no mistake
-        _drop_output()
-        return NO_READER
-    except OSError as fault:  # a full disk behind standard output
-        _drop_output()
-        return _end(f"error: {fault}", FAILED)
-    except OsumError as fault:
-        return _end(f"error: {fault}", FAILED)
-    except Exception as fault:
+        code = stop.code if isinstance(stop.code, int) else FAILED
+    except (KeyboardInterrupt, Exception) as fault:
         # The last line of defence: a user gets one line, a developer the traceback.
-        return _end(f"bug: {type(fault).__name__}: {fault}; OSUM_DEBUG=1 shows where: please report it", FAILED)
+        code = _end(fault)
+    return code
 
 
 def _parse(given: list[str]) -> Namespace:
@@ -71,18 +60,31 @@ def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> 
     parser.error(f"unknown command {word!r}: {did_you_mean(word, known)}use one of {', '.join(known)}")
 
 
-def _end(message: str, code: int) -> int:
+def _end(fault: BaseException) -> int:
+    """Tell in one line why a run stopped; returns its exit code."""
     if os.environ.get("OSUM_DEBUG") == "1":
         import traceback
 
-        traceback.print_exc()
+        traceback.print_exception(fault)
+    if isinstance(fault, OSError):
+        _drop_output()
+    match fault:
+        case BrokenPipeError():  # `osum ... | head` is no mistake
+            return NO_READER
+        case KeyboardInterrupt():
+            code, message = INTERRUPTED, "interrupted"
+        case OsumError() | OSError():
+            code, message = FAILED, f"error: {fault}"
+        case _:
+            bug = f"{type(fault).__name__}: {fault}"
+            code, message = FAILED, f"bug: {bug}; OSUM_DEBUG=1 shows where: please report it"
     with suppress(OSError):
         print(f"osum: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
 def _drop_output() -> None:
-    """Standard output cannot be written: without this Python complains again when it flushes at its end."""
+    """Standard output may be what failed: without this Python complains again when it flushes at its end."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("speech_first", "prompt_first", "chatml")
 _EXAMPLES = """\
+examples:
   osum convert infer.pt osum/ --tokenizer Qwen/Qwen2-7B     the released OSUM, LoRA merged
   osum convert infer.pt osum/ --keep-lora                   LoRA beside the weights, so that the way back is open
   osum convert osum/ infer.pt --to original                 the way back
