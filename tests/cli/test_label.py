@@ -101,6 +101,12 @@ def test_standard_input_is_a_recording(osum: Run, clip: MakeClip, monkeypatch: p
     assert (row["id"], row["path"], row["text"]) == ("stdin", "-", "hello there")
 
 
+def test_a_keyboard_is_no_recording(osum: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe_in(monkeypatch, b"")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert "standard input is the keyboard" in osum("label", "-").err
+
+
 def test_noise_on_standard_input_is_told_as_such(osum: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe_in(monkeypatch, b"no audio")
     code, _, err = osum("label", "-", "--quiet")

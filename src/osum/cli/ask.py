@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -58,8 +57,9 @@ def run_ask(arguments: Namespace) -> int:
 def _audio(name: str) -> str | bytes:
     """The clip, checked before a model is loaded."""
     from osum.audio import probe
+    from osum.cli.inputs import STDIN, read_stdin
 
-    audio = sys.stdin.buffer.read() if name == "-" else name
+    audio = read_stdin() if name == STDIN else name
     probe(audio)
     return audio
 

@@ -65,7 +65,7 @@ class Inputs:
 
     def _expand(self, name: str) -> Iterable[Utterance]:
         if name == STDIN:
-            self._piped.write_bytes(sys.stdin.buffer.read())
+            self._piped.write_bytes(read_stdin())
             return [Utterance(id="stdin", path=str(self._piped))]
         if _is_manifest(name):
             return [row.with_(error=None) for row in read_manifest(name)]  # an error is of an earlier run
@@ -80,6 +80,17 @@ class Inputs:
             return row
         error = row.error.replace(row.path, STDIN) if row.error else None
         return row.with_(path=STDIN, error=error)
+
+
+def read_stdin() -> bytes:
+    """The recording on standard input.
+
+    Raises:
+        InputError: standard input is the keyboard.
+    """
+    if sys.stdin.isatty():
+        raise InputError("- reads audio from a pipe, and standard input is the keyboard: name a file, or pipe one in")
+    return sys.stdin.buffer.read()
 
 
 def read_list(name: str) -> list[str]:
