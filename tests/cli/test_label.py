@@ -73,6 +73,10 @@ def test_folders_and_globs_are_searched_and_nothing_is_asked_twice(osum: Run, cl
     assert [line.split("\t")[0] for line in out.splitlines()] == [str(tmp_path / "a.wav"), str(tmp_path / "in/b.wav")]
 
 
+def test_paths_may_stand_on_both_sides_of_an_option(osum: Run, clip: MakeClip) -> None:
+    assert osum("label", clip("a.wav"), "-f", "jsonl", clip("b.wav")).out.count("\n") == 2
+
+
 def test_a_manifest_keeps_its_fields_and_its_stretch(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
     clip(seconds=1.0)
     row = {"id": "x/1", "path": "clip.wav", "start": 0.5, "speaker": "ann", "room": 7}

@@ -44,7 +44,20 @@ def _parse(given: list[str]) -> Namespace:
     for module in _MODULES:
         module.register(commands)
     _check_command(parser, given, tuple(commands.choices))
-    return parser.parse_args(given)
+    arguments, rest = parser.parse_known_args(given)
+    _place_rest(commands.choices[arguments.command], arguments, rest)
+    return arguments
+
+
+def _place_rest(parser: Parser, arguments: Namespace, rest: list[str]) -> None:
+    """argparse leaves paths behind an option over, `a.wav -f json b.wav`; anything else left over is a mistake."""
+    wrong = [word for word in rest if word.startswith("-") and word != "-"]
+    if not wrong and "paths" in arguments:
+        arguments.paths = [*arguments.paths, *rest]
+    elif rest:
+        word = (wrong or rest)[0].split("=")[0]
+        options = [part for part in parser.format_help().replace(",", " ").split() if part.startswith("--")]
+        parser.error(f"unknown argument {word!r}: {did_you_mean(word, options)}leave it out")
 
 
 def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> None:

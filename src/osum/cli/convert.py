@@ -32,7 +32,7 @@ def register(commands: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="osum convert SRC OUT [options] | osum convert --whisper DIR --llm DIR OUT [options]",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="SRC OUT, or OUT alone with --whisper")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="SRC OUT, or OUT alone with --whisper")
     parser.add_argument("--to", choices=("original",), help="write the file that SRC was converted from")
     lora = parser.add_mutually_exclusive_group()
     lora.add_argument("--merge-lora", dest="lora", action="store_const", const="merge", help="the default")
@@ -66,22 +66,24 @@ def run(arguments: Namespace) -> int:
     wanted = 1 if arguments.whisper or arguments.llm else 2
     if len(arguments.paths) != wanted or bool(arguments.whisper) != bool(arguments.llm):
         raise InputError("osum convert takes SRC OUT, or --whisper DIR --llm DIR OUT (see osum convert --help)")
+    paths = [Path(path) for path in arguments.paths]
     if arguments.whisper:
-        print(_join_parts(arguments))
+        print(_join_parts(arguments, *paths))
     elif arguments.to == "original":
         from osum.conversion import to_original
 
-        print(to_original(*arguments.paths, overwrite=arguments.overwrite))
+        print(to_original(*paths, overwrite=arguments.overwrite))
     else:
-        print(_convert(arguments))
+        print(_convert(arguments, *paths))
     return 0
 
 
-def _convert(arguments: Namespace) -> ConversionReport:
+def _convert(arguments: Namespace, source: Path, out: Path) -> ConversionReport:
     from osum.conversion import convert
 
     return convert(
-        *arguments.paths,
+        source,
+        out,
         lora=arguments.lora,
         encoder_heads=arguments.encoder_heads,
         llm_heads=arguments.llm_heads,
@@ -92,7 +94,7 @@ def _convert(arguments: Namespace) -> ConversionReport:
     )
 
 
-def _join_parts(arguments: Namespace) -> ConversionReport:
+def _join_parts(arguments: Namespace, out: Path) -> ConversionReport:
     import torch
 
     from osum.conversion import from_parts
@@ -100,7 +102,7 @@ def _join_parts(arguments: Namespace) -> ConversionReport:
     return from_parts(
         arguments.whisper,
         arguments.llm,
-        arguments.paths[0],
+        out,
         layout=arguments.layout,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         seed=arguments.seed,
