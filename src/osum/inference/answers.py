@@ -79,9 +79,10 @@ def _transcript(tasks: Sequence[Task], parsed: Mapping[str, TaskResult]) -> str 
 
 
 def _event(heard: Heard, tasks: Sequence[Task]) -> str | None:
+    """The vocal event; None where it was not asked, or where no answer could have said that there is none."""
     for task in tasks:
         for labels in task.label_sets:
-            if labels.name == "event":
+            if labels.name == "event" and NO_EVENT in labels.labels:
                 distribution = heard.distributions[task.name, labels.name]
                 return max(distribution, key=distribution.__getitem__)
     return None
@@ -117,7 +118,7 @@ def _words(
         start = min(max(word.start, last), seconds)
         end = min(max(word.end, start), seconds)
         moved += (start, end) != (word.start, word.end)
-        words.append(Word(word.text, round(offset + start, 3), round(offset + end, 3), word.confidence))
+        words.append(Word(word.text, round(offset + start, 4), round(offset + end, 4), word.confidence))
         last = start
     return tuple(words), f"{moved} word times were out of order or outside the clip" if moved else None
 

@@ -22,6 +22,8 @@ PACKAGED = ("nano",)
 TASKS_FILE = "tasks.json"
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.md", "adapter/*")
 """What is fetched from a hub: no pickles, no code."""
+HUB_TIMEOUT = 10.0
+"""Seconds until a hub that does not answer is given up."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +81,23 @@ def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Pa
 
 def _download(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=WEIGHTS, local_files_only=True))
+    except HFValidationError as fault:
+        raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {_line(fault)}") from fault
     except LocalEntryNotFoundError:
         if offline:
             raise CheckpointError(f"model {name!r} is not on this machine and --offline was given") from None
     try:
-        info = HfApi().model_info(name, files_metadata=True)
+        info = HfApi().model_info(name, files_metadata=True, timeout=HUB_TIMEOUT)
         size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))
         licence = getattr(info.card_data, "license", None) or "unknown"
         if notice:
             notice(f"downloading {name}: {size / 1e9:.1f} GB, licence {licence}")
         return Path(snapshot_download(name, allow_patterns=WEIGHTS))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as fault:
+    except Exception as fault:  # the hub's client passes on the errors of the HTTP library it happens to use
         raise CheckpointError(
             f"model {name!r} cannot be fetched ({_line(fault)}): check the name and the network"
         ) from fault

@@ -6,9 +6,10 @@ Shapes: R rows (one request each), L tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from itertools import accumulate, groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ REPLY_TOKENS = 120
 """Added for a reply, whose length does not depend on the audio."""
 ROWS_PER_PASS = 64
 """Rows of one forward pass; bounds memory, never answers."""
+OPTIONS_PER_PASS = 128
+"""Options scored in one forward pass, each with a copy of its row's cache; bounds memory likewise."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Engine:
         self.processor = checkpoint.processor
         self.device = self.model.device
         self.end = self.processor.answer_end_token_id
+        self.num_text = self.model.config.text_config.vocab_size
+        self.speech_ids = list(range(self.num_text, self.model.config.vocab_size))
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Samples]) -> Encoded:
@@ -82,10 +87,7 @@ class Engine:
     def answer(self, encoded: Encoded, requests: Sequence[Request], options: GenerationOptions) -> list[str]:
         """The raw answer of each request, in order."""
         answers = [""] * len(requests)
-        # Answers of like length together: a batch decodes as long as its longest.
-        order = sorted(range(len(requests)), key=lambda index: requests[index].max_new_tokens)
-        for first in range(0, len(order), ROWS_PER_PASS):
-            chunk = order[first : first + ROWS_PER_PASS]
+        for chunk in _chunks([request.max_new_tokens for request in requests], same=options.num_beams > 1):
             for index, text in zip(chunk, self._generate(encoded, [requests[i] for i in chunk], options), strict=True):
                 answers[index] = text
         return answers
@@ -97,6 +99,7 @@ class Engine:
         config = GenerationConfig(
             **options.to_generate(),
             max_new_tokens=max(request.max_new_tokens for request in requests),
+            suppress_tokens=self.speech_ids or None,
             eos_token_id=self.end,
             pad_token_id=self.processor.pad_token_id,
         )
@@ -115,8 +118,8 @@ class Engine:
         options differ, because a tag's `<` may melt into the token before it.
         """
         scores: list[list[float]] = []
-        for first in range(0, len(prefixes), ROWS_PER_PASS):
-            chunk = slice(first, first + ROWS_PER_PASS)
+        while len(scores) < len(prefixes):
+            chunk = slice(len(scores), len(scores) + _fitting(options[len(scores) :]))
             scores += self._choose(encoded, prefixes[chunk], options[chunk])
         return scores
 
@@ -134,13 +137,13 @@ class Engine:
         )
         mask = inputs["attention_mask"]
         out = self.model(inputs_embeds=inputs["inputs_embeds"], attention_mask=mask, use_cache=True, logits_to_keep=1)
-        log_probs = out.logits[:, -1].float().log_softmax(-1)  # (R, V)
+        log_probs = self._log_probs(out.logits[:, -1])  # (R, V)
         row_of = torch.tensor([row for row, tail in enumerate(tails) for _ in tail], device=self.device)
         flat = [ids for tail in tails for ids in tail]
         values = log_probs[row_of, torch.tensor([ids[0] for ids in flat], device=self.device)]  # (N,)
         if max(map(len, flat)) > 1:
             values = values + self._follow(out.past_key_values, mask, row_of, flat)
-        split = values.split([len(tail) for tail in tails])
+        split = torch.split(values, [len(tail) for tail in tails])
         return [part.tolist() for part in split]
 
     def _follow(self, cache: DynamicCache, mask: Tensor, row_of: Tensor, flat: list[list[int]]) -> Tensor:
@@ -153,7 +156,7 @@ class Engine:
         out = self.model(
             input_ids=ids, attention_mask=full, position_ids=positions(full)[:, -longest:], past_key_values=cache
         )
-        log_probs = cast(Tensor, out.logits)[:, :-1].float().log_softmax(-1)  # (N, C - 1, V)
+        log_probs = self._log_probs(out.logits[:, :-1])  # (N, C - 1, V)
         steps = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
         return (steps * real[:, 1:]).sum(1)
 
@@ -164,7 +167,11 @@ class Engine:
         out = self.model(
             inputs_embeds=inputs["inputs_embeds"], attention_mask=inputs["attention_mask"], logits_to_keep=1
         )
-        return out.logits[:, -1].float().softmax(-1)[:, self.end].tolist()
+        return self._log_probs(out.logits[:, -1])[:, self.end].exp().tolist()
+
+    def _log_probs(self, logits: Tensor) -> Tensor:
+        """(..., V) over the text ids alone: an answer is text even where a model can speak (echat 1.6)."""
+        return logits[..., : self.num_text].float().log_softmax(-1)
 
     def _answer_ids(self, answer: str, option: str) -> list[int]:
         return self.processor.text_ids(answer + option)
@@ -186,6 +193,23 @@ class Engine:
             "attention_mask": mask,
             "inputs_embeds": embeds.masked_scatter(holes, audio.to(embeds.dtype)),
         }
+
+
+def _chunks(limits: Sequence[int], same: bool) -> Iterator[list[int]]:
+    """Rows that decode together: of like token limits, as a batch decodes as long as its longest.
+
+    With `same`, of equal limits: beams that a longer limit lets go on may end elsewhere.
+    """
+    order = sorted(range(len(limits)), key=limits.__getitem__)
+    for _, group in groupby(order, key=lambda row: limits[row] if same else 0):
+        rows = list(group)
+        yield from (rows[first : first + ROWS_PER_PASS] for first in range(0, len(rows), ROWS_PER_PASS))
+
+
+def _fitting(options: Sequence[Sequence[str]]) -> int:
+    """How many leading rows are scored in one pass; at least one."""
+    totals = accumulate(map(len, options[:ROWS_PER_PASS]))
+    return max(1, sum(total <= OPTIONS_PER_PASS for total in totals))
 
 
 def _common(rows: Sequence[Sequence[int]]) -> int:

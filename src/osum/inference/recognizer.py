@@ -7,6 +7,7 @@ Reads audio, cuts long clips, asks the engine, and puts answers together. Bad au
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -24,7 +25,7 @@ from osum.inference.checkpoint import Checkpoint, open_checkpoint
 from osum.inference.engine import Encoded, Engine, Request
 from osum.inference.longform import Window, windows
 from osum.inference.options import GenerationOptions, LabelOptions
-from osum.tasks import Task, TaskSet
+from osum.tasks import RELEASE, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
@@ -32,8 +33,10 @@ Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
 TRANSCRIBE = "ASR"
-ASK_SECONDS = 30.0
-"""Audio that the answer limit of a free question is reckoned with."""
+ANSWERED = ("text", "language", "words", "labels", "reply")
+"""Fields of a manifest row that a result fills anew; what stood there goes to `reference`."""
+ASK_TOKENS = 400
+"""Longest answer to a free question, which need not grow with the audio; the release's limit."""
 
 
 def load(
@@ -75,7 +78,7 @@ def _device(device: str | None) -> str:
     return device
 
 
-@dataclass
+@dataclass(eq=False)  # two entries of one list may be equal, and are two all the same
 class _File:
     """One item on its way: its windows still to answer, and the segments answered."""
 
@@ -150,7 +153,7 @@ class Recognizer:
         """
         samples = audio_io.load(_source(audio))
         generation = options or GenerationOptions()
-        limit = self.engine.token_limit(self.tasks.find(TRANSCRIBE), ASK_SECONDS, generation)
+        limit = generation.max_new_tokens or ASK_TOKENS
         encoded = self.engine.encode([samples])
         return self.engine.answer(encoded, [Request(0, question, limit)], generation)[0]
 
@@ -261,20 +264,17 @@ class Recognizer:
                 f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
                 "where it is quietest"
             )
-        item = file.item
-        given = {"text": item.text, "labels": dict(item.labels), "language": item.language}
-        known = {name: value for name, value in given.items() if value}
         return replace(
             file.item,
             duration=round(file.length / SAMPLE_RATE, 4),
             language=(language if spoken else None),
-            text=join_text([segment.text for segment in segments]),
+            **_said(segments, asked.tasks),
             labels=_labels(summary, asked.tasks),
             segments=segments,
             summary=summary,
             warnings=tuple(warnings),
             error=None,
-            extra={**file.item.extra, **({"reference": known} if known else {}), "prompts": asked.prompts},
+            extra={**file.item.extra, **_reference(file.item), "prompts": asked.prompts},
             **stamp,
         )
 
@@ -295,13 +295,27 @@ class Asked:
         Raises:
             TaskError: an unknown task, or no prompts in the language.
         """
-        language = options.prompt_language or tasks.languages[0]
         if options.prompt_language not in (None, *tasks.languages):
-            raise TaskError(f"no prompts in {language!r}: this model has them in {', '.join(tasks.languages)}")
+            known = ", ".join(tasks.languages)
+            raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
         chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
-        prompts = {task.name: tasks.prompt(task, language) for task in chosen}
-        silence = tasks.prompt(tasks[TRANSCRIBE], language) if TRANSCRIBE in tasks else None
+        prompts = {task.name: _prompt(tasks, task, options.prompt_language) for task in chosen}
+        silence = _prompt(tasks, tasks[TRANSCRIBE], options.prompt_language) if TRANSCRIBE in tasks else None
         return cls(options, chosen, prompts, silence)
+
+
+def prompt_language(tasks: TaskSet) -> str:
+    """The language of prompts that were not asked for in another; the release saw Chinese ones alone."""
+    return "zh" if tasks.name == RELEASE.name and "zh" in tasks.languages else tasks.languages[0]
+
+
+def _prompt(tasks: TaskSet, task: Task, language: str | None) -> str:
+    """The fixed prompt of a task; without a language, in the first that this task has."""
+    if language is None:
+        for usual in (prompt_language(tasks), *tasks.languages):
+            with suppress(TaskError):
+                return tasks.prompt(task, usual)
+    return tasks.prompt(task, language or prompt_language(tasks))
 
 
 def _source(audio: Audio) -> Any:
@@ -311,6 +325,27 @@ def _source(audio: Audio) -> Any:
 
 def _channel(channel: int | str | None) -> Any:
     return "mix" if channel is None else channel
+
+
+def _said(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Text, words and reply of the whole file; None for what was not asked, as an empty text means silence."""
+    replies = [segment.reply for segment in segments if segment.reply]
+    return {
+        "text": join_text([segment.text for segment in segments]) if _transcribed(tasks) else None,
+        "words": tuple(word for segment in segments for word in segment.words),
+        "reply": join_text(replies) if replies else None,
+    }
+
+
+def _transcribed(tasks: Sequence[Task]) -> bool:
+    return any(task.transcript != "none" for task in tasks)
+
+
+def _reference(item: Utterance) -> dict[str, Any]:
+    """What a manifest said of the fields that answers now fill; a row labelled before keeps what it has."""
+    row = item.to_dict()
+    known = {name: row[name] for name in ANSWERED if name in row}
+    return {"reference": known} if known and not item.segments and "reference" not in item.extra else {}
 
 
 def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
