@@ -21,11 +21,14 @@ from osum.data.augment import augment
 from osum.data.letters import letters
 from osum.data.packed import Float32, PackedAudio
 from osum.model import OsumProcessor
-from osum.tasks import Task, TaskSet
+from osum.model.processing_osum import pad_features
+from osum.tasks import Task, TaskSet, normalise_target
 from osum.utterance import Utterance
 
 CTC_PAD = -1
 """Fills ragged CTC targets."""
+CTC_UNKNOWN = -2
+"""Stands first in the targets of a clip whose transcript is not known; an empty transcript is known."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,10 @@ class Collator:
         self.augmenter = augmenter
 
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
-        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U) and the ids of the clips."""
+        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U) and the ids of the clips.
+
+        Without a question the inputs are the clips alone: the encoder learns by itself.
+        """
         features: list[Tensor] = []
         texts: list[str] = []
         answers: list[str] = []
@@ -171,18 +177,23 @@ class Collator:
                 clip_of.append(len(features))
             mel = self.processor.log_mel(waveform)
             features.append(spec_augment(mel, rng) if self.augmenter else mel)
-            transcripts.append(letters(utterance.text) if utterance.text else [])
+            known = utterance.text is not None
+            transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
             ids.append(utterance.id)
-        batch: dict[str, Any] = dict(
-            self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
-        )
-        return {**batch, "ctc_targets": _ragged(transcripts), "ids": ids}
+        batch: dict[str, Any] = {"ctc_targets": _ragged(transcripts), "ids": ids}
+        if texts:
+            batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
+        else:
+            batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
+        return batch
 
     def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
         utterance = self.utterances[pick.index]
         waveform = self.audio.read(utterance)
         if self.augmenter is not None:
-            waveform, utterance = self.augmenter(waveform, utterance, pick.seed)
+            louder, changed = self.augmenter(waveform, utterance, pick.seed)
+            if len(louder) <= self.processor.max_samples:  # slowed and padded, a long clip may no longer fit
+                return changed, louder
         return utterance, waveform
 
 

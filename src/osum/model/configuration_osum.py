@@ -207,6 +207,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "num_key_value_heads": 2,
             "intermediate_size": 512,
             "max_position_embeddings": 2048,
+            "initializer_range": 0.04,
             "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
             "tie_word_embeddings": True,
         },

@@ -93,8 +93,13 @@ class SpeechPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        """Scale by fan-in: the position table has a fixed size, and small weights drown the sound in it."""
         super()._init_weights(module)
-        if isinstance(module, PositionTable):
+        if isinstance(module, nn.Conv1d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        elif isinstance(module, PositionTable):
             module.reset()
 
 
@@ -104,7 +109,8 @@ class PositionTable(nn.Module):
     def __init__(self, num_rows: int, width: int, interleaved: bool) -> None:
         super().__init__()
         self.interleaved = interleaved
-        self.weight = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
+        self.weight: Tensor
+        self.register_buffer("weight", torch.empty(num_rows, width))
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -20,7 +20,7 @@ PROGRESS = "progress.json"
 
 
 def save(folder: Path, step: int, write_model: Any, state: dict[str, torch.Tensor], progress: dict[str, Any]) -> Path:
-    """Write `step-N` under `folder` and remove the one before; returns its path.
+    """Write `step-N` under `folder`, keep the one before and remove what is older; returns its path.
 
     `write_model` is called with the folder to write the model into.
     """
@@ -39,8 +39,9 @@ def save(folder: Path, step: int, write_model: Any, state: dict[str, torch.Tenso
 
 
 def steps(folder: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    """Finished checkpoints, oldest first; folders of other names, such as a copy, are left alone."""
+    found = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

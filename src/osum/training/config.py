@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class TrainConfig:
     batch_seconds: float = 60.0
     """Padded audio of one batch, in seconds."""
     questions_per_clip: int = 3
-    """Tasks asked about each clip of a batch; the encoder runs once for all."""
+    """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
     timed_share: float = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
     prompt_set: str = "osum"
@@ -72,27 +73,58 @@ class TrainConfig:
         """
         try:
             values = yaml.safe_load(Path(recipe).read_text("utf8")) or {}
-        except (OSError, yaml.YAMLError) as fault:
-            raise InputError(f"recipe {str(recipe)!r} cannot be read: {fault}") from fault
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+            reason = " ".join(str(fault).split())
+            raise InputError(f"recipe {str(recipe)!r} cannot be read ({reason}): give a YAML file") from fault
+        if not isinstance(values, dict):
+            raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
         for override in overrides:
-            key, found, value = override.partition("=")
-            if not found:
-                raise InputError(f"{override!r} is no override: write key=value, such as steps=100")
-            _assign(values, key.split("."), yaml.safe_load(value))
+            _override(values, override)
         known = {item.name for item in fields(cls)}
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
                 raise InputError(f"{key!r} is no training option: {hint}")
-        return cls(**values)
+        return cls(**{item.name: _checked(item, values[item.name]) for item in fields(cls) if item.name in values})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as saved with every checkpoint."""
         return asdict(self)
 
 
-def _assign(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for name in path[:-1]:
-        values = values.setdefault(name, {})
-    values[path[-1]] = value
+def _override(values: dict[str, Any], override: str) -> None:
+    """Write `key=value` into the recipe's values; dots in the key reach into mappings."""
+    key, found, text = override.partition("=")
+    *path, last = key.split(".")
+    try:
+        value = yaml.safe_load(text)
+        for name in path:
+            values = values.setdefault(name, {})
+    except (yaml.YAMLError, AttributeError) as fault:
+        raise InputError(f"{override!r} is no override: write key=value, such as steps=100") from fault
+    if not found or not last or not isinstance(values, dict):
+        raise InputError(f"{override!r} is no override: write key=value, such as steps=100 or tasks.ASR=2")
+    values[last] = value
+
+
+_KINDS: dict[type, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "a text"),
+    tuple: (list, "a list"),
+    dict: (dict, "a mapping of name: value"),
+}
+"""Type of a field's default to what a recipe may give for it."""
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """The value, which must be of the field's kind."""
+    default = type({} if item.default is MISSING else item.default)
+    kind, name = _KINDS[default]
+    if default is float and isinstance(value, str):
+        with suppress(ValueError):  # YAML takes 1e-3 for a text
+            value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{item.name} is {value!r}: {name} is needed")
+    return value

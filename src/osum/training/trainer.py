@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
 
-from osum.data.batch import CTC_PAD, Augmenter, BucketSampler, Collator, Pick, Questions
+from osum.audio import SAMPLE_RATE
+from osum.data.batch import CTC_UNKNOWN, Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.letters import BLANK, NUM_UNITS
 from osum.data.manifest import read_manifest
 from osum.data.packed import PackedAudio
 from osum.errors import InputError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
-from osum.model.configuration_osum import encoder_length
+from osum.model.configuration_osum import PRESETS, encoder_length
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
 from osum.training import checkpoint
@@ -44,19 +45,22 @@ class CtcHead(nn.Module):
         self.linear = nn.Linear(width, NUM_UNITS)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per letter."""
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per letter.
+
+        Clips whose transcript is not known do not count.
+        """
         log_probs = self.linear(states).float().log_softmax(-1).transpose(0, 1)  # (T, B, units)
-        target_lengths = (targets != CTC_PAD).sum(1)
-        loss = nn.functional.ctc_loss(
+        target_lengths = (targets >= 0).sum(1)
+        losses = nn.functional.ctc_loss(
             log_probs,
             targets.clamp(min=0),
             lengths,
             target_lengths,
             blank=BLANK,
-            reduction="sum",
+            reduction="none",
             zero_infinity=True,
         )
-        return loss / target_lengths.sum().clamp(min=1)
+        return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum() / target_lengths.sum().clamp(min=1)
 
 
 class Trainer:
@@ -71,9 +75,14 @@ class Trainer:
         self.model, self.processor = start(config)
         self.model.set_attn_implementation(config.attention)
         self.ctc = CtcHead(self.model.config.audio_config.hidden_size)
+        if (Path(config.model) / checkpoint.STATE).is_file():
+            self._load_ctc(checkpoint.load(Path(config.model))[0])
         named = [*self.model.named_parameters(), *((f"ctc.{name}", p) for name, p in self.ctc.named_parameters())]
+        for prefix in config.freeze:
+            if not any(name.startswith(prefix) for name, _ in named):
+                raise InputError(f"freeze: no parameter begins with {prefix!r}; one that does is {named[0][0]}")
         for name, parameter in named:
-            frozen = name.startswith(tuple(config.freeze)) if config.freeze else False
+            frozen = name.startswith(tuple(config.freeze))
             parameter.requires_grad_(parameter.requires_grad and not frozen)
         self.learned = {name: parameter for name, parameter in named if parameter.requires_grad}
         self.optimizer = optimizer(self.learned, config)
@@ -114,7 +123,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         if found := checkpoint.steps(self.out):
             self.resume(found[-1])
-        clock, seen, last = time.monotonic(), 0.0, self.out
+        clock, seen, last = time.monotonic(), 0.0, found[-1] if found else self.out
         for batch in self._batches():
             losses = self.train_step(batch)
             self.step += 1
@@ -139,16 +148,20 @@ class Trainer:
             self.batches_seen = 0
 
     def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Answer loss and CTC loss of a batch, the encoder run once."""
-        lengths = encoder_length(batch["feature_attention_mask"].sum(-1))
-        tower = self.model.model.audio_tower
+        """Answer loss and CTC loss of a batch, the encoder run once; no questions, no answer loss."""
+        inputs = {key: value for key, value in batch.items() if key not in ("ids", "ctc_targets")}
+        frames = batch["feature_attention_mask"].sum(-1)
         kept: list[Tensor] = []
+        tower = self.model.model.audio_tower
         hook = tower.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         try:
-            inputs = {key: value for key, value in batch.items() if key not in ("ids", "ctc_targets")}
             with torch.autocast("cpu", getattr(torch, self.config.dtype), enabled=self.config.dtype != "float32"):
-                answer = self.answer_loss(**inputs)
-                ctc = self.ctc(kept[0], lengths, batch["ctc_targets"])
+                if "labels" in inputs:
+                    answer = self.answer_loss(**inputs)
+                else:
+                    tower(batch["input_features"], frames)
+                    answer = torch.zeros(())
+                ctc = self.ctc(kept[0], encoder_length(frames), batch["ctc_targets"])
         finally:
             hook.remove()
         return answer, ctc
@@ -167,6 +180,7 @@ class Trainer:
             FloatingPointError: the loss is no number; the message names the clips.
         """
         self.model.train()
+        torch.manual_seed(self.config.seed + self.step)  # dropout; a resumed run draws what it would have drawn
         rate = self.config.learning_rate * schedule(self.step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -212,11 +226,15 @@ class Trainer:
         text = json.dumps(self.tasks.to_dict(), ensure_ascii=False, indent=1)
         (folder / TASKS_FILE).write_text(text + "\n", "utf8")
 
+    def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
+        found = {name.removeprefix("ctc."): value for name, value in state.items() if name.startswith("ctc.")}
+        self.ctc.load_state_dict(found)
+
     def resume(self, path: Path) -> None:
         """Stand where a checkpoint stood: weights, optimiser, place in the data."""
         state, progress = checkpoint.load(path)
         self.model.load_state_dict(OsumForConditionalGeneration.from_pretrained(path).state_dict())
-        self.ctc.load_state_dict({k.removeprefix("ctc."): v for k, v in state.items() if k.startswith("ctc.")})
+        self._load_ctc(state)
         for name, parameter in self.learned.items():
             found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
             self.optimizer.state[parameter] = found
@@ -232,7 +250,7 @@ class _Index(Dataset[Pick]):
 
 
 def _seconds(row: Utterance) -> float:
-    return row.extra["num_samples"] / 16_000 if row.duration is None else row.duration
+    return row.extra["num_samples"] / SAMPLE_RATE if row.duration is None else row.duration
 
 
 def task_set(config: TrainConfig) -> TaskSet:
@@ -246,9 +264,12 @@ def task_set(config: TrainConfig) -> TaskSet:
 def start(config: TrainConfig) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
     """A new model of a preset with the data's tokenizer, or a checkpoint to go on from."""
     if Path(config.model).is_dir():
-        model = OsumForConditionalGeneration.from_pretrained(config.model)
+        # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
+        model = OsumForConditionalGeneration.from_pretrained(config.model, dtype=torch.float32)
         return model, OsumProcessor.from_pretrained(config.model)
     tokenizer = AutoTokenizer.from_pretrained(Path(config.data) / "tokenizer")
+    if config.model not in PRESETS:
+        raise InputError(f"model {config.model!r} is neither a folder nor a preset: use one of {', '.join(PRESETS)}")
     architecture = OsumConfig.preset(config.model)
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
     architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
