@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from osum.errors import CheckpointError, MissingExtraError, TaskError
-from osum.model import OsumForConditionalGeneration, OsumProcessor
+from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import RELEASE, TaskSet
 
 PACKAGED = ("nano",)
@@ -48,6 +49,7 @@ def open_checkpoint(
     folder = locate(name, offline, notice)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name!r}: {folder} has no config.json, so it is no checkpoint; see `osum convert`")
+    _check_config(name, folder)
     transformers_logging.disable_progress_bar()
     model = _model(name, folder, dtype).to(device).eval()
     try:
@@ -103,16 +105,35 @@ def _download(name: str, offline: bool, notice: Callable[[str], None] | None) ->
         ) from fault
 
 
-def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
+def _check_config(name: str, folder: Path) -> None:
+    """Another model's configuration would be filled up with our defaults: billions of weights, made for nothing."""
     try:
-        model, info = OsumForConditionalGeneration.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        config = json.loads((folder / "config.json").read_text("utf8"))
+        kind, parts = config.get("model_type"), [config.get(part) for part in OsumConfig.sub_configs]
+    except (OSError, ValueError, AttributeError) as fault:
+        raise CheckpointError(
+            f"{name!r}: {folder} cannot be loaded ({_line(fault)}): get or convert it again"
+        ) from fault
+    if kind != OsumConfig.model_type or not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(f"{name!r}: {folder} holds a model of type {kind!r}, not osum; see `osum convert`")
+
+
+def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what does not fit is told below, in one line
+    try:
+        model, info = OsumForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
         raise CheckpointError(
             f"{name!r}: {folder} cannot be loaded ({_line(fault)}): get or convert it again"
         ) from fault
-    wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in info[kind]]
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
     if wrong:
-        shown = ", ".join(map(str, sorted(wrong)[:3]))
+        shown = ", ".join(sorted(wrong)[:3])
         raise CheckpointError(f"{name!r}: {len(wrong)} tensors are missing or do not fit ({shown} ...): get it again")
     return _with_adapter(model, folder)
 
@@ -125,7 +146,8 @@ def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForC
         from peft import PeftModel
     except ImportError as fault:
         raise MissingExtraError("peft", "train") from fault
-    merged: Any = PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload()
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
+        merged: Any = PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload()
     return merged
 
 

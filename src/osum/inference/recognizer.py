@@ -40,7 +40,7 @@ ASK_TOKENS = 400
 
 
 def load(
-    name: str = "nano",
+    name: str | PathLike[str] = "nano",
     *,
     device: str | None = None,
     dtype: str | None = None,
@@ -65,7 +65,7 @@ def load(
     kind = dtype or ("float32" if place == "cpu" else "bfloat16")
     if kind not in DTYPES:
         raise InputError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
-    return Recognizer(open_checkpoint(name, place, DTYPES[kind], offline, notice), kind)
+    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
 
 
 def _device(device: str | None) -> str:
