@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from osum.errors import CheckpointError
@@ -52,5 +53,5 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     try:
         return load_file(path / STATE), json.loads((path / PROGRESS).read_text("utf8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, SafetensorError) as fault:
         raise CheckpointError(f"{path} is no training checkpoint ({fault}): give a step-N folder") from fault

@@ -1,0 +1,63 @@
+"""Checkpoints of a run appear whole, and old ones go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from osum.errors import CheckpointError
+from osum.training import checkpoint
+
+
+def write(folder: Path, step: int) -> Path:
+    state = {"ctc.weight": torch.full((2, 3), float(step)).T}
+    return checkpoint.save(folder, step, lambda path: (path / "model").write_text("m"), state, {"epoch": 7})
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    state, progress = checkpoint.load(write(tmp_path, 5))
+    assert torch.equal(state["ctc.weight"], torch.full((3, 2), 5.0)) and progress == {"step": 5, "epoch": 7}
+    assert (tmp_path / "step-5" / "model").read_text() == "m"
+
+
+def test_the_last_two_stay(tmp_path: Path) -> None:
+    for step in (2, 4, 10, 12):
+        write(tmp_path, step)
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-10", "step-12"]
+
+
+def test_a_step_saved_again_replaces_itself(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "step-3" / "model").write_text("old")
+    assert (write(tmp_path, 3) / "model").read_text() == "m" and len(checkpoint.steps(tmp_path)) == 1
+
+
+def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    with pytest.raises(KeyError):
+        checkpoint.save(tmp_path, 4, lambda path: {}[path], {}, {})
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-2"]
+    write(tmp_path, 4)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_folders_of_other_names_are_left_alone(tmp_path: Path) -> None:
+    for name in ("step-2-best", "step-old", "steps"):
+        (tmp_path / name).mkdir()
+    for step in (1, 2, 3):
+        write(tmp_path, step)
+    assert len(checkpoint.steps(tmp_path)) == 2 and len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("broken", ["absent", checkpoint.STATE, checkpoint.PROGRESS])
+def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path, broken: str) -> None:
+    path = write(tmp_path, 1)
+    if broken == "absent":
+        path = tmp_path / "none"
+    else:
+        (path / broken).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="is no training checkpoint") as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,196 @@
+"""A run learns, stops where it is told, goes on as if nothing had happened, and leaves a model behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import osum
+from osum.data.batch import CTC_PAD, CTC_UNKNOWN
+from osum.data.letters import BLANK
+from osum.errors import InputError
+from osum.inference.options import GenerationOptions
+from osum.training.checkpoint import STATE
+from osum.training.config import TrainConfig
+from osum.training.trainer import CtcHead, Trainer, schedule, start
+from training.conftest import MakeConfig
+
+LOSSES = ("loss", "ctc", "norm", "rate")
+
+
+def losses(out: str | Path) -> dict[int, list[float]]:
+    """Step to what was logged of it."""
+    rows = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    return {row["step"]: [row[name] for name in LOSSES] for row in rows if "loss" in row}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors") | load_file(path / STATE)
+
+
+def same(left: Path, right: Path) -> bool:
+    one, other = weights(left), weights(right)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def progress(path: Path) -> tuple[int, int]:
+    """Epoch, and batches seen of it."""
+    found = json.loads((path / "progress.json").read_text())
+    return found["epoch"], found["batches"]
+
+
+@pytest.fixture
+def done(config: MakeConfig) -> Path:
+    """The last checkpoint of an uninterrupted run."""
+    return Trainer(config()).run()
+
+
+def test_a_run_ends_at_its_last_step_and_says_what_it_did(done: Path) -> None:
+    assert done.name == "step-4" and sorted(losses(done.parent)) == [1, 2, 3, 4]
+    rows = [json.loads(line) for line in (done.parent / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "valid" in row] == [2, 4]
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(done: Path, config: MakeConfig, tmp_path: Path) -> None:
+    shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
+    resumed = Trainer(config(out=str(tmp_path / "other"))).run()
+    whole = losses(done.parent)
+    assert losses(resumed.parent) == {step: whole[step] for step in (3, 4)}
+    assert same(resumed, done)
+    assert progress(done.parent / "step-2") == (0, 2) and progress(done)[0] == 1
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # fewer cores than workers
+def test_a_run_does_not_depend_on_the_number_of_workers(done: Path, config: MakeConfig, tmp_path: Path) -> None:
+    other = Trainer(config(out=str(tmp_path / "other"), workers=2)).run()
+    assert losses(other.parent) == losses(done.parent) and same(other, done)
+
+
+def test_another_seed_is_another_run(done: Path, config: MakeConfig, tmp_path: Path) -> None:
+    assert not same(Trainer(config(out=str(tmp_path / "other"), seed=2)).run(), done)
+
+
+def test_a_finished_run_has_nothing_to_do(done: Path, config: MakeConfig) -> None:
+    assert Trainer(config()).run() == done
+    assert len(losses(done.parent)) == 4
+
+
+def test_a_checkpoint_half_written_is_not_gone_on_from(done: Path, config: MakeConfig, tmp_path: Path) -> None:
+    out = tmp_path / "other"
+    shutil.copytree(done.parent / "step-2", out / "step-2")
+    shutil.copytree(done.parent / "step-2", out / ".step-4.partial")
+    (out / ".step-4.partial" / STATE).write_bytes(b"half")
+    assert same(Trainer(config(out=str(out))).run(), done)
+
+
+def test_the_folder_written_is_a_model_that_answers(config: MakeConfig) -> None:
+    folder = Trainer(config(steps=1, evidence={"SGC": "synthetic"}, prompt_set="brief")).run()
+    recognizer = osum.load(folder)
+    result = recognizer.label(torch.zeros(4_000).numpy(), generation=GenerationOptions(max_new_tokens=3))
+    assert list(recognizer.tasks) == ["ASR", "SRWT", "VED", "SGC"]
+    assert result.summary["SGC"].evidence == "synthetic" and result.summary["VED"].evidence is None
+
+
+def test_what_is_frozen_does_not_move_and_the_rest_does(config: MakeConfig, tiny: Path) -> None:
+    frozen = ("model.language_model", "model.audio_tower.layers.0")
+    before, after = (
+        load_file(path / "model.safetensors") for path in (tiny, Trainer(config(steps=2, freeze=frozen)).run())
+    )
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.startswith(frozen) for name in moved)
+    assert any("adaptor" in name for name in moved) and any("audio_tower.layers.1" in name for name in moved)
+
+
+def test_position_tables_never_learn(config: MakeConfig) -> None:
+    assert not [name for name in Trainer(config()).learned if "embed_positions" in name]
+
+
+def test_a_prefix_that_freezes_nothing_is_an_error(config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="no parameter begins with 'language_model'"):
+        Trainer(config(freeze=("language_model",)))
+
+
+def test_a_loss_that_is_no_number_names_the_clips(config: MakeConfig) -> None:
+    trainer = Trainer(config())
+    batch = next(iter(trainer.loader))
+    torch.nn.init.constant_(trainer.model.model.adaptor.layer_norm.weight, torch.nan)
+    with pytest.raises(FloatingPointError, match=f"at step 0, clips .*{batch['ids'][0]}"):
+        trainer.train_step(batch)
+
+
+def test_learning_lowers_the_loss(config: MakeConfig) -> None:
+    trainer = Trainer(config(learning_rate=3e-3, steps=100))
+    batch = next(iter(trainer.valid_loader))
+    first = trainer.train_step(batch)
+    for _ in range(8):
+        last = trainer.train_step(batch)
+    assert last["loss"] < first["loss"] and last["ctc"] < first["ctc"]
+
+
+def test_validation_is_the_same_whenever_it_is_asked(config: MakeConfig) -> None:
+    trainer = Trainer(config())
+    assert trainer.validate() == trainer.validate()
+
+
+def test_the_answer_loss_is_the_loss_of_the_model(config: MakeConfig) -> None:
+    trainer = Trainer(config())
+    trainer.model.eval()
+    batch = next(iter(trainer.valid_loader))
+    inputs = {name: value for name, value in batch.items() if name not in ("ids", "ctc_targets")}
+    assert trainer.losses(batch)[0].item() == pytest.approx(trainer.model(**inputs).loss.item(), rel=1e-5)
+
+
+def test_without_questions_the_encoder_alone_learns(config: MakeConfig, tiny: Path) -> None:
+    trainer = Trainer(config(steps=1, questions_per_clip=0))
+    before, after = (load_file(path / "model.safetensors") for path in (tiny, trainer.run()))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(name.startswith("model.audio_tower") for name in moved)
+
+
+def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, tiny: Path, tmp_path: Path) -> None:
+    half = Path(shutil.copytree(tiny, tmp_path / "half"))
+    osum.load(half, dtype="bfloat16").engine.model.save_pretrained(half)
+    assert {parameter.dtype for parameter in Trainer(config(model=str(half))).model.parameters()} == {torch.float32}
+
+
+def test_rows_that_teach_nothing_are_told(config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="holds no row"):
+        Trainer(config(tasks={"SAP": 1.0}))
+
+
+def test_a_model_of_no_such_name_is_told(config: MakeConfig, data: Path, tiny: Path) -> None:
+    shutil.copytree(tiny, data / "tokenizer", dirs_exist_ok=True)
+    with pytest.raises(InputError, match="neither a folder nor a preset: use one of osum, echat, nano"):
+        start(config(model="nanno"))
+
+
+def test_a_preset_takes_the_tokenizer_of_the_data(config: MakeConfig, data: Path, tiny: Path) -> None:
+    shutil.copytree(tiny, data / "tokenizer", dirs_exist_ok=True)
+    model, processor = start(config(model="nano"))
+    assert model.config.text_config.vocab_size == 320 >= len(processor.tokenizer) > 256
+    assert model.generation_config.eos_token_id == processor.answer_end_token_id == 258
+
+
+@pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (10, 1.0), (15, 1.0), (18, 0.5), (20, 0.0)])
+def test_the_rate_rises_stays_and_falls_to_nothing(step: int, share: float) -> None:
+    assert schedule(step, TrainConfig(steps=20, warmup_steps=4, decay_fraction=0.2)) == share
+
+
+def test_the_ctc_loss_counts_known_transcripts_alone() -> None:
+    head, states, lengths = CtcHead(8), torch.randn(2, 9, 8), torch.tensor([9, 7])
+    known = head(states[:1], lengths[:1], torch.tensor([[1, 2]]))
+    both = head(states, lengths, torch.tensor([[1, 2], [CTC_UNKNOWN, CTC_PAD]]))
+    assert both.item() == pytest.approx(known.item())
+    silence = head(states, lengths, torch.tensor([[1, 2], [CTC_PAD, CTC_PAD]]))
+    blanks = -head.linear(states[1, :7]).log_softmax(-1)[:, BLANK].sum() / 2
+    assert silence.item() == pytest.approx(known.item() + blanks.item(), rel=1e-5)
+
+
+def test_no_known_transcript_is_no_ctc_loss() -> None:
+    loss = CtcHead(8)(torch.randn(1, 9, 8), torch.tensor([9]), torch.tensor([[CTC_UNKNOWN]]))
+    assert loss.item() == 0
