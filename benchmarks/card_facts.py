@@ -1,0 +1,224 @@
+"""Reads what the card of `nano` tells: of the checkpoint's folder, of the data's manifest, of a training run.
+
+Knows nothing of how a card looks.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from osum.audio import SAMPLE_RATE
+from osum.data.manifest import read_manifest
+from osum.inference.checkpoint import read_tasks
+from osum.model import OsumConfig, OsumForConditionalGeneration
+from osum.tasks import TaskSet
+from osum.training import checkpoint
+from osum.training.config import TrainConfig
+from osum.utterance import Utterance
+
+PAUSE = 600  # seconds between two lines of a log from which on nothing was computed
+NO_PART = ("README.md", "figures.json", checkpoint.STATE, checkpoint.PROGRESS)
+"""Files of a checkpoint's folder that are not the model."""
+NOT_OF_A_RECIPE = ("data", "out", "model", "workers", "log_every", "save_every")
+"""Settings that name places, or that change nothing in what is learned."""
+
+
+# The checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A checkpoint's sizes."""
+
+    config: Mapping[str, Any]
+    tasks: TaskSet
+    parameters: Mapping[str, int]
+    """Part of the model to its parameters."""
+    dtype: str
+    num_files: int
+    weight_megabytes: float
+    megabytes: float
+    max_seconds: float
+
+
+def read_model(folder: Path) -> ModelFacts:
+    """Sizes of a checkpoint; the weights themselves are not read."""
+    config = OsumConfig.from_pretrained(folder)
+    weights = sorted(folder.glob("*.safetensors"))
+    weights = [path for path in weights if path.name not in NO_PART]
+    others = [path for path in folder.rglob("*") if path.is_file() and path.name not in NO_PART]
+    return ModelFacts(
+        config=config.to_dict(),
+        tasks=read_tasks(folder),
+        parameters=_parameters(config),
+        dtype=_dtype(weights),
+        num_files=len(weights),
+        weight_megabytes=_megabytes(weights),
+        megabytes=_megabytes(others),
+        max_seconds=config.max_samples / SAMPLE_RATE,
+    )
+
+
+def _parameters(config: OsumConfig) -> dict[str, int]:
+    with torch.device("meta"):
+        model = OsumForConditionalGeneration(config)
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        counts[name.removeprefix("model.").split(".")[0]] += parameter.numel()
+    return dict(counts)
+
+
+def _dtype(weights: Iterable[Path]) -> str:
+    kinds: set[str] = set()
+    for path in weights:
+        with safe_open(path, "pt") as file:
+            kinds |= {str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - no mapping
+    return ", ".join(sorted(kinds))
+
+
+def _megabytes(paths: Iterable[Path]) -> float:
+    return sum(path.stat().st_size for path in paths) / 1e6
+
+
+# The data
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What the rows of a source say together."""
+
+    licence: str
+    known: str
+    """Names of the fields and label sets that its rows have, those that are always guessed in brackets."""
+    kind: str
+    """real, synthetic or both."""
+
+
+def read_sources(manifest: Path) -> dict[str, SourceFacts]:
+    """Sources of a manifest. Clips that were made of others count for their kind only: they borrow labels."""
+    rows: dict[str, list[Utterance]] = defaultdict(list)
+    for row in read_manifest(manifest):
+        if "parts" not in row.extra:
+            rows[row.source or ""].append(row)
+    return {name: SourceFacts(_licence(part), _known(part), _kind(part)) for name, part in sorted(rows.items())}
+
+
+def _licence(rows: Iterable[Utterance]) -> str:
+    """The licence, or where clips have their own, the names of all."""
+    found = {row.licence for row in rows if row.licence}
+    if len(found) > 1:
+        found = {licence.split(" (")[0] for licence in found}
+    return ", ".join(sorted(found))
+
+
+def _known(rows: Iterable[Utterance]) -> str:
+    known: dict[str, bool] = {}
+    for row in rows:
+        for name, sure in _fields(row):
+            known[name] = known.get(name, False) or sure
+    return ", ".join(name if sure else f"({name})" for name, sure in known.items())
+
+
+def _fields(row: Utterance) -> Iterator[tuple[str, bool]]:
+    yield from ((name, True) for name in ("text", "words", "reply") if getattr(row, name))
+    yield from ((name, name not in row.extra.get("weak", ())) for name in row.labels)
+
+
+def _kind(rows: Iterable[Utterance]) -> str:
+    return ", ".join(sorted({str(row.extra.get("evidence", "none")) for row in rows}))
+
+
+# The run
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One training run."""
+
+    name: str
+    config: Mapping[str, Any]
+    step: int
+    start: str
+    """What it began from."""
+    losses: str
+    command: str
+    hours: float | None
+    """Audio heard, every passage counted; None where no times were kept."""
+    wall_hours: float | None
+
+
+def read_run(folder: Path, recipe: Path) -> RunFacts:
+    """A run by its newest checkpoint, its log.jsonl, and the times of `<folder>.log` where that was kept.
+
+    Raises:
+        SystemExit: the folder holds no checkpoint.
+    """
+    found = checkpoint.steps(folder)
+    if not found:
+        raise SystemExit(f"{folder} holds no step-N: give the folder of a training run")
+    progress = json.loads((found[-1] / checkpoint.PROGRESS).read_text(encoding="utf-8"))
+    config, step = progress["config"], progress["step"]
+    hours, wall = heard(read_times(folder.with_suffix(".log")), step)
+    start = str(config.get("model", ""))
+    overrides = [f"{name}={_plain(value)}" for name, value in differences(config, recipe).items()]
+    begin = [f"model=runs/{Path(start).parent.name or start}"] if "/" in start else []
+    command = ["osum train recipes/nano.yaml data=data/nano", f"out=runs/{folder.name}", *begin, *overrides]
+    return RunFacts(folder.name, config, step, Path(start).name, _losses(folder), " ".join(command), hours, wall)
+
+
+def differences(config: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
+    """Settings of a run that are not the recipe's."""
+    given = json.loads(json.dumps(TrainConfig.load(recipe).to_dict()))
+    return {name: value for name, value in config.items() if name not in NOT_OF_A_RECIPE and given.get(name) != value}
+
+
+def _plain(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return f"'{text}'" if re.search(r"[\s{\[]", text) else text.strip('"')
+
+
+def _losses(folder: Path) -> str:
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line.strip()]
+    train = [row["loss"] for row in rows if "loss" in row]
+    valid = [row["valid"]["loss"] for row in rows if "valid" in row]
+    return " / ".join(f"{values[-1]:.3f}" if values else "–" for values in (train, valid))
+
+
+Timed = tuple[datetime, Mapping[str, Any]]
+
+
+def read_times(console: Path) -> list[Timed]:
+    """The records of a log with their times; none where the log was not kept."""
+    if not console.is_file():
+        return []
+    found = re.finditer(r"^(\d{4}-\S+ [\d:]+)\S* (\{'step'.*\})\s*$", console.read_text(encoding="utf-8"), re.MULTILINE)
+    return [(datetime.fromisoformat(match[1]), ast.literal_eval(match[2])) for match in found]
+
+
+def heard(records: list[Timed], step: int) -> tuple[float | None, float | None]:
+    """Hours of audio heard in `step` steps, and hours that the run took, its pauses taken off.
+
+    A training record tells its speed since the record before; what the steps without one heard is taken as the mean.
+    """
+    steps, audio, seconds = 0, 0.0, 0.0
+    for (before, last), (now, row) in pairwise(records):
+        gap = (now - before).total_seconds()
+        if gap < PAUSE:
+            seconds += gap
+        if gap < PAUSE and "audio_seconds_per_second" in row and row["step"] > last["step"]:
+            steps += row["step"] - last["step"]
+            audio += row["audio_seconds_per_second"] * gap
+    return (audio / steps * step / 3600, seconds / 3600) if steps else (None, None)

@@ -1,0 +1,265 @@
+import json
+import re
+from pathlib import Path
+
+import card_facts
+import nano_card
+import pytest
+import torch
+from card_facts import heard, read_model, read_run, read_sources, read_times
+from nano_card import Facts, card, compact, figures_json, replace_block, results_block, update_readme
+from safetensors.torch import save_file
+
+from osum.data.manifest import write_manifest
+from osum.model import OsumConfig
+from osum.tasks import OSUM
+from osum.utterance import Utterance
+
+ROOT = Path(__file__).parents[2]
+ASSET = ROOT / "src" / "osum" / "assets" / "nano"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GENERAL_NUMBERS = {"95", "8", "16", "60", "6", "15", "1", "2", "3", "10", "20", "762", "5", "4"}
+"""Numbers of the template and of names: 95 % intervals, ages, window, CC BY 3.0, DSPSpeech-20."""
+
+
+def bounds(value):
+    return {"value": value, "low": value - 0.0111, "high": value + 0.0111}
+
+
+def label_row(data, value, **changes):
+    scores = {"classical": {"accuracy": bounds(0.7171), "macro_f1": bounds(0.7272)}}
+    scores["nano"] = {"accuracy": bounds(value), "macro_f1": bounds(0.8383), "unweighted_recall": bounds(0.5)}
+    row = {"question": "SGC", "title": "gender", "data": data, "count": 431, "speakers": 7, "resampled_by": "speaker",
+           "labels": {"male": 231, "female": 200}, "weak": 0, "majority_label": "male", "majority": 0.5353}  # fmt: skip
+    return row | {"scores": scores} | changes
+
+
+REPORT = {
+    "clips": 4321,
+    "seconds": 9.5,
+    "limit": None,
+    "failed": [],
+    "labels": [
+        label_row("recordings", 0.8181),
+        label_row("fsdd", 0.8282, labels={"male": 431}),
+        label_row("aishell1 (speaker seen)", 0.8484),
+        label_row("synthetic", 0.8585),
+        label_row("made: string, real", 0.8686),
+        label_row("ravdess", 0.8787),
+    ],
+    "transcripts": [{"metric": "cer", "language": "zh", "data": "recordings", "count": 77, "nano": bounds(0.6161)}],
+    "times": [{"data": "synthetic", "count": 88, "times": "espeak", "nano": bounds(44.4) | {"coverage": 0.4545}}],
+}
+TIMING = {
+    "machine": {"cpu": "a CPU", "cores": 2, "threads": 2, "torch": "2.13.0"},
+    "clips": 13,
+    "audio_seconds": 60.0,
+    "start": {"import_osum": 0.01, "osum_help": 0.05},
+    "cold": [{"tasks": "all", "seconds": 6.0, "peak_mb": 512}],
+    "warm": [{"tasks": "all", "batch_size": size, "seconds": 2.0 * size} for size in (1, 8)],
+    "sizes": {"checkpoint_mb": 19.5},
+}
+STATS = {
+    split: {"clips": clips, "hours": hours, "clips_by_source": {"fsdd": clips}, "hours_by_source": {"fsdd": hours},
+            "labels": {"gender": {"male (real)": 123, "male (synthetic)": 45}, "age": {"adult (real)": 67}}}
+    for split, clips, hours in (("train", 1234, 3.21), ("valid", 56, 0.43), ("test", 78, 0.65))
+} | {"seed": 9}  # fmt: skip
+LOG = (
+    ({"step": 20, "loss": 2.5, "audio_seconds_per_second": 36.0}, "00:00:00"),
+    ({"step": 40, "loss": 1.25, "audio_seconds_per_second": 36.0}, "00:01:00"),
+    ({"step": 40, "valid": {"loss": 1.75}}, "00:01:30"),
+    ({"step": 60, "loss": 1.125, "audio_seconds_per_second": 36.0}, "05:00:00"),
+)
+"""Between the last two the run stood still."""
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "nano"
+    OsumConfig.preset("nano").save_pretrained(folder)
+    save_file({"a": torch.zeros(1000, dtype=torch.bfloat16)}, folder / "model.safetensors")
+    (folder / "tasks.json").write_text(json.dumps(OSUM.to_dict()), encoding="utf-8")
+    (folder / "progress.json").write_text("not a part of the model", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "step-60").mkdir(parents=True)
+    progress = {"step": 60, "config": {"model": "nano", "seed": 17, "steps": 60, "tasks": {"ASR": 1}}}
+    (folder / "step-60" / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+    (folder / "log.jsonl").write_text("\n".join(json.dumps(row) for row, _ in LOG), encoding="utf-8")
+    console = "\n".join(f"2026-01-01 {time},123 {row}" for row, time in LOG)
+    folder.with_suffix(".log").write_text(f"a warning\n{console}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("seed: 17\nsteps: 100\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    row = Utterance(
+        id="a", path="a", text="two", labels={"gender": "male", "style": "其他"}, source="fsdd",
+        licence="CC BY-SA 4.0 (Free Spoken Digit Dataset)", extra={"evidence": "real", "weak": ["style"]},
+    )  # fmt: skip
+    made = row.with_(id="b", labels={"event": "laugh"}, extra={"evidence": "synthetic", "parts": ["a"]})
+    write_manifest(tmp_path / "train.jsonl", [row, made])
+    return tmp_path / "train.jsonl"
+
+
+@pytest.fixture
+def facts(model, run, recipe, manifest):
+    figures = compact(REPORT)
+    return Facts(read_model(model), read_sources(manifest), STATS, [read_run(run, recipe)], figures, "a machine")
+
+
+def numbers(text):
+    return set(re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-])", text))
+
+
+# Figures
+
+
+def test_every_figure_of_the_card_comes_from_the_files(facts):
+    tables = card(facts).split("## Figures")[1].split("## Data")[0]
+    values = [row["scores"]["nano"]["accuracy"]["value"] for row in REPORT["labels"]] + [0.7171, 0.5353, 0.6161, 0.4545]
+    given = {f"{100 * value + shift:.1f}" for value in values for shift in (0, -1.11, 1.11)}
+    given |= {"72.7", "83.8", "44.4", "431", "77", "88", "4321"}
+    assert numbers(tables) - given <= GENERAL_NUMBERS
+    assert {"81.8", "71.7", "53.5", "61.6", "45.5", "44.4", "431"} <= numbers(tables)
+
+
+def test_each_figure_stands_in_the_table_of_its_kind(facts):
+    tables = card(facts).split("## Figures")[1].split("## Data")[0].split("### ")[1:]
+    values = ("81.8", "82.8", "84.8", "85.9", "86.9", "87.9")
+    assert [f"| {value} [" in part for value, part in zip(values, tables, strict=True)] == [True] * len(values)
+
+
+def test_figures_of_a_part_of_the_clips_are_refused():
+    with pytest.raises(SystemExit, match="measure all clips"):
+        compact(REPORT | {"limit": 5})
+
+
+def test_small_figures_say_what_the_large_ones_said():
+    figures = json.loads(figures_json(compact(REPORT)))
+    assert figures == compact(REPORT)
+    assert "unweighted_recall" not in figures["labels"][0]["scores"]["nano"]
+
+
+def test_verdict_compares_the_lower_end_of_the_interval():
+    weak = compact(REPORT | {"labels": [label_row("recordings", 0.7200)]})
+    assert "above the majority class for gender; not for nothing" in " ".join(nano_card.verdict(weak).split())
+    assert "better classical baseline for nothing; not for gender" in " ".join(nano_card.verdict(weak).split())
+
+
+def test_the_better_classical_baseline_is_shown():
+    row = label_row("recordings", 0.8)
+    row["scores"]["classical, time-normalised"] = {"accuracy": bounds(0.7575), "macro_f1": bounds(0.5)}
+    assert nano_card.label_line(row)[4].startswith("75.8")
+
+
+# Card
+
+
+def test_sizes_come_from_the_folder_without_what_is_not_the_model(model):
+    found = read_model(model)
+    assert (found.dtype, found.num_files, found.max_seconds) == ("BF16", 1, 15)
+    assert found.megabytes < sum(path.stat().st_size for path in model.iterdir()) / 1e6
+    assert sum(found.parameters.values()) == 9_790_208
+
+
+def test_the_card_names_labels_that_nothing_was_heard_of(facts):
+    text = card(facts)
+    assert "gender: female" in text and "age: child, old" in text
+    assert "male 123 + 45" in text
+
+
+def test_the_card_tells_data_split_and_run(facts):
+    text = card(facts)
+    assert "| 1234 | 3.21 / 0.43 / 0.65 | text, gender, (style) | real | CC BY-SA 4.0" in text
+    assert "Split with seed 9" in text and "Train: 1234 clips" in text
+    assert "| `seed` | 17 |" in text and "| last training / validation loss | 1.125 / 1.750 |" in text
+    assert "With `recipes/nano.yaml` on a machine." in text
+
+
+def test_the_card_names_no_folder_of_the_machine(facts, tmp_path):
+    assert str(tmp_path) not in card(facts)
+
+
+def test_the_command_names_what_differs_from_the_recipe(facts):
+    (command,) = [line for line in card(facts).splitlines() if "osum train" in line]
+    assert command.strip().startswith("osum train recipes/nano.yaml data=data/nano out=runs/run")
+    assert "steps=60" in command and "seed" not in command and """tasks='{"ASR": 1}'""" in command
+
+
+def test_a_source_that_asks_for_names_must_have_them(manifest, facts):
+    assert "Zohar Jackson" in card(facts)
+    (source,) = facts.sources.values()
+    with pytest.raises(SystemExit, match="nano_sources"):
+        nano_card.attribution({"unknown": source})
+
+
+def test_pauses_of_a_run_count_neither_as_time_nor_as_audio(run):
+    hours, wall = heard(read_times(run.with_suffix(".log")), 60)
+    assert wall == pytest.approx(90 / 3600)
+    assert hours == pytest.approx(36 * 60 / 20 * 60 / 3600)
+
+
+def test_a_run_without_times_has_no_hours(run, recipe):
+    run.with_suffix(".log").unlink()
+    found = read_run(run, recipe)
+    assert (found.hours, found.wall_hours, found.step) == (None, None, 60)
+
+
+def test_a_folder_without_a_checkpoint_is_no_run(tmp_path, recipe):
+    with pytest.raises(SystemExit, match="holds no step-N"):
+        read_run(tmp_path, recipe)
+
+
+def test_a_source_with_clips_of_many_licences_names_each(manifest):
+    rows = [Utterance(id=name, path=name, source="esc10", licence=f"{name} (clip)") for name in ("CC0", "CC-BY")]
+    write_manifest(manifest, rows)
+    assert card_facts.read_sources(manifest)["esc10"].licence == "CC-BY, CC0"
+
+
+# README
+
+
+def test_a_block_is_replaced_and_its_end_marker_added():
+    once = replace_block("a\n<!-- x -->\nb", "x", "one", "/x")
+    assert once == "a\n<!-- x -->\n\none\n\n<!-- /x -->\nb"
+    assert replace_block(once, "x", "two", "/x") == once.replace("one", "two")
+
+
+def test_readme_gets_results_example_and_parameters(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("| `nano` | ? | x |\n<!-- output: label -->\n\n<!-- results -->\n", encoding="utf-8")
+    update_readme(page, compact(REPORT, TIMING), 9_790_208, "```\nhello\n```")
+    text = page.read_text(encoding="utf-8")
+    assert "| `nano` | 9.8 M | x |" in text and "hello" in text
+    assert results_block(compact(REPORT, TIMING)) in text
+
+
+def test_results_hold_recordings_of_unseen_speakers_and_one_batch_size():
+    block = results_block(compact(REPORT, TIMING))
+    assert "| gender (SGC) | 431 | 53.5 | 71.7 [70.6, 72.8] | 81.8 [80.7, 82.9] |" in block
+    assert not {"82.8", "84.8", "85.9", "87.9"} & numbers(block)
+    assert "batches of 8 | all | 16.00 | 3.8" in block and "batches of 1 " not in block
+
+
+def test_the_example_of_readme_is_run():
+    assert nano_card.example_output("```python\nprint(1 + 1)\n```\n") == "```\n2\n```"
+    with pytest.raises(SystemExit, match="ZeroDivisionError"):
+        nano_card.example_output("```python\n1 / 0\n```\n")
+
+
+@pytest.mark.skipif(not ASSET.exists(), reason="no checkpoint in the package yet")
+def test_readme_shows_the_figures_that_lie_beside_the_weights():
+    figures = json.loads((ASSET / "figures.json").read_text(encoding="utf-8"))
+    assert f"<!-- results -->\n\n{results_block(figures)}\n\n<!-- /results -->" in README
