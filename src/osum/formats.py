@@ -137,15 +137,20 @@ def _glue(before: str, after: str) -> str:
 
 
 def _column(task: str) -> str:
-    """The name of what a task labels: ``SER`` fills the column ``emotion``; a task of a user's own its own."""
-    return _COLUMN_OF_TASK.get(task, task.lower())
+    """The name of what a task labels: ``SER`` and ``SER+SAP/emotion`` fill ``emotion``; a user's own task its own."""
+    return task.rpartition("/")[2] if "/" in task else _COLUMN_OF_TASK.get(task, task.lower())
 
 
 def labels_of(segment: Segment) -> dict[str, Answer]:
-    """Column name to answer; of a task in full and its tag-only form the first counts."""
+    """Column name to answer; of a task in full and its tag-only form the first counts.
+
+    Tasks that give words or a reply have no label, and so no column.
+    """
     found: dict[str, Answer] = {}
     for task, answer in segment.labels.items():
-        found.setdefault(_column(task), answer)
+        column = _column(task)
+        if column in LABEL_COLUMNS or answer.label is not None:
+            found.setdefault(column, answer)
     return found
 
 

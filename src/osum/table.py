@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from osum.formats import columns_of, labels_of, name_of, one_line, segments_of
 from osum.tasks import STYLES
+from osum.tasks.catalog import STTC
 from osum.utterance import Answer, Segment, Utterance
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def _has_guesses(utterances: Iterable[Utterance]) -> bool:
 
 
 def _is_guess(answer: Answer) -> bool:
-    return answer.label is not None and answer.evidence not in (None, "real")
+    return answer.label is not None and _learned_elsewhere(answer)
+
+
+def _learned_elsewhere(answer: Answer) -> bool:
+    return answer.evidence not in (None, "real")
 
 
 def _table_rows(utterance: Utterance, columns: Sequence[str], replies: bool) -> Iterator[list[Text]]:
@@ -62,9 +67,17 @@ def _table_rows(utterance: Utterance, columns: Sequence[str], replies: bool) -> 
         if utterance.language is not None:
             labels.setdefault("language", Answer(utterance.language))
         time = Text(f"{segment.start:.2f}-{segment.end:.2f}")
-        reply = [Text(one_line(segment.reply or ""))] if replies else []
+        reply = [_reply(segment)] if replies else []
         yield [name, time, _transcript(segment), *(_cell(column, labels.get(column)) for column in columns), *reply]
         name = Text("")  # the file is named once
+
+
+def _reply(segment: Segment) -> Text:
+    from rich.text import Text
+
+    reply, answer = one_line(segment.reply or ""), segment.labels.get(STTC.name)
+    guess = bool(reply) and answer is not None and _learned_elsewhere(answer)
+    return Text(f"{NOT_REAL if guess else ''}{reply}", "dim" if guess else "")
 
 
 def _transcript(segment: Segment) -> Text:
@@ -78,10 +91,8 @@ def _transcript(segment: Segment) -> Text:
 def _cell(column: str, answer: Answer | None) -> Text:
     from rich.text import Text
 
-    if answer is None:
-        return Text("")
-    if answer.label is None:
-        return Text("?" if answer.problems else "-", style="dim")
+    if answer is None or answer.label is None:
+        return Text("" if answer is None else "-", style="dim")
     label = STYLES.title(answer.label) if column == STYLES.name else answer.label
     guess = _is_guess(answer)
     return Text(f"{NOT_REAL if guess else ''}{one_line(label)}{_percent(answer.probability)}", "dim" if guess else "")

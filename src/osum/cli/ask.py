@@ -38,11 +38,13 @@ def run_chat(arguments: Namespace) -> int:
     """Reply to what is said in a clip."""
     audio = _audio(arguments.clip)
     model = load_model(arguments)
+    from osum.inference.recognizer import prompt_language
+
     task = model.tasks.find(REPLY_TASK)
     if task.evidence not in (None, "real"):
         tell(f"note: {model.name} did not learn replies from real conversations")
     reply = model.chat(audio, generation=generation(arguments))
-    _show(arguments, model, model.tasks.prompt(task, model.tasks.languages[0]), reply)
+    _show(arguments, model, model.tasks.prompt(task, prompt_language(model.tasks)), reply)
     return 0
 
 

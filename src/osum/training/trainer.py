@@ -107,7 +107,7 @@ class Trainer:
             self.processor,
             self.tasks,
             Questions(config.questions_per_clip, config.tasks, config.timed_share),
-            Augmenter.from_rows(rows, audio) if augmented else None,
+            Augmenter.from_rows(rows, audio) if augmented and self.config.augment else None,
         )
         loader: DataLoader[Any] = DataLoader(
             _Index(),
