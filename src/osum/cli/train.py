@@ -1,4 +1,4 @@
-"""`osum train`: a recipe to a checkpoint."""
+"""`osum train`: a recipe to a checkpoint. `osum export`: a checkpoint of a run to a folder for use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from osum.cli.arguments import Subparsers
 
 
 def register(commands: Subparsers) -> None:
-    """Add the command."""
+    """Add both commands."""
     parser = commands.add_parser("train", help="train a model by a recipe", description=run.__doc__)
     parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, such as recipes/nano.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="wins over the recipe: steps=100 tasks.ASR=2")
     parser.set_defaults(run=run)
+    parser = commands.add_parser("export", help="a training checkpoint for use", description=run_export.__doc__)
+    parser.add_argument("checkpoint", metavar="STEP_FOLDER", help="a step-N folder of a run")
+    parser.add_argument("out", metavar="OUT", help="folder to write")
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    parser.set_defaults(run=run_export)
 
 
 def run(arguments: Namespace) -> int:
@@ -26,4 +31,14 @@ def run(arguments: Namespace) -> int:
     from osum.training.trainer import Trainer  # a recipe that cannot be read needs no torch
 
     Trainer(config).run()
+    return 0
+
+
+def run_export(arguments: Namespace) -> int:
+    """Write model, processor and tasks of a training checkpoint, without what only resuming needs."""
+    import torch
+
+    from osum.training.export import export
+
+    export(arguments.checkpoint, arguments.out, getattr(torch, arguments.dtype))
     return 0

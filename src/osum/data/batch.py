@@ -111,13 +111,19 @@ class Questions:
 class Augmenter:
     """`augment` with the noises of a data set: its clips without speech and without a vocal event."""
 
-    def __init__(self, noises: Sequence[Float32]) -> None:
+    def __init__(self, noises: Sequence[Float32], share: float = 1.0) -> None:
         self.noises = noises
+        self.share = share
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Utterance], audio: PackedAudio) -> Augmenter:
-        """Take the noises out of the training rows themselves."""
-        return cls([audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"])
+    def from_rows(cls, rows: Sequence[Utterance], audio: PackedAudio, share: float = 1.0) -> Augmenter:
+        """Take the noises out of the training rows themselves; `share` of the clips will be changed."""
+        noises = [audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"]
+        return cls(noises, share)
+
+    def changes(self, seed: int) -> bool:
+        """Whether the clip of a seed is one to change."""
+        return random.Random(f"augment/{seed}").random() < self.share
 
     def __call__(self, samples: Float32, utterance: Utterance, seed: int) -> tuple[Float32, Utterance]:
         """A changed clip (S,), and its utterance with the word times moved."""
@@ -176,7 +182,7 @@ class Collator:
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
             mel = self.processor.log_mel(waveform)
-            features.append(spec_augment(mel, rng) if self.augmenter else mel)
+            features.append(spec_augment(mel, rng) if self._changes(pick) else mel)
             known = utterance.text is not None
             transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
             ids.append(utterance.id)
@@ -187,10 +193,13 @@ class Collator:
             batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
         return batch
 
+    def _changes(self, pick: Pick) -> bool:
+        return self.augmenter is not None and self.augmenter.changes(pick.seed)
+
     def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
         utterance = self.utterances[pick.index]
         waveform = self.audio.read(utterance)
-        if self.augmenter is not None:
+        if self.augmenter is not None and self._changes(pick):
             louder, changed = self.augmenter(waveform, utterance, pick.seed)
             if len(louder) <= self.processor.max_samples:  # slowed and padded, a long clip may no longer fit
                 return changed, louder

@@ -1,4 +1,4 @@
-"""Find and open a checkpoint: the packaged one, a folder, or a name on the hub."""
+"""Open a checkpoint: configuration, weights, processor and tasks, each checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,10 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from osum.errors import CheckpointError, MissingExtraError, TaskError
+from osum.errors import CheckpointError, MissingExtraError
+from osum.inference.locate import first_line, locate, read_tasks
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
-from osum.tasks import RELEASE, TaskSet
-
-PACKAGED = ("nano",)
-"""Checkpoints inside the package."""
-TASKS_FILE = "tasks.json"
-WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.md", "adapter/*")
-"""What is fetched from a hub: no pickles, no code."""
-HUB_TIMEOUT = 10.0
-"""Seconds until a hub that does not answer is given up."""
+from osum.tasks import TaskSet
 
 
 @dataclass(frozen=True)
@@ -56,53 +48,9 @@ def open_checkpoint(
         processor = OsumProcessor.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as fault:
         raise CheckpointError(
-            f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({_line(fault)})"
+            f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({first_line(fault)})"
         ) from fault
     return Checkpoint(name, _revision(folder), model, processor, read_tasks(folder))
-
-
-def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
-    """The folder of a checkpoint, fetched from the hub when it is a hub name.
-
-    Raises:
-        CheckpointError: no such folder, packaged name or hub name.
-    """
-    if name in PACKAGED:
-        return Path(str(files("osum"))) / "assets" / name
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise CheckpointError(f"{name!r} is a file: a model is a folder; `osum convert` makes one from a .pt file")
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"model {name!r} is unknown: give {', '.join(PACKAGED)}, a checkpoint folder, or a hub name like owner/name"
-        )
-    return _download(name, offline, notice)
-
-
-def _download(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=WEIGHTS, local_files_only=True))
-    except HFValidationError as fault:
-        raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {_line(fault)}") from fault
-    except LocalEntryNotFoundError:
-        if offline:
-            raise CheckpointError(f"model {name!r} is not on this machine and --offline was given") from None
-    try:
-        info = HfApi().model_info(name, files_metadata=True, timeout=HUB_TIMEOUT)
-        size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))
-        licence = getattr(info.card_data, "license", None) or "unknown"
-        if notice:
-            notice(f"downloading {name}: {size / 1e9:.1f} GB, licence {licence}")
-        return Path(snapshot_download(name, allow_patterns=WEIGHTS))
-    except Exception as fault:  # the hub's client passes on the errors of the HTTP library it happens to use
-        raise CheckpointError(
-            f"model {name!r} cannot be fetched ({_line(fault)}): check the name and the network"
-        ) from fault
 
 
 def _check_config(name: str, folder: Path) -> None:
@@ -112,7 +60,7 @@ def _check_config(name: str, folder: Path) -> None:
         kind, parts = config.get("model_type"), [config.get(part) for part in OsumConfig.sub_configs]
     except (OSError, ValueError, AttributeError) as fault:
         raise CheckpointError(
-            f"{name!r}: {folder} cannot be loaded ({_line(fault)}): get or convert it again"
+            f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
         ) from fault
     if kind != OsumConfig.model_type or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{name!r}: {folder} holds a model of type {kind!r}, not osum; see `osum convert`")
@@ -127,7 +75,7 @@ def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGen
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
         raise CheckpointError(
-            f"{name!r}: {folder} cannot be loaded ({_line(fault)}): get or convert it again"
+            f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
         ) from fault
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -151,23 +99,6 @@ def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForC
     return merged
 
 
-def read_tasks(folder: Path) -> TaskSet:
-    """The tasks a checkpoint carries; one without the file is taken for the release.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    path = folder / TASKS_FILE
-    if not path.is_file():
-        return RELEASE
-    try:
-        return TaskSet.from_dict(json.loads(path.read_text("utf8")))
-    except (OSError, ValueError, TaskError) as fault:
-        raise CheckpointError(
-            f"{path} cannot be read ({_line(fault)}): restore it from the checkpoint's source"
-        ) from fault
-
-
 def _revision(folder: Path) -> str:
     """What tells two versions of a checkpoint apart: the hub's commit, or the size and hash of the weights."""
     if folder.parent.name == "snapshots":
@@ -180,8 +111,3 @@ def _revision(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(file.read(1 << 20))
     return digest.hexdigest()[:12]
-
-
-def _line(fault: BaseException) -> str:
-    """The first line of an error's text, shortened."""
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:160]

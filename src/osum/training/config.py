@@ -50,8 +50,8 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     ctc_weight: float = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
-    augment: bool = True
-    """Whether training clips are changed: speed, silence, echo, noise, band, masks."""
+    augment: float = 1.0
+    """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     freeze: Sequence[str] = ()
     """Parameter name prefixes that do not learn, such as model.language_model."""
     dtype: str = "bfloat16"
@@ -111,7 +111,6 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 _KINDS: dict[type, tuple[Any, str]] = {
-    bool: (bool, "true or false"),
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
     str: (str, "a text"),
@@ -128,6 +127,6 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if default is float and isinstance(value, str):
         with suppress(ValueError):  # YAML takes 1e-3 for a text
             value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and default is not bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise InputError(f"{item.name} is {value!r}: {name} is needed")
     return value

@@ -24,6 +24,7 @@ from osum.data.letters import BLANK, NUM_UNITS
 from osum.data.manifest import read_manifest
 from osum.data.packed import PackedAudio
 from osum.errors import InputError
+from osum.inference.locate import TASKS_FILE
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS, encoder_length
 from osum.tasks import OSUM, TaskSet
@@ -33,8 +34,6 @@ from osum.training.config import TrainConfig
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
-
-TASKS_FILE = "tasks.json"
 
 
 class CtcHead(nn.Module):
@@ -107,7 +106,7 @@ class Trainer:
             self.processor,
             self.tasks,
             Questions(config.questions_per_clip, config.tasks, config.timed_share),
-            Augmenter.from_rows(rows, audio) if augmented and self.config.augment else None,
+            Augmenter.from_rows(rows, audio, config.augment) if augmented else None,
         )
         loader: DataLoader[Any] = DataLoader(
             _Index(),
@@ -167,11 +166,18 @@ class Trainer:
         return answer, ctc
 
     def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
-        """Mean cross-entropy of the scored tokens; the head sees only these, which saves most of its work."""
+        """Cross-entropy, the mean over answers of the mean over their tokens: a tag weighs as much as a sentence.
+
+        The head sees the scored tokens alone, which saves most of its work.
+        """
         hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (R, L - 1, D)
         targets = labels[:, 1:]
         kept = targets != -100
-        return nn.functional.cross_entropy(self.model.compute_logits(hidden[kept]).float(), targets[kept])
+        losses = nn.functional.cross_entropy(
+            self.model.compute_logits(hidden[kept]).float(), targets[kept], reduction="none"
+        )  # (N,)
+        per_answer = kept.sum(1)  # (R,)
+        return (losses / per_answer.repeat_interleave(per_answer)).sum() / len(per_answer)
 
     def train_step(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """One optimiser step.

@@ -1,0 +1,88 @@
+"""Find a checkpoint: the packaged one, a folder, or a name on the hub; and read the tasks it carries.
+
+Loads no torch, so that asking what a model can do is quick.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from osum.errors import CheckpointError, TaskError
+from osum.tasks import RELEASE, TaskSet
+
+PACKAGED = ("nano",)
+"""Checkpoints inside the package."""
+TASKS_FILE = "tasks.json"
+WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.md", "adapter/*")
+"""What is fetched from a hub: no pickles, no code."""
+HUB_TIMEOUT = 10.0
+"""Seconds until a hub that does not answer is given up."""
+
+
+def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
+    """The folder of a checkpoint, fetched from the hub when it is a hub name.
+
+    Raises:
+        CheckpointError: no such folder, packaged name or hub name.
+    """
+    if name in PACKAGED:
+        return Path(str(files("osum"))) / "assets" / name
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{name!r} is a file: a model is a folder; `osum convert` makes one from a .pt file")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"model {name!r} is unknown: give {', '.join(PACKAGED)}, a checkpoint folder, or a hub name like owner/name"
+        )
+    return _download(name, offline, notice)
+
+
+def _download(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=WEIGHTS, local_files_only=True))
+    except HFValidationError as fault:
+        raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {first_line(fault)}") from fault
+    except LocalEntryNotFoundError:
+        if offline:
+            raise CheckpointError(f"model {name!r} is not on this machine and --offline was given") from None
+    try:
+        info = HfApi().model_info(name, files_metadata=True, timeout=HUB_TIMEOUT)
+        size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))
+        licence = getattr(info.card_data, "license", None) or "unknown"
+        if notice:
+            notice(f"downloading {name}: {size / 1e9:.1f} GB, licence {licence}")
+        return Path(snapshot_download(name, allow_patterns=WEIGHTS))
+    except Exception as fault:  # the hub's client passes on the errors of the HTTP library it happens to use
+        raise CheckpointError(
+            f"model {name!r} cannot be fetched ({first_line(fault)}): check the name and the network"
+        ) from fault
+
+
+def read_tasks(folder: Path) -> TaskSet:
+    """The tasks a checkpoint carries; one without the file is taken for the release.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = folder / TASKS_FILE
+    if not path.is_file():
+        return RELEASE
+    try:
+        return TaskSet.from_dict(json.loads(path.read_text("utf8")))
+    except (OSError, ValueError, TaskError) as fault:
+        raise CheckpointError(
+            f"{path} cannot be read ({first_line(fault)}): restore it from the checkpoint's source"
+        ) from fault
+
+
+def first_line(fault: BaseException) -> str:
+    """The first line of an error's text, shortened."""
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:160]
