@@ -12,7 +12,6 @@ import osum
 from osum.errors import CheckpointError
 from osum.training.export import export
 from osum.training.trainer import Trainer
-
 from training.conftest import MakeConfig
 
 

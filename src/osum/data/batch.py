@@ -25,6 +25,8 @@ from osum.model.processing_osum import pad_features
 from osum.tasks import Task, TaskSet, normalise_target
 from osum.utterance import Utterance
 
+BLUR = 0.6
+"""Standard deviation of the logarithm of what lengths are multiplied with before clips are sorted by them."""
 CTC_PAD = -1
 """Fills ragged CTC targets."""
 CTC_UNKNOWN = -2
@@ -62,8 +64,8 @@ class BucketSampler(Sampler[list[Pick]]):
             for index, weight in enumerate(self.weights)
             for _ in range(math.floor(weight) + (rng.random() < weight % 1))
         ]
-        # Lengths are blurred, so that the composition of a batch changes from epoch to epoch.
-        picks.sort(key=lambda pick: self.durations[pick.index] * rng.uniform(0.85, 1.15))
+        # Lengths are blurred widely: sources differ in length, and batches of one source each undo one another.
+        picks.sort(key=lambda pick: self.durations[pick.index] * math.exp(rng.gauss(0, BLUR)))
         batches = list(self._cut(picks))
         rng.shuffle(batches)
         yield from batches[self.first :]
