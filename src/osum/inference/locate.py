@@ -29,7 +29,12 @@ def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Pa
         CheckpointError: no such folder, packaged name or hub name.
     """
     if name in PACKAGED:
-        return Path(str(files("osum"))) / "assets" / name
+        folder = Path(str(files("osum"))) / "assets" / name
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"model {name!r} is not in this package: train recipes/{name}.yaml, or give --model FOLDER"
+            )
+        return folder
     path = Path(name).expanduser()
     if path.is_dir():
         return path
