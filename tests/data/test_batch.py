@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,36 +36,34 @@ PICKS = [Pick(index, 100 + index) for index in range(len(ROWS))]
 MakeCollator = Callable[..., Collator]
 
 
-def sampler(seconds: float = 20.0, seed: int = 1, epoch: int = 0, weight: float = 1.0) -> BucketSampler:
-    made = BucketSampler(DURATIONS, [weight] * len(DURATIONS), seconds, seed)
-    made.epoch = epoch
-    return made
+def sampler(seed: int = 1, weight: float = 1.0, process: int = 0, num_processes: int = 1) -> BucketSampler:
+    return BucketSampler(DURATIONS, [weight] * len(DURATIONS), 20.0, seed, process, num_processes)
 
 
-def counts(made: BucketSampler) -> Counter[int]:
-    return Counter(pick.index for batch in made for pick in batch)
+def counts(batches: list[list[Pick]]) -> Counter[int]:
+    return Counter(pick.index for batch in batches for pick in batch)
 
 
 # Which clips
 
 
 def test_every_clip_stands_once_in_an_epoch() -> None:
-    assert counts(sampler()) == dict.fromkeys(range(40), 1)
+    assert counts(sampler().epoch(0)) == dict.fromkeys(range(40), 1)
 
 
 def test_a_weight_is_how_often_a_clip_stands_on_average() -> None:
-    epochs = [counts(sampler(epoch=epoch, weight=1.5)) for epoch in range(60)]
+    epochs = [counts(sampler(weight=1.5).epoch(number)) for number in range(60)]
     assert {count for epoch in epochs for count in epoch.values()} == {1, 2}
     assert sum(map(Counter.total, epochs)) / 60 / 40 == pytest.approx(1.5, abs=0.03)
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 0), (2.0, 80), (3.0, 120)])
 def test_a_whole_weight_is_exact(weight: float, total: int) -> None:
-    assert counts(sampler(weight=weight)).total() == total
+    assert counts(sampler(weight=weight).epoch(0)).total() == total
 
 
 def test_the_copies_of_a_clip_are_heard_differently() -> None:
-    seeds = [pick.seed for batch in sampler(weight=2.0) for pick in batch]
+    seeds = [pick.seed for batch in sampler(weight=2.0).epoch(0) for pick in batch]
     assert len(set(seeds)) == len(seeds)
 
 
@@ -73,7 +72,7 @@ def test_the_copies_of_a_clip_are_heard_differently() -> None:
 def test_a_batch_keeps_to_its_seconds_unless_one_clip_is_longer(
     durations: list[float], seconds: float, seed: int
 ) -> None:
-    batches = list(BucketSampler(durations, [1.0] * len(durations), seconds, seed))
+    batches = BucketSampler(durations, [1.0] * len(durations), seconds, seed).epoch(0)
     assert sorted(pick.index for batch in batches for pick in batch) == list(range(len(durations)))
     for batch in batches:
         padded = max(durations[pick.index] for pick in batch) * len(batch)
@@ -81,16 +80,31 @@ def test_a_batch_keeps_to_its_seconds_unless_one_clip_is_longer(
 
 
 def test_an_epoch_hangs_on_seed_and_number_alone() -> None:
-    assert list(sampler(epoch=3)) == list(sampler(epoch=3))
-    assert list(sampler(epoch=3)) != list(sampler(epoch=4)) != list(sampler(epoch=4, seed=2))
+    assert sampler().epoch(3) == sampler().epoch(3)
+    assert sampler().epoch(3) != sampler().epoch(4) != sampler(seed=2).epoch(4)
 
 
-@pytest.mark.parametrize("first", [0, 1, 5, 1000])
-def test_batches_already_seen_are_left_out_once(first: int) -> None:
+def test_epochs_follow_each_other_without_end() -> None:
+    epochs = [batch for number in range(3) for batch in sampler().epoch(number)]
+    assert list(islice(sampler(), len(epochs))) == epochs
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 100])
+def test_a_resumed_row_goes_on_where_it_stood(first: int) -> None:
     made = sampler()
-    whole = list(made)
+    whole = list(islice(made, first + 40))
     made.first = first
-    assert list(made) == whole[first:] and list(made) == whole
+    assert list(islice(made, 40)) == whole[first:]
+
+
+@pytest.mark.parametrize("first", [0, 6])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_row(processes: int, first: int) -> None:
+    made = [sampler(process=process, num_processes=processes) for process in range(processes)]
+    for one in made:
+        one.first = first
+    dealt = [batch for turn in islice(zip(*made, strict=True), 12) for batch in turn]
+    assert dealt == list(islice(sampler(), first, first + 12 * processes))
 
 
 # What is asked

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from osum.model.processing_osum import pad_features
 from osum.tasks import Task, TaskSet, normalise_target
 from osum.utterance import Utterance
 
-BLUR = 0.6
+BLUR = 0.15
 """Standard deviation of the logarithm of what lengths are multiplied with before clips are sorted by them."""
 CTC_PAD = -1
 """Fills ragged CTC targets."""
@@ -42,34 +43,48 @@ class Pick:
 
 
 class BucketSampler(Sampler[list[Pick]]):
-    """Batches of clips of like length, at most `seconds` of padded audio each.
+    """An endless row of batches of clips of like length, at most `seconds` of padded audio each.
 
     In every epoch a clip stands `weight` times on average: 1.5 is once, and twice in every other
-    epoch. Nothing is dropped; the order depends on the seed and the epoch alone.
+    epoch. Nothing is dropped; the order depends on the seed alone. Of several processes each takes
+    its share of the row, so that together they see what one would.
     """
 
-    def __init__(self, durations: Sequence[float], weights: Sequence[float], seconds: float, seed: int) -> None:
+    def __init__(
+        self,
+        durations: Sequence[float],
+        weights: Sequence[float],
+        seconds: float,
+        seed: int,
+        process: int = 0,
+        num_processes: int = 1,
+    ) -> None:
         self.durations = durations
         self.weights = weights
         self.seconds = seconds
         self.seed = seed
-        self.epoch = 0
+        self.process = process
+        self.num_processes = num_processes
         self.first = 0
-        """Batches of this epoch that were already seen (resuming)."""
+        """Batches of the row, all processes together, that were already seen (resuming)."""
 
     def __iter__(self) -> Iterator[list[Pick]]:
-        rng = random.Random(f"{self.seed}/{self.epoch}")
+        row = chain.from_iterable(map(self.epoch, count()))
+        return islice(row, self.first + self.process, None, self.num_processes)
+
+    def epoch(self, number: int) -> list[list[Pick]]:
+        """All batches of one epoch."""
+        rng = random.Random(f"{self.seed}/{number}")
         picks = [
             Pick(index, rng.randrange(2**31))
             for index, weight in enumerate(self.weights)
             for _ in range(math.floor(weight) + (rng.random() < weight % 1))
         ]
-        # Lengths are blurred widely: sources differ in length, and batches of one source each undo one another.
+        # Lengths are blurred: clips of one length come from few sources, and a batch should mix them.
         picks.sort(key=lambda pick: self.durations[pick.index] * math.exp(rng.gauss(0, BLUR)))
         batches = list(self._cut(picks))
         rng.shuffle(batches)
-        yield from batches[self.first :]
-        self.first = 0
+        return batches
 
     def _cut(self, picks: list[Pick]) -> Iterator[list[Pick]]:
         batch: list[Pick] = []

@@ -5,7 +5,8 @@ Knows nothing of the language model. Shapes: B clips, F mel frames, T encoder fr
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -193,3 +194,38 @@ class OsumEncoder(SpeechPreTrainedModel):
         for layer in self.layers:
             x = layer(x, mask)
         return self.layer_norm(x)
+
+
+OFFSETS = ((-3, -1, 1, 3), (-4, -1, 1, 4), (-8, -3, 3, 8), (-8, -3, 3, 8), (-16, -6, 6, 16))
+"""Frames (20 ms) that the heads of each layer look away at first; deeper layers as the last, more heads in turn."""
+SHARPNESS = 2.0
+"""Score of the place looked at, before the scale of attention, per pair of sine and cosine."""
+
+
+@torch.no_grad()
+def attend_nearby(encoder: OsumEncoder) -> None:
+    """Start a new encoder as a convolution: each head looks at a place a few frames away.
+
+    Attention over sinusoids can express it, since a shift in time turns each pair of sine and cosine, but learns
+    it slowly; ConViT (arXiv 2103.10697) starts vision transformers the same way. Queries and keys get it on top
+    of half their random values. What layers add is scaled down by their number, so that positions stay visible.
+    """
+    layers = cast(Sequence[SpeechLayer], encoder.layers)
+    for number, layer in enumerate(layers):
+        attention = layer.self_attn
+        half, pairs = attention.q_proj.in_features // 2, attention.head_dim // 2
+        pair = torch.arange(pairs)  # the fastest sinusoids of the table, which tell neighbours apart
+        rates = torch.exp(-torch.log(torch.tensor(10_000.0)) / (half - 1) * pair)  # radians a frame
+        offsets = OFFSETS[min(number, len(OFFSETS) - 1)]
+        for head in range(encoder.config.num_attention_heads):
+            turn = rates * offsets[head % len(offsets)]
+            rows = slice(head * attention.head_dim, (head + 1) * attention.head_dim)
+            query, key = attention.q_proj.weight[rows], attention.k_proj.weight[rows]  # (D/H, D)
+            for weight, cosine, sine in ((key, torch.ones(pairs), torch.zeros(pairs)), (query, turn.cos(), turn.sin())):
+                weight.mul_(0.5)
+                weight[pair, pair] += SHARPNESS**0.5 * cosine
+                weight[pair, half + pair] += SHARPNESS**0.5 * sine
+                weight[pairs + pair, half + pair] += SHARPNESS**0.5 * cosine
+                weight[pairs + pair, pair] -= SHARPNESS**0.5 * sine
+        attention.out_proj.weight *= (2 * len(layers)) ** -0.5
+        layer.fc2.weight *= (2 * len(layers)) ** -0.5

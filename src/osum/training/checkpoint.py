@@ -25,24 +25,29 @@ def save(folder: Path, step: int, write_model: Any, state: dict[str, torch.Tenso
 
     `write_model` is called with the folder to write the model into.
     """
-    final, partial = folder / f"step-{step}", folder / f".step-{step}.partial"
+    final, partial = path(folder, step), folder / f".step-{step}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     write_model(partial)
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
     (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
-    older = [path for path in steps(folder) if path != final]
+    older = [found for found in steps(folder) if found != final]
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    for path in older[:-1]:
-        shutil.rmtree(path)
+    for old in older[:-1]:
+        shutil.rmtree(old)
     return final
+
+
+def path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step}"
 
 
 def steps(folder: Path) -> list[Path]:
     """Finished checkpoints, oldest first; folders of other names, such as a copy, are left alone."""
-    found = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    found = [item for item in folder.glob("step-*") if item.name.removeprefix("step-").isdecimal()]
+    return sorted(found, key=lambda item: int(item.name.removeprefix("step-")))
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

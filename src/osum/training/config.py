@@ -32,6 +32,8 @@ class TrainConfig:
     """Optimiser steps of the whole run; the last fifth lowers the learning rate to nothing."""
     batch_seconds: float = 60.0
     """Padded audio of one batch, in seconds."""
+    batches_per_step: int = 1
+    """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
     questions_per_clip: int = 3
     """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
     timed_share: float = 0.15
@@ -42,6 +44,8 @@ class TrainConfig:
     """Task name to how often it is asked, relative to the others."""
     sources: Mapping[str, float] = field(default_factory=dict)
     """Source name to passes over its clips per epoch; 1 where not named."""
+    optimizer: str = "adamw"
+    """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
     learning_rate: float = 1e-3
     warmup_steps: int = 300
     decay_fraction: float = 0.2

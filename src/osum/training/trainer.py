@@ -1,4 +1,6 @@
-"""The training loop: batches in, checkpoints out. One process; what it reads first is `Trainer.run`.
+"""The training loop: batches in, checkpoints out; what to read first is `Trainer.run`.
+
+Several processes (torchrun) share the batches of a step and add their gradients up: the run is one process's.
 
 Knows nothing of how data was made or how answers are scored.
 """
@@ -8,12 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
@@ -27,6 +31,7 @@ from osum.errors import InputError
 from osum.inference.locate import TASKS_FILE
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS, encoder_length
+from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
 from osum.training import checkpoint
@@ -44,7 +49,7 @@ class CtcHead(nn.Module):
         self.linear = nn.Linear(width, NUM_UNITS)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: mean loss per letter.
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: summed loss.
 
         Clips whose transcript is not known do not count.
         """
@@ -59,7 +64,7 @@ class CtcHead(nn.Module):
             reduction="none",
             zero_infinity=True,
         )
-        return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum() / target_lengths.sum().clamp(min=1)
+        return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum()
 
 
 class Trainer:
@@ -67,6 +72,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.processes = PartialState(cpu=True)
+        if config.batches_per_step % self.processes.num_processes:
+            raise InputError(
+                f"batches_per_step is {config.batches_per_step}: give a multiple of the "
+                f"{self.processes.num_processes} processes that share them"
+            )
         self.out = Path(config.out)
         self.step = 0
         torch.manual_seed(config.seed)
@@ -84,21 +95,24 @@ class Trainer:
             frozen = name.startswith(tuple(config.freeze))
             parameter.requires_grad_(parameter.requires_grad and not frozen)
         self.learned = {name: parameter for name, parameter in named if parameter.requires_grad}
-        self.optimizer = optimizer(self.learned, config)
-        self.sampler, self.loader = self._loader("train.jsonl", augmented=True)
-        _, self.valid_loader = self._loader("valid.jsonl", augmented=False)
+        self.optimizers = optimizers(self.learned, config)
+        self.sampler, self.loader = self._loader("train.jsonl", training=True)
+        _, self.valid_loader = self._loader("valid.jsonl", training=False)
 
-    def _loader(self, name: str, augmented: bool) -> tuple[BucketSampler, DataLoader[Any]]:
+    def _loader(self, name: str, training: bool) -> tuple[BucketSampler, DataLoader[Any]]:
         config, folder = self.config, Path(self.config.data)
         rows = [row for row in read_manifest(folder / name) if self.tasks.answerable(row)]
         if not rows:
             raise InputError(f"{folder / name} holds no row that a task of the recipe can ask about: check its labels")
         audio = PackedAudio(folder / "audio.i16")
+        process, number = self.processes.process_index, self.processes.num_processes
         sampler = BucketSampler(
             [_seconds(row) for row in rows],
-            [config.sources.get(row.source or "", 1.0) if augmented else 1.0 for row in rows],
+            [config.sources.get(row.source or "", 1.0) if training else 1.0 for row in rows],
             config.batch_seconds,
             config.seed,
+            process,
+            number,
         )
         collate = Collator(
             rows,
@@ -106,11 +120,11 @@ class Trainer:
             self.processor,
             self.tasks,
             Questions(config.questions_per_clip, config.tasks, config.timed_share),
-            Augmenter.from_rows(rows, audio, config.augment) if augmented else None,
+            Augmenter.from_rows(rows, audio, config.augment) if training else None,
         )
         loader: DataLoader[Any] = DataLoader(
             _Index(),
-            batch_sampler=sampler,
+            batch_sampler=sampler if training else sampler.epoch(0)[process::number],
             collate_fn=collate,
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
@@ -123,31 +137,23 @@ class Trainer:
         if found := checkpoint.steps(self.out):
             self.resume(found[-1])
         clock, seen, last = time.monotonic(), 0.0, found[-1] if found else self.out
-        for batch in self._batches():
-            losses = self.train_step(batch)
+        batches = iter(self.loader)
+        while self.step < self.config.steps:
+            share = list(islice(batches, self.config.batches_per_step // self.processes.num_processes))
+            losses = self.train_step(share)
             self.step += 1
-            seen += batch["feature_attention_mask"].sum().item() / 100
+            seen += sum(batch["feature_attention_mask"].sum().item() for batch in share) / 100
             if self.step % self.config.log_every == 0:
-                self._log(losses, seen / (time.monotonic() - clock))
+                self._log(losses, seen * self.processes.num_processes / (time.monotonic() - clock))
                 clock, seen = time.monotonic(), 0.0
-            if self.step % self.config.save_every == 0 or self.step >= self.config.steps:
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 last = self.save()
                 self._record({"step": self.step, "valid": self.validate()})
                 clock, seen = time.monotonic(), 0.0
-            if self.step >= self.config.steps:
-                break
         return last
 
-    def _batches(self) -> Iterator[dict[str, Any]]:
-        while self.step < self.config.steps:
-            for seen, batch in enumerate(self.loader, self.sampler.first + 1):
-                self.batches_seen = seen
-                yield batch
-            self.sampler.epoch += 1
-            self.batches_seen = 0
-
     def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Answer loss and CTC loss of a batch, the encoder run once; no questions, no answer loss."""
+        """Answer loss and CTC loss of a batch, summed, the encoder run once; no questions, no answer loss."""
         inputs = {key: value for key, value in batch.items() if key not in ("ids", "ctc_targets")}
         frames = batch["feature_attention_mask"].sum(-1)
         kept: list[Tensor] = []
@@ -166,7 +172,7 @@ class Trainer:
         return answer, ctc
 
     def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
-        """Cross-entropy, the mean over answers of the mean over their tokens: a tag weighs as much as a sentence.
+        """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
 
         The head sees the scored tokens alone, which saves most of its work.
         """
@@ -177,52 +183,88 @@ class Trainer:
             self.model.compute_logits(hidden[kept]).float(), targets[kept], reduction="none"
         )  # (N,)
         per_answer = kept.sum(1)  # (R,)
-        return (losses / per_answer.repeat_interleave(per_answer)).sum() / len(per_answer)
+        return (losses / per_answer.repeat_interleave(per_answer)).sum()
 
-    def train_step(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        """One optimiser step.
+    def train_step(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """One optimiser step on this process's share of the batches.
+
+        The loss is the mean over all answers and all letters of the step, however they fall into batches.
 
         Raises:
             FloatingPointError: the loss is no number; the message names the clips.
         """
         self.model.train()
-        torch.manual_seed(self.config.seed + self.step)  # dropout; a resumed run draws what it would have drawn
         rate = self.config.learning_rate * schedule(self.step, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        answer, ctc = self.losses(batch)
-        loss = answer + self.config.ctc_weight * ctc
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.step}, clips {batch['ids']}: lower the rate")
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        answers, units = self._added_up(torch.stack([*map(_counts, batches)]).sum(0)).clamp(min=1)
+        sums = torch.zeros(2)
+        for number, batch in enumerate(batches):
+            place = self.step * self.config.batches_per_step + number * self.processes.num_processes
+            torch.manual_seed(self.config.seed + place + self.processes.process_index)  # dropout; resumed, the same
+            answer, ctc = self.losses(batch)
+            loss = answer / answers + self.config.ctc_weight * ctc / units
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"loss is {loss.item()} at step {self.step}, clips {batch['ids']}: lower the rate"
+                )
+            torch.autograd.backward(loss)
+            sums += torch.stack([answer.detach(), ctc.detach()])
+        self._add_up_gradients()
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        answer, ctc = self._added_up(sums) / torch.stack([answers, units])
         return {"loss": answer.item(), "ctc": ctc.item(), "norm": norm.item(), "rate": rate}
+
+    def _added_up(self, values: Tensor) -> Tensor:
+        """The sum over processes."""
+        if self.processes.num_processes > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def _add_up_gradients(self) -> None:
+        """Give every process the sum of all gradients."""
+        if self.processes.num_processes == 1:
+            return
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.learned.values()]
+        total = self._added_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = torch.split(total, [gradient.numel() for gradient in gradients])
+        for parameter, part in zip(self.learned.values(), parts, strict=True):
+            parameter.grad = part.view_as(parameter)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean losses over the validation clips, asked as training asks them, not augmented."""
         self.model.eval()
-        pairs = [[loss.item() for loss in self.losses(batch)] for batch in self.valid_loader]
-        answer, ctc = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
-        return {"loss": answer, "ctc": ctc}
+        sums, counts = torch.zeros(2), torch.zeros(2)
+        for batch in self.valid_loader:
+            sums += torch.stack(self.losses(batch))
+            counts += _counts(batch)
+        answer, ctc = self._added_up(sums) / self._added_up(counts).clamp(min=1)
+        return {"loss": answer.item(), "ctc": ctc.item()}
 
     def _log(self, losses: Mapping[str, float], speed: float) -> None:
         self._record({"step": self.step, **losses, "audio_seconds_per_second": speed})
 
     def _record(self, row: Mapping[str, Any]) -> None:
+        if not self.processes.is_main_process:
+            return
         log.info("%s", row)
         with (self.out / "log.jsonl").open("a", encoding="utf8") as file:
             file.write(json.dumps(row) + "\n")
 
     def save(self) -> Path:
-        """Write a checkpoint of the present step."""
+        """Write a checkpoint of the present step; of several processes the first writes."""
+        if not self.processes.is_main_process:
+            return checkpoint.path(self.out, self.step)
         state = {f"ctc.{name}": value for name, value in self.ctc.state_dict().items()}
         for name, parameter in self.learned.items():
-            for key, value in self.optimizer.state[parameter].items():
+            for key, value in self._optimizer_of(parameter).state[parameter].items():
                 state[f"{key}/{name}"] = torch.as_tensor(value)
-        progress = {"epoch": self.sampler.epoch, "batches": self.batches_seen, "config": self.config.to_dict()}
+        progress = {"batches": self.step * self.config.batches_per_step, "config": self.config.to_dict()}
         return checkpoint.save(self.out, self.step, self.write_model, state, progress)
 
     def write_model(self, folder: Path) -> None:
@@ -231,6 +273,15 @@ class Trainer:
         self.processor.save_pretrained(folder)
         text = json.dumps(self.tasks.to_dict(), ensure_ascii=False, indent=1)
         (folder / TASKS_FILE).write_text(text + "\n", "utf8")
+
+    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        """The one that updates a parameter."""
+        return next(
+            optimizer
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            if any(parameter is other for other in group["params"])
+        )
 
     def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
         found = {name.removeprefix("ctc."): value for name, value in state.items() if name.startswith("ctc.")}
@@ -243,9 +294,9 @@ class Trainer:
         self._load_ctc(state)
         for name, parameter in self.learned.items():
             found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
-            self.optimizer.state[parameter] = found
+            self._optimizer_of(parameter).state[parameter] = found
         self.step = progress["step"]
-        self.sampler.epoch, self.sampler.first = progress["epoch"], progress["batches"]
+        self.sampler.first = progress["batches"]
 
 
 class _Index(Dataset[Pick]):
@@ -253,6 +304,12 @@ class _Index(Dataset[Pick]):
 
     def __getitem__(self, pick: Any) -> Pick:
         return cast(Pick, pick)
+
+
+def _counts(batch: Mapping[str, Any]) -> Tensor:
+    """Answers and letters of a batch, (2,): what its summed losses are divided by."""
+    answers = len(batch["labels"]) if "labels" in batch else 0
+    return torch.tensor([answers, int((batch["ctc_targets"] >= 0).sum())], dtype=torch.float32)
 
 
 def _seconds(row: Utterance) -> float:
@@ -280,18 +337,32 @@ def start(config: TrainConfig) -> tuple[OsumForConditionalGeneration, OsumProces
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
     architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
     model = OsumForConditionalGeneration(architecture)
+    attend_nearby(model.model.audio_tower)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.eos_token_id = end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
 
 
-def optimizer(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, biases and norms do not."""
-    matrices = [parameter for parameter in learned.values() if parameter.dim() > 1]
-    others = [parameter for parameter in learned.values() if parameter.dim() <= 1]
+def optimizers(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW over everything, or Muon over the matrices of layers and AdamW over the rest.
+
+    Matrices decay, biases and norms do not. Muon's step is scaled to AdamW's size, so one rate serves both.
+    """
+    if config.optimizer not in ("adamw", "muon"):
+        raise InputError(f"optimizer is {config.optimizer!r}: give adamw or muon")
+    rest, made = dict(learned), list[torch.optim.Optimizer]()
+    if config.optimizer == "muon":
+        inner = {name: rest.pop(name) for name in learned if learned[name].dim() == 2 and ".layers." in name}
+        if inner:
+            made.append(torch.optim.Muon(inner.values(), weight_decay=config.weight_decay, adjust_lr_fn=_LIKE_ADAMW))
+    matrices = [parameter for parameter in rest.values() if parameter.dim() > 1]
+    others = [parameter for parameter in rest.values() if parameter.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    return [*made, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+
+
+_LIKE_ADAMW = "match_rms_adamw"
 
 
 def schedule(step: int, config: TrainConfig) -> float:
