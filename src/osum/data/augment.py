@@ -1,28 +1,53 @@
-"""Random changes of a clip that leave its labels true: speed, silence around it, echo, noise, band, loudness.
+"""Random changes of a clip: speed, silence around it, echo, noise, band, loudness, codec, a vocal event in it.
 
-Everything is drawn from the generator that is passed in, so a seed gives the same clip. Knows nothing of
-labels; word times move with the sound.
+Everything is drawn from the generator that is passed in, so a seed gives the same clip. Word times move with
+the sound; only `EventMixer` changes labels. What happens to features stands in spec_augment.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import difflib
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields, is_dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+import soundfile
 import soxr
 
 from osum.audio import SAMPLE_RATE
 from osum.data.packed import Float32
-from osum.utterance import Word
+from osum.data.spec_augment import OURS, SpecAugment
+from osum.errors import InputError
+from osum.utterance import Utterance, Word
+
+Read = Callable[[Utterance], Float32]
+Complex = npt.NDArray[np.complexfloating[Any, Any]]
+
+CODECS = {
+    "mulaw": ("WAV", "ULAW", 8000),  # telephone
+    "gsm": ("WAV", "GSM610", 8000),  # old mobile telephone
+    "opus": ("OGG", "OPUS", SAMPLE_RATE),  # calls over the internet
+    "vorbis": ("OGG", "VORBIS", SAMPLE_RATE),
+    "mp3": ("MP3", "MPEG_LAYER_III", SAMPLE_RATE),
+}
+"""Name to libsndfile's container and coding, and the rate in Hz that it codes at."""
 
 _PEAK = 0.98
 _QUIET = 1e-4  # level below which a clip counts as silent and noise is set against this level
+_FRAME = SAMPLE_RATE // 100
+_FLOOR = 10 ** (-30 / 20)  # below the loudest frame by this, a frame counts as silence
+_FADE = SAMPLE_RATE // 100
+_FFT, _HOP = 512, 128  # samples; 32 ms hold three periods of a deep voice
+_LIFTER = 24  # samples, 1.5 ms: what is slower in the cepstrum is pitch, up to 660 Hz
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How often and how strongly each change is made."""
+    """How often and how strongly each change is made; the codec, the event and SpecSub are off unless asked for."""
 
     speed_probability: float = 0.5
     speed: tuple[float, float] = (0.9, 1.1)
@@ -40,6 +65,32 @@ class Augmentation:
     """Hz, the highest frequency that stays."""
     level: tuple[float, float] = (-35.0, -10.0)
     """dB of full scale, the loudness (RMS) of the clip in the end."""
+    codec_probability: float = 0.0
+    codecs: tuple[str, ...] = tuple(CODECS)
+    """Lossy codings, one of which is drawn: mulaw, gsm, opus, vorbis, mp3."""
+    event_probability: float = 0.0
+    """Share of the clips with speech and without an event that get a vocal event mixed in."""
+    event_level: tuple[float, float] = (-6.0, 3.0)
+    """dB of the event against the speech (RMS)."""
+    event_seconds: tuple[float, float] = (1.2, 3.0)
+    """How much of the event is taken at most."""
+    event_overhang: float = 0.6
+    """Seconds that the event may begin before the speech or end behind it; more makes longer batches."""
+    pitch: tuple[float, float] = (0.8, 1.25)
+    """Factor on the pitch of the event's voice."""
+    formants: tuple[float, float] = (0.85, 1.2)
+    """Factor on the formants of the event's voice."""
+    spec: SpecAugment = OURS
+    """Masks and substitutions of features."""
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any] | None) -> Augmentation:
+        """The options that a recipe names, `spec` being a mapping of its own; all others keep their defaults.
+
+        Raises:
+            InputError: a key is unknown, or a value is of the wrong kind or outside its limits.
+        """
+        return _read_options(cls, {} if mapping is None else mapping, "augmentation")
 
 
 DEFAULT = Augmentation()
@@ -60,6 +111,9 @@ def augment(
         words: times in seconds of the clip.
         noises: recordings (S,) to put below the clip, beside white to brown noise.
         options: how often and how strongly.
+
+    Raises:
+        InputError: libsndfile lacks a codec that is asked for.
     """
     if rng.random() < options.speed_probability:
         samples, words = change_speed(samples, words, rng.uniform(*options.speed))
@@ -74,7 +128,10 @@ def augment(
         samples = add_noise(samples, _noise(samples.size, noises, rng), rng.uniform(*options.snr))
     if rng.random() < options.band_probability:
         samples = limit_band(samples, rng.uniform(*options.band))
-    return _set_level(samples, rng.uniform(*options.level)), words
+    samples = _set_level(samples, rng.uniform(*options.level))
+    if rng.random() < options.codec_probability:
+        samples = transcode(samples, options.codecs[rng.integers(len(options.codecs))])
+    return samples, words
 
 
 def change_speed(samples: Float32, words: tuple[Word, ...], speed: float) -> tuple[Float32, tuple[Word, ...]]:
@@ -117,6 +174,170 @@ def limit_band(samples: Float32, highest: float) -> Float32:
     return np.fft.irfft(np.fft.rfft(samples, length) * mask, length)[: samples.size].astype(np.float32)
 
 
+def transcode(samples: Float32, codec: str) -> Float32:
+    """Code and decode in memory, with libsndfile's own rate; no delay, (S,) to (S,).
+
+    Raises:
+        InputError: libsndfile lacks the codec.
+    """
+    container, coding, rate = CODECS[codec]
+    if not soundfile.check_format(container, coding):
+        raise InputError(f"libsndfile has no {coding}: update soundfile, or leave {codec!r} out of `codecs`")
+    if samples.size == 0:
+        return samples.astype(np.float32)
+    file = io.BytesIO()
+    sent = soxr.resample(np.pad(samples, (0, _FRAME)), SAMPLE_RATE, rate, quality="LQ")
+    soundfile.write(file, np.clip(sent, -1, 1), rate, format=container, subtype=coding)
+    file.seek(0)
+    received = soxr.resample(soundfile.read(file, dtype="float32")[0], rate, SAMPLE_RATE, quality="LQ")
+    return np.clip(_fit(received, samples.size), -1, 1)
+
+
+def shift_voice(samples: Float32, pitch: float, formants: float) -> Float32:
+    """Another voice that says the same: pitch and formants times a factor, the length kept; (S,) to (S,).
+
+    Stands for the voice conversion of events in the paper (2.4), without a model: (1) play the clip faster by
+    `pitch`, which moves all frequencies; (2) move its spectral envelope, smoothed in the cepstrum, on to
+    `formants`; (3) stretch it back to its length with a phase vocoder.
+    """
+    played, _ = change_speed(samples, (), pitch)
+    spectrum = _stft(played)  # (F, K)
+    spectrum = spectrum * _envelope_gain(np.abs(spectrum), pitch / formants)
+    return _fit(_inverse_stft(_stretch(spectrum, pitch)), samples.size)
+
+
+def overlay(samples: Float32, words: tuple[Word, ...], event: Float32, start: int) -> tuple[Float32, tuple[Word, ...]]:
+    """Add an event (E,) from sample `start` on; (S,) to the length of both.
+
+    An event that begins before the speech (start < 0) moves the speech and its words by as much.
+    """
+    front = max(-start, 0)
+    mixed = np.zeros(front + max(samples.size, start + event.size), np.float32)
+    mixed[front : front + samples.size] += samples
+    mixed[front + start : front + start + event.size] += event
+    shift = front / SAMPLE_RATE
+    moved = tuple(Word(w.text, w.start + shift, w.end + shift, w.confidence) for w in words)
+    return mixed / np.float32(max(1.0, float(np.abs(mixed).max(initial=0.0)) / _PEAK)), moved
+
+
+def excerpt(event: Float32, label: str, seconds: tuple[float, float], rng: np.random.Generator) -> Float32:
+    """The loud part of an event, at most a length between `seconds`: its beginning, or any part of a cry."""
+    event = event[loud_part(event)]
+    longest = int(rng.uniform(*seconds) * SAMPLE_RATE)
+    first = int(rng.integers(max(event.size - longest, 0) + 1)) if label == "cry" else 0
+    return event[first : first + longest]
+
+
+def loud_part(samples: Float32) -> slice:
+    """The samples from the first to the last frame that is not silence."""
+    frames = samples[: samples.size // _FRAME * _FRAME].reshape(-1, _FRAME)
+    level = np.sqrt((frames**2).mean(axis=1))
+    loud = np.flatnonzero(level > _FLOOR * level.max(initial=0.0))
+    return slice(int(loud[0]) * _FRAME, (int(loud[-1]) + 1) * _FRAME) if loud.size else slice(0, samples.size)
+
+
+def labels_with_event(labels: Mapping[str, str], event: str) -> dict[str, str]:
+    """The labels of speech in which an event was mixed: how the speaker feels is not known any more."""
+    changed = {name: label for name, label in labels.items() if name not in ("emotion", "event")}
+    if event == "cry":
+        changed.pop("age", None)  # two ages are heard
+    return {**changed, "event": event}
+
+
+class EventMixer:
+    """Mixes vocal events, their voices shifted, into speech without one; the label becomes the event's.
+
+    Args:
+        rows: training rows; those without words and with an event are the events, each event as likely
+            as the others. `other` is left out, since it names a noise as well as a voice.
+        read: row to waveform (S,), 16 kHz.
+        options: how often, how loud, how long, and how far the voice is shifted.
+    """
+
+    def __init__(self, rows: Iterable[Utterance], read: Read, options: Augmentation = DEFAULT) -> None:
+        self.read = read
+        self.options = options
+        self.events: dict[str, list[Utterance]] = defaultdict(list)
+        for row in rows:
+            if row.text == "" and (label := row.labels.get("event", "none")) not in ("none", "other"):
+                self.events[label].append(row)
+
+    def __call__(self, samples: Float32, utterance: Utterance, rng: np.random.Generator) -> tuple[Float32, Utterance]:
+        """A clip (S,) with an event somewhere and its utterance, or both as they were."""
+        fits = utterance.text and utterance.labels.get("event") == "none" and samples.size and self.events
+        if not fits or rng.random() >= self.options.event_probability:
+            return samples, utterance
+        label = sorted(self.events)[rng.integers(len(self.events))]
+        sounds = self.events[label]
+        event = self._event(sounds[rng.integers(len(sounds))], label, samples.size, rng)
+        if event.size == 0 or _level(event) < _QUIET:
+            return samples, utterance
+        gain = max(_level(samples), _QUIET) / _level(event) * 10 ** (rng.uniform(*self.options.event_level) / 20)
+        overhang = round(self.options.event_overhang * SAMPLE_RATE)
+        start = int(rng.integers(-min(overhang, event.size), samples.size - event.size + overhang + 1))
+        mixed, words = overlay(samples, utterance.words, event * np.float32(gain), start)
+        labels = labels_with_event(utterance.labels, label)
+        return mixed, utterance.with_(words=words, labels=labels, reply=None)
+
+    def _event(self, sound: Utterance, label: str, size: int, rng: np.random.Generator) -> Float32:
+        """A part of the event, not much longer than a clip of `size` samples, in another voice, its ends faded."""
+        shortest, longest = (
+            min(s, size / SAMPLE_RATE + self.options.event_overhang) for s in self.options.event_seconds
+        )
+        event = excerpt(self.read(sound), label, (shortest, longest), rng)
+        event = shift_voice(event, rng.uniform(*self.options.pitch), rng.uniform(*self.options.formants))
+        fade = np.minimum(np.arange(event.size) / _FADE, 1)
+        return (event * fade * fade[::-1]).astype(np.float32)
+
+
+def _stft(samples: Float32) -> Complex:
+    """Frames centred on every `_HOP`-th sample; (S,) to (F, K)."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (_FFT // 2, _FFT)), _FFT)[::_HOP]
+    return np.fft.rfft(frames * _window())
+
+
+def _inverse_stft(spectrum: Complex) -> Float32:
+    """Overlapping frames (F, K) added up to about (F * _HOP,)."""
+    frames = np.fft.irfft(spectrum, _FFT) * _window() / 1.5  # four squared windows overlap to 1.5
+    blocks = np.zeros((len(frames) + _FFT // _HOP - 1, _HOP))
+    for number in range(_FFT // _HOP):
+        blocks[number : number + len(frames)] += frames[:, number * _HOP : (number + 1) * _HOP]
+    return blocks.ravel()[_FFT // 2 :].astype(np.float32)
+
+
+def _window() -> Float32:
+    return np.hanning(_FFT + 1)[:-1].astype(np.float32)
+
+
+def _stretch(spectrum: Complex, factor: float) -> Complex:
+    """Phase vocoder: `factor` times as many frames with the same frequencies; (F, K) to about (F * factor, K)."""
+    places = np.arange(int((len(spectrum) - 1) * factor)) / factor
+    before = places.astype(int)
+    part = (places - before)[:, None]
+    size = np.abs(spectrum)
+    expected = 2 * np.pi * np.arange(spectrum.shape[1]) * _HOP / _FFT  # phase that a bin's own frequency gains a frame
+    gained = np.angle(spectrum[1:] * spectrum[:-1].conj() * np.exp(-1j * expected)) + expected
+    phase = np.angle(spectrum[0]) + np.cumsum(gained[before], axis=0) - gained[before]
+    return ((1 - part) * size[before] + part * size[before + 1]) * np.exp(1j * phase)
+
+
+def _envelope_gain(size: npt.NDArray[np.floating[Any]], ratio: float) -> npt.NDArray[np.floating[Any]]:
+    """What to multiply bins (F, K) with so that their smooth envelope is read at `ratio` times the frequency."""
+    cepstrum = np.fft.irfft(np.log(size + 1e-3 * size.max(initial=0.0) + 1e-9))
+    cepstrum[:, _LIFTER : 1 - _LIFTER] = 0
+    envelope = np.fft.rfft(cepstrum).real  # (F, K)
+    places = np.minimum(np.arange(size.shape[1]) * ratio, size.shape[1] - 1)
+    before = np.minimum(places.astype(int), size.shape[1] - 2)
+    part = places - before
+    wanted = (1 - part) * envelope[:, before] + part * envelope[:, before + 1]
+    return np.exp(np.clip(wanted - envelope, -2.3, 2.3))  # 20 dB
+
+
+def _fit(samples: Float32, size: int) -> Float32:
+    """Cut or filled up with zeros to (size,)."""
+    return np.pad(samples[:size], (0, max(size - samples.size, 0))).astype(np.float32)
+
+
 def _noise(size: int, noises: Sequence[Float32], rng: np.random.Generator) -> Float32:
     """A recorded noise from a random place, repeated as needed, or noise between white and brown; (size,)."""
     usable = [noise for noise in noises if noise.size]
@@ -145,3 +366,63 @@ def _fast_length(size: int) -> int:
     """A length with a fast Fourier transform: 2, 3 or 5 times a power of two, at least `size`."""
     power = 1 << max(size - 1, 1).bit_length()
     return next(length for length in (power // 8 * 5, power // 4 * 3, power) if length >= size)
+
+
+_Options = TypeVar("_Options")
+_LIMITS = {
+    "speed": (0.25, 4.0),
+    "max_silence": (0.0, 30.0),
+    "decay": (0.01, 10.0),
+    "snr": (-100.0, 100.0),
+    "band": (100.0, 8000.0),
+    "level": (-100.0, 0.0),
+    "event_level": (-100.0, 100.0),
+    "event_seconds": (0.1, 30.0),
+    "event_overhang": (0.0, 30.0),
+    "pitch": (0.5, 2.0),
+    "formants": (0.5, 2.0),
+}
+"""Option to the least and the greatest number it takes; a probability or share lies between 0 and 1."""
+
+
+def _read_options(kind: type[_Options], mapping: Any, where: str) -> _Options:
+    """An options dataclass from what a recipe holds."""
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"{where} is {mapping!r}: a mapping of name: value is needed")
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+            raise InputError(f"{key!r} is no option of {where}: {hint}")
+    return kind(**{name: _read_option(known[name], value, f"{where}.{name}") for name, value in mapping.items()})
+
+
+def _read_option(item: Field[Any], value: Any, where: str) -> Any:
+    """A value, which must be like the field's default and within its limits."""
+    if is_dataclass(item.default):
+        return _read_options(type(item.default), value, where)
+    low, high = _LIMITS.get(item.name, (0.0, 1.0))
+    if item.name == "codecs":
+        fits = _is_list(value) and value and all(name in list(CODECS) for name in value)
+        rule = f"some of {list(CODECS)}"
+    elif isinstance(item.default, tuple):
+        fits = (
+            _is_list(value) and len(value) == 2 and all(map(_is_number, value)) and low <= value[0] <= value[1] <= high
+        )
+        rule = f"[least, greatest] between {low:g} and {high:g}"
+    elif isinstance(item.default, int):
+        fits, rule = isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number"
+    else:
+        fits, rule = _is_number(value) and low <= value <= high, f"a number from {low:g} to {high:g}"
+    if not fits:
+        raise InputError(f"{where} is {value!r}: {rule} is needed")
+    return tuple(value) if isinstance(item.default, tuple) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

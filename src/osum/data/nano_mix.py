@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from osum.audio import SAMPLE_RATE
+from osum.data.augment import Read, excerpt, labels_with_event, loud_part, overlay
 from osum.data.packed import Float32
 from osum.tasks.text import close_cjk
 from osum.utterance import Utterance, Word
 
 EVENTS = ("laugh", "sigh", "cry", "sneeze")
-_FRAME = SAMPLE_RATE // 100
-_FLOOR = 10 ** (-30 / 20)  # below the loudest frame by this, a frame counts as silence
 _MAX_EVENT = 3.0  # seconds
 
-Read = Callable[[Utterance], Float32]
 Clip = tuple[Utterance, Float32]
 
 
@@ -57,14 +55,6 @@ def mixtures(split: str, rows: Sequence[Utterance], read: Read, rng: np.random.G
     )
     for index, (row, samples) in enumerate(made):
         yield row.with_(id=f"mix/{split}_{index:05d}", duration=samples.size / SAMPLE_RATE), samples
-
-
-def loud_part(samples: Float32) -> slice:
-    """The samples from the first to the last frame that is not silence."""
-    frames = samples[: samples.size // _FRAME * _FRAME].reshape(-1, _FRAME)
-    level = np.sqrt((frames**2).mean(axis=1))
-    loud = np.flatnonzero(level > _FLOOR * level.max(initial=0.0))
-    return slice(int(loud[0]) * _FRAME, (int(loud[-1]) + 1) * _FRAME) if loud.size else slice(0, samples.size)
 
 
 def one_word_time(row: Utterance, samples: Float32) -> Utterance:
@@ -128,26 +118,17 @@ def _events(rows: Sequence[Utterance], count: int, read: Read, rng: np.random.Ge
 
 
 def _with_event(row: Utterance, sound: Utterance, read: Read, rng: np.random.Generator) -> Clip:
-    speech, event = read(row), read(sound)
-    event = event[loud_part(event)]
-    longest = int(rng.uniform(1.2, _MAX_EVENT) * SAMPLE_RATE)
-    first = int(rng.integers(max(event.size - longest, 0) + 1)) if sound.labels["event"] == "cry" else 0
-    event = event[first : first + longest]
+    speech, label = read(row), sound.labels["event"]
+    event = excerpt(read(sound), label, (1.2, _MAX_EVENT), rng)
     event = event * (_level(speech) / _level(event) * 10 ** (rng.uniform(-3, 6) / 20))
     place = ("before", "after", "over")[rng.integers(3)]
     gap = int(rng.uniform(0, 0.3) * SAMPLE_RATE)
-    start = {"before": 0, "after": speech.size + gap, "over": int(rng.integers(speech.size // 2))}[place]
-    speech_start = event.size + gap if place == "before" else 0
-    mixed = np.zeros(max(speech_start + speech.size, start + event.size), np.float32)
-    mixed[speech_start : speech_start + speech.size] += speech
-    mixed[start : start + event.size] += event
-    shift = speech_start / SAMPLE_RATE
-    labels = {name: label for name, label in row.labels.items() if name not in ("emotion", "event")}
-    if sound.labels["event"] == "cry":
-        labels.pop("age", None)  # two ages are heard
+    over = int(rng.integers(speech.size // 2))
+    start = {"before": -(event.size + gap), "after": speech.size + gap, "over": over}[place]
+    mixed, words = overlay(speech, row.words, event, start)
     mixed_row = row.with_(
-        words=tuple(Word(word.text, word.start + shift, word.end + shift) for word in row.words),
-        labels={**labels, "event": sound.labels["event"]},
+        words=words,
+        labels=labels_with_event(row.labels, label),
         reply=None,
         extra={
             **{name: row.extra[name] for name in ("evidence", "times", "split_note") if name in row.extra},
@@ -156,7 +137,7 @@ def _with_event(row: Utterance, sound: Utterance, read: Read, rng: np.random.Gen
             + [name for name in ("event",) if name in sound.extra.get("weak", ())],
         },
     )  # fmt: skip
-    return mixed_row, mixed / np.float32(max(1.0, float(np.abs(mixed).max()) / 0.98))
+    return mixed_row, mixed
 
 
 def _level(samples: Float32) -> float:
