@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from model.tiny import noise, tiny_processor
 from torch.utils.data import DataLoader
 
-from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Augmenter, BucketSampler, Collator, Pick, Questions, spec_augment
+from osum.data.augment import DEFAULT, Augmentation
+from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.letters import letters
 from osum.data.packed import PackedAudio, PackedWriter, to_int16
+from osum.data.spec_augment import RELEASED
 from osum.model import OsumProcessor
-from osum.tasks import OSUM
+from osum.tasks import OSUM, TaskSet
 from osum.utterance import Utterance, Word
 
 DURATIONS = [0.5 + index % 7 for index in range(40)]
@@ -32,6 +34,8 @@ ROWS = (
     Utterance("silent", "a", text="", labels={"event": "none"}),
     Utterance("unknown", "a", labels={"gender": "male"}),
 )
+LAUGH = Utterance("laugh", "a", text="", labels={"event": "laugh"})
+EVERYTHING = Augmentation(codec_probability=1.0, event_probability=1.0, spec=RELEASED)
 PICKS = [Pick(index, 100 + index) for index in range(len(ROWS))]
 MakeCollator = Callable[..., Collator]
 
@@ -151,7 +155,7 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Utterance], Pa
     with PackedWriter(path) as packed:
         rows = [
             row.with_(extra=dict(packed.append(to_int16(noise(6_400 + 800 * index, index)))))
-            for index, row in enumerate(ROWS)
+            for index, row in enumerate((*ROWS, LAUGH))
         ]
     return rows, PackedAudio(path)
 
@@ -160,9 +164,11 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Utterance], Pa
 def collator(audio: tuple[list[Utterance], PackedAudio]) -> MakeCollator:
     def make(questions: Questions | None = None, augmented: bool = False, **changes: Any) -> Collator:
         rows, packed = audio
-        augmenter = Augmenter.from_rows(rows, packed) if augmented else None
+        options = changes.get("options", DEFAULT)
+        augmenter = Augmenter.from_rows(rows, packed, changes.get("share", 1.0), options) if augmented else None
         processor = changes.get("processor") or tiny_processor("speech_first")
-        return Collator(rows, packed, processor, OSUM, questions or Questions(2, ALL), augmenter)
+        tasks = changes.get("tasks", OSUM)
+        return Collator(rows, packed, processor, tasks, questions or Questions(2, ALL), augmenter)
 
     return make
 
@@ -240,17 +246,18 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     )
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_a_batch_hangs_on_its_picks_alone(collator: MakeCollator, augmented: bool) -> None:
-    one, other = collator(augmented=augmented), collator(augmented=augmented)
+@pytest.mark.parametrize("changes", [{}, {"augmented": True}, {"augmented": True, "options": EVERYTHING}])
+def test_a_batch_hangs_on_its_picks_alone(collator: MakeCollator, changes: dict[str, Any]) -> None:
+    one, other = collator(**changes), collator(**changes)
     other(PICKS[::-1])
     assert same(one(PICKS), other(PICKS))
     assert not same(one(PICKS), one([Pick(pick.index, pick.seed + 50) for pick in PICKS]))
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # fewer cores than workers
-def test_batches_are_the_same_for_any_number_of_workers(collator: MakeCollator) -> None:
-    made = collator(augmented=True)
+@pytest.mark.parametrize("options", [DEFAULT, EVERYTHING], ids=["default", "everything"])
+def test_batches_are_the_same_for_any_number_of_workers(collator: MakeCollator, options: Augmentation) -> None:
+    made = collator(augmented=True, options=options)
     batches = [[PICKS[0], PICKS[2]], [PICKS[1]], [PICKS[3], PICKS[1]]]
     runs = [
         list(DataLoader(_AsIs(), batch_sampler=batches, collate_fn=made, num_workers=number))  # type: ignore[arg-type]
@@ -288,11 +295,38 @@ def test_the_noises_are_the_clips_without_speech_and_event(audio: tuple[list[Utt
     np.testing.assert_array_equal(found, audio[1].read(audio[0][2]))
 
 
-@given(st.integers(1, 300), st.integers(0, 99))
-def test_masks_hide_little_and_keep_the_shape(frames: int, seed: int) -> None:
-    features = torch.rand(80, frames) + 1
-    masked = spec_augment(features, random.Random(seed))
-    hidden = masked != features
-    assert masked.shape == features.shape and (masked[hidden] == features.min()).all()
-    assert int(hidden.all(1).sum()) <= 20 or frames < 20
-    assert int(hidden.all(0).sum()) <= 2 * max(1, frames // 20)
+def test_an_event_that_was_mixed_in_is_what_is_asked_for(collator: MakeCollator) -> None:
+    made = collator(Questions(1, {"VED": 1.0}), augmented=True, options=EVERYTHING)
+    assert answers_of(made(PICKS[:1]), made.processor) == ["hi you<laugh>|"]
+    assert answers_of(made([PICKS[2]]), made.processor) == ["<none>|"]
+
+
+def test_a_clip_that_is_not_changed_gets_no_event(collator: MakeCollator) -> None:
+    made = collator(augmented=True, options=EVERYTHING, share=0.5)
+    heard = [(made._hear(Pick(0, seed))[0], made._changes(Pick(0, seed))) for seed in range(40)]
+    assert {row.labels["event"] for row, changed in heard if changed} == {"laugh"}
+    assert {row.labels["event"] for row, changed in heard if not changed} == {"none"}
+
+
+def test_a_clip_that_an_event_would_leave_without_a_question_is_heard_as_it_is(
+    audio: tuple[list[Utterance], PackedAudio],
+) -> None:
+    rows, packed = audio
+    sad = rows[0].with_(labels={"emotion": "sad", "event": "none"})
+    augmenter = Augmenter.from_rows(rows, packed, options=EVERYTHING)
+    emotion_only = TaskSet("emotion", (OSUM["SER-only"],))
+    made = Collator([sad], packed, tiny_processor("speech_first"), emotion_only, Questions(1, ALL), augmenter)
+    assert all(made._hear(Pick(0, seed))[0] == sad for seed in range(5))
+
+
+def test_turning_events_on_leaves_the_clips_without_words_as_they_were(
+    audio: tuple[list[Utterance], PackedAudio],
+) -> None:
+    rows, packed = audio
+    plain, mixing = (
+        Augmenter.from_rows(rows, packed, options=Augmentation(event_probability=share)) for share in (0.0, 1.0)
+    )
+    for row in rows[2:]:
+        one, other = (augmenter(packed.read(row), row, 7) for augmenter in (plain, mixing))
+        np.testing.assert_array_equal(one[0], other[0])
+        assert one[1] == other[1]

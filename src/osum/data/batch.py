@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from osum.data.augment import augment
+from osum.data.augment import DEFAULT, Augmentation, EventMixer, augment
 from osum.data.letters import letters
 from osum.data.packed import Float32, PackedAudio
+from osum.data.spec_augment import spec_augment
 from osum.model import OsumProcessor
 from osum.model.processing_osum import pad_features
 from osum.tasks import Task, TaskSet, normalise_target
@@ -126,25 +127,45 @@ class Questions:
 
 
 class Augmenter:
-    """`augment` with the noises of a data set: its clips without speech and without a vocal event."""
+    """All changes of training clips, with the noises and the vocal events of a data set.
 
-    def __init__(self, noises: Sequence[Float32], share: float = 1.0) -> None:
+    Args:
+        noises: recordings (S,) to put below clips.
+        share: of the clips that are changed at all.
+        options: how often and how strongly each change is made to those.
+        mixer: puts events into speech; None leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        noises: Sequence[Float32],
+        share: float = 1.0,
+        options: Augmentation = DEFAULT,
+        mixer: EventMixer | None = None,
+    ) -> None:
         self.noises = noises
         self.share = share
+        self.options = options
+        self.mixer = mixer
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Utterance], audio: PackedAudio, share: float = 1.0) -> Augmenter:
-        """Take the noises out of the training rows themselves; `share` of the clips will be changed."""
+    def from_rows(
+        cls, rows: Sequence[Utterance], audio: PackedAudio, share: float = 1.0, options: Augmentation = DEFAULT
+    ) -> Augmenter:
+        """Take noises (no speech, no event) and events out of the training rows themselves."""
         noises = [audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"]
-        return cls(noises, share)
+        return cls(noises, share, options, EventMixer(rows, audio.read, options))
 
     def changes(self, seed: int) -> bool:
         """Whether the clip of a seed is one to change."""
         return random.Random(f"augment/{seed}").random() < self.share
 
     def __call__(self, samples: Float32, utterance: Utterance, seed: int) -> tuple[Float32, Utterance]:
-        """A changed clip (S,), and its utterance with the word times moved."""
-        samples, words = augment(samples, np.random.default_rng(seed), utterance.words, self.noises)
+        """A changed clip (S,), and its utterance with the word times moved and the event that was mixed in."""
+        if self.mixer is not None:
+            # A generator of its own: what is drawn for the event leaves all other draws as they are.
+            samples, utterance = self.mixer(samples, utterance, np.random.default_rng((seed, 1)))
+        samples, words = augment(samples, np.random.default_rng(seed), utterance.words, self.noises, self.options)
         return samples, utterance.with_(words=words)
 
 
@@ -199,7 +220,9 @@ class Collator:
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
             mel = self.processor.log_mel(waveform)
-            features.append(spec_augment(mel, rng) if self._changes(pick) else mel)
+            if self.augmenter is not None and self._changes(pick):
+                mel = spec_augment(mel, rng, self.augmenter.options.spec)
+            features.append(mel)
             known = utterance.text is not None
             transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
             ids.append(utterance.id)
@@ -218,22 +241,10 @@ class Collator:
         waveform = self.audio.read(utterance)
         if self.augmenter is not None and self._changes(pick):
             louder, changed = self.augmenter(waveform, utterance, pick.seed)
-            if len(louder) <= self.processor.max_samples:  # slowed and padded, a long clip may no longer fit
+            # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.
+            if len(louder) <= self.processor.max_samples and self.tasks.answerable(changed):
                 return changed, louder
         return utterance, waveform
-
-
-def spec_augment(features: Tensor, rng: random.Random) -> Tensor:
-    """Two frequency masks of at most 10 bins, two time masks of at most 5 % each (specification 4), on (M, F)."""
-    features = features.clone()
-    mel, frames = features.shape
-    floor = features.min()
-    for _ in range(2):
-        start = rng.randrange(mel)
-        features[start : start + rng.randrange(11)] = floor
-        start = rng.randrange(frames)
-        features[:, start : start + rng.randrange(max(1, frames // 20) + 1)] = floor
-    return features
 
 
 def _ragged(rows: Sequence[Sequence[int]]) -> Tensor:
