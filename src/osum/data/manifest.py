@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from osum.data.atomic import atomic_file
 from osum.errors import InputError, ManifestError
 from osum.utterance import Utterance
 
@@ -33,17 +34,37 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
-    """Write one row per line, paths below the manifest's folder as relative ones; returns the number of rows."""
+    """Write one row per line, paths below the manifest's folder as relative ones; returns the number of rows.
+
+    The manifest appears whole or not at all, so that it may be written over the one it is read from.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with path.open("w", encoding="utf-8") as out:
+    with atomic_file(path) as out:
         for utterance in utterances:
             row = utterance.to_dict()
             row["path"] = _relative(Path(utterance.path), path.parent)
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
             count += 1
     return count
+
+
+def json_row(line: str) -> dict[str, Any]:
+    """The JSON object of one line.
+
+    Raises:
+        ManifestError: the line is no JSON object, or holds half a character that no file can hold.
+    """
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError) as fault:
+        why = f"{fault.msg} at character {fault.pos}" if isinstance(fault, json.JSONDecodeError) else str(fault)
+        raise ManifestError(f"not JSON ({why}): write one JSON object per line") from fault
+    if not isinstance(row, dict):
+        raise ManifestError(f"{line.strip()[:40]!r} is no object: write one JSON object per line")
+    if "\\u" in line and any("\ud800" <= character <= "\udfff" for character in json.dumps(row, ensure_ascii=False)):
+        raise ManifestError("half a surrogate pair (\\ud800 to \\udfff) is no character: write the text as UTF-8")
+    return row
 
 
 def split_by_speaker(
@@ -81,13 +102,7 @@ def _deal(position: float, fractions: Mapping[str, float]) -> str:
 
 def _parse(line: str, place: str, folder: Path) -> Utterance:
     try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as fault:
-        raise ManifestError(f"{place}: not JSON ({fault}): write one JSON object per line") from fault
-    if not isinstance(row, dict):
-        raise ManifestError(f"{place}: {line.strip()[:40]!r} is no object: write one JSON object per line")
-    try:
-        utterance = Utterance.from_dict(row)
+        utterance = Utterance.from_dict(json_row(line))
     except ManifestError as fault:
         raise ManifestError(f"{place}: {fault}") from fault
     return utterance.with_(path=str(folder / utterance.path))
