@@ -1,23 +1,215 @@
-"""`osum data`: builds training data."""
+"""`osum data`: manifests and shards, and the training data of nano.
+
+A broken line among good ones is one line on standard error and exit code 1; the others go through.
+"""
 
 from __future__ import annotations
 
-from argparse import Namespace
+import argparse
+from argparse import ArgumentTypeError, Namespace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Parser, Subparsers, positive
+from osum.cli.arguments import Parser, Subparsers, one_of, positive, tell
+
+if TYPE_CHECKING:
+    from osum.data.readers import Line, Manifest
+    from osum.data.statistics import Statistics
+    from osum.utterance import Utterance
+
+FORMATS = ("osum", "original", "nemo", "swift", "lhotse", "tar")
+_EXAMPLES = """\
+examples:
+  osum data convert train.json train.jsonl                any known manifest to ours
+  osum data validate train.jsonl                          what is wrong, line by line
+  osum data split train.jsonl data/ --valid 0.05          by speaker
+  osum data shard data/train.jsonl shards/train           tars that many workers read
+  osum data stats shards/train --plot stats.png
+"""
 
 
 def register(commands: Subparsers) -> None:
     """Add the command."""
-    data = commands.add_parser("data", help="build training data", description="Build training data.")
-    sets = data.add_subparsers(title="data sets", metavar="SET", required=True, parser_class=Parser)
-    nano = sets.add_parser("nano", help="of the checkpoint inside the package", description=run_nano.__doc__)
+    data = commands.add_parser(
+        "data",
+        help="manifests, shards, training data",
+        description="Convert, check, split, shard and count manifests; build training data.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    acts = data.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    _add_convert(acts)
+    _add_shard(acts)
+    _add_split(acts)
+    _add_validate(acts)
+    _add_stats(acts)
+    _add_nano(acts)
+
+
+def _add(acts: Subparsers, name: str, run: Callable[[Namespace], int], help_line: str, manifest: str) -> Parser:
+    """A command that reads a manifest of any known format."""
+    parser = acts.add_parser(name, help=help_line, description=run.__doc__)
+    parser.add_argument("manifest", type=Path, metavar=manifest, help="manifest, tar, list of tars, or folder of them")
+    parser.set_defaults(run=run)
+    group = parser.add_argument_group("reading")
+    group.add_argument("--from", dest="format", type=one_of("format", FORMATS), help=", ".join(FORMATS))
+    group.add_argument("--task", metavar="NAME", help="task of rows that do not tell theirs, such as SER")
+    group.add_argument("--root", type=Path, metavar="DIR", help="what relative paths are seen from")
+    group.add_argument("--tasks-file", type=Path, metavar="FILE", help="tasks.json with labels of your own")
+    return parser
+
+
+def _add_convert(acts: Subparsers) -> None:
+    parser = _add(acts, "convert", run_convert, "any known manifest to ours", "IN")
+    parser.add_argument("out", type=Path, metavar="OUT", help="JSON-lines file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+
+def _add_shard(acts: Subparsers) -> None:
+    parser = _add(acts, "shard", run_shard, "tars with an index", "MANIFEST")
+    parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder to write, or to go on with")
+    parser.add_argument("--per-shard", type=positive, default=1000, metavar="N", help="utterances a tar (1000)")
+    parser.add_argument(
+        "--audio", choices=("flac", "copy"), default="flac", help="16 kHz flac (default), or bytes as they are"
+    )
+
+
+def _add_split(acts: Subparsers) -> None:
+    parser = _add(acts, "split", run_split, "train, valid and test by speaker", "MANIFEST")
+    parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder for train, valid and test .jsonl")
+    parser.add_argument("--valid", type=_fraction, default=0.0, metavar="F", help="share of speakers (0)")
+    parser.add_argument("--test", type=_fraction, default=0.0, metavar="F", help="share of speakers (0)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another split (0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the manifests")
+
+
+def _add_validate(acts: Subparsers) -> None:
+    parser = _add(acts, "validate", run_validate, "what is wrong, line by line", "MANIFEST")
+    checks = ("none", "header", "decode")
+    parser.add_argument("--audio", choices=checks, default="header", help="how far clips are read (header)")
+
+
+def _add_stats(acts: Subparsers) -> None:
+    parser = _add(acts, "stats", run_stats, "hours, speakers, labels, lengths", "MANIFEST")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them (needs matplotlib)")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+
+
+def _add_nano(acts: Subparsers) -> None:
+    nano = acts.add_parser("nano", help="build the data of nano", description=run_nano.__doc__)
     nano.add_argument("--kit", type=Path, required=True, metavar="DIR", help="folder with real/, text/ and smoke/")
     nano.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     nano.add_argument("--seed", type=int, default=1, help="of splits, voices and mixtures (default 1)")
     nano.add_argument("--processes", type=positive, default=2, help="that decode and speak (default 2)")
     nano.set_defaults(run=run_nano)
+
+
+def _fraction(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"{word!r} is no share from 0 to below 1, such as 0.05")
+    return value
+
+
+# The commands
+
+
+def run_convert(arguments: Namespace) -> int:
+    """Write the rows of any known manifest as ours, one JSON object a line; rows of a tar point into the tar."""
+    from osum.data.manifest import write_manifest
+
+    _check_free([arguments.out], arguments.overwrite)
+    rows = _Good(_manifest(arguments))
+    count = write_manifest(arguments.out, _some(rows, arguments.manifest))
+    tell(f"{arguments.out}: {count} rows{rows.told}")
+    return rows.code
+
+
+def run_shard(arguments: Namespace) -> int:
+    """Pack utterances into tars with an index beside each; run it again after a kill and it goes on."""
+    from tqdm import tqdm
+
+    from osum.data.shards import plan, write_shards
+
+    lines = _manifest(arguments)
+    rows = _Good(lines)
+    wanted = plan(_some(rows, arguments.manifest), arguments.per_shard, arguments.audio)
+    written = resumed = 0
+    shards = tqdm(write_shards(lines, arguments.out, wanted), total=wanted.num_shards, unit=" shards", disable=None)
+    for shard in shards:
+        written += shard.num_rows
+        resumed += shard.num_rows if shard.resumed else 0
+        for line in shard.failed:
+            tell(f"error: {line.place}: {line.fault}")
+    lost = wanted.num_rows - written
+    before = f", {resumed} of them written before" if resumed else ""
+    tell(f"{arguments.out}: {written} clips in {wanted.num_shards} shards{before}, {lost} without audio{rows.told}")
+    return 1 if lost else rows.code
+
+
+def run_split(arguments: Namespace) -> int:
+    """Deal the rows to train, valid and test so that each speaker is in one; new rows do not move old speakers."""
+    from osum.data.manifest import split_by_speaker, write_manifest
+    from osum.errors import InputError
+
+    shares = {"train": 1 - arguments.valid - arguments.test, "valid": arguments.valid, "test": arguments.test}
+    if shares["train"] <= 0 or not (arguments.valid or arguments.test):
+        given = f"--valid {arguments.valid:g} --test {arguments.test:g}"
+        raise InputError(f"{given}: give shares above 0 that are below 1 together")
+    shares = {name: share for name, share in shares.items() if share}
+    paths = {name: arguments.out / f"{name}.jsonl" for name in shares}
+    _check_free(paths.values(), arguments.overwrite)
+    rows = _Good(_manifest(arguments))
+    splits = split_by_speaker(_some(rows, arguments.manifest), shares, arguments.seed)
+    for name, part in splits.items():
+        write_manifest(paths[name], part)
+        speakers = len({row.speaker for row in part if row.speaker})
+        tell(f"{paths[name]}: {len(part)} rows of {speakers} speakers")
+    if alone := sum(not row.speaker for part in splits.values() for row in part):
+        tell(f"warning: {alone} rows name no speaker and were split by id: one voice may be in several parts")
+    if rows.failed:
+        tell(f"{rows.told.removeprefix(', ')}")
+    return rows.code
+
+
+def run_validate(arguments: Namespace) -> int:
+    """Tell what is wrong with each line: broken, audio, length, label, text, id; exit code 1 if anything is."""
+    from osum.data.validation import Validator
+
+    lines = _manifest(arguments)
+    wrong, rules, count = 0, Counter[str](), 0
+    for line, problems in Validator(lines.tasks, arguments.audio).check(lines):
+        count += 1
+        wrong += bool(problems)
+        rules.update(problem.rule for problem in problems)
+        for problem in problems:
+            print(f"{line.place}: {problem.rule}: {' '.join(problem.message.split())}")
+    shown = "".join(f", {rule} {number}" for rule, number in rules.most_common())
+    print(f"{arguments.manifest}: {count} rows, {wrong} wrong{shown}")
+    return 1 if wrong or not count else 0
+
+
+def run_stats(arguments: Namespace) -> int:
+    """Show clips, hours, speakers, labels and lengths of every source."""
+    import json
+
+    from osum.data.statistics import plot, statistics
+
+    found = statistics(_manifest(arguments))
+    for line in found.failed:
+        tell(f"error: {line.place}: {line.fault}")
+    if arguments.json:
+        print(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))
+    else:
+        _show(found)
+    if arguments.plot and found.sources:
+        plot(found, arguments.plot)
+    return 1 if found.failed or not found.sources else 0
 
 
 def run_nano(arguments: Namespace) -> int:
@@ -34,3 +226,77 @@ def run_nano(arguments: Namespace) -> int:
     stats = build(arguments.kit, arguments.out, arguments.seed, num_processes=arguments.processes)
     print(json.dumps(stats, ensure_ascii=False, indent=1))
     return 0
+
+
+# What they share
+
+
+class _Good:
+    """The rows of lines that are not broken; the broken ones are told and counted as they come."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = lines
+        self.failed = 0
+
+    def __iter__(self) -> Iterator[Utterance]:
+        for line in self._lines:
+            if line.utterance is not None:
+                yield line.utterance
+            else:
+                self.failed += 1
+                tell(f"error: {line.place}: {line.fault}")
+
+    @property
+    def told(self) -> str:
+        """The end of a summary."""
+        return f", {self.failed} broken lines left out" if self.failed else ""
+
+    @property
+    def code(self) -> int:
+        """Exit code."""
+        return 1 if self.failed else 0
+
+
+def _manifest(arguments: Namespace) -> Manifest:
+    from osum.data.readers import Manifest, read_tasks
+    from osum.tasks import OSUM
+
+    tasks = read_tasks(arguments.tasks_file) if arguments.tasks_file else OSUM
+    if arguments.task:
+        tasks.find(arguments.task)  # a wrong name is told once, not for every line
+    return Manifest(arguments.manifest, arguments.format, arguments.task, arguments.root, tasks)
+
+
+def _some(rows: Iterable[Utterance], given: Path) -> Iterator[Utterance]:
+    """The rows; none at all is an error, so that no empty manifest is written."""
+    from osum.errors import InputError
+
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the count is asked for behind the loop
+        yield row
+    if not count:
+        raise InputError(f"{given}: no row can be used: correct the lines told above, or name another manifest")
+
+
+def _check_free(paths: Iterable[Path], overwrite: bool) -> None:
+    from osum.errors import InputError
+
+    taken = [path for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{taken[0]} is there already: name another place, or give --overwrite")
+
+
+def _show(found: Statistics) -> None:
+    """A line of figures for each source, and below it a line for each label set."""
+    from osum.data.statistics import QUANTILES
+
+    shown = {**found.sources, **({"all": found.total} if len(found.sources) > 1 else {})}
+    width = max(len("source"), *map(len, shown), 0)
+    print(f"{'source':{width}}    clips     hours  speakers  " + "  ".join(f"{f'{name} s':>8}" for name in QUANTILES))
+    for name, source in shown.items():
+        times = "  ".join(f"{seconds:8.2f}" for seconds in source.quantiles().values())
+        alone = f"  {source.without_speaker} clips without speaker" if source.without_speaker else ""
+        figures = f"{len(source.lengths):7}  {source.hours:8.2f}  {len(source.speakers):8}"
+        print(f"{name:{width}}  {figures}  {times}{alone}")
+        for labels, counts in sorted(source.labels.items()):
+            print(f"  {labels}: {', '.join(f'{label} {count}' for label, count in counts.most_common())}")
