@@ -43,6 +43,19 @@ def test_convert_writes_our_rows(osum: Run, original: Path, tmp_path: Path) -> N
     assert (row.id, row.text, row.labels, row.path) == ("k0", "你好", {"emotion": "anger"}, str(tmp_path / "wav/0.wav"))
 
 
+def test_paths_hold_wherever_the_command_was_run(
+    osum: Run, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert osum("data", "convert", "raw.jsonl", "other/train.jsonl").code == 0
+    assert osum("data", "shard", "raw.jsonl", "shards").code == 0
+    assert osum("data", "convert", "shards/shard-000000.tar", "other/tar.jsonl").code == 0
+    monkeypatch.chdir("/")
+    for name in ("other/train.jsonl", "other/tar.jsonl", "shards"):
+        assert osum("data", "validate", tmp_path / name).out.endswith("30 rows, 0 wrong\n")
+    assert osum("data", "shard", original, tmp_path / "shards").code == 0
+
+
 def test_convert_tells_a_broken_line_and_takes_the_others(osum: Run, original: Path, tmp_path: Path) -> None:
     with original.open("a", encoding="utf-8") as file:
         file.write('{"key": "x"\n')

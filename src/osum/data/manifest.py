@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
-    """Write one row per line, paths below the manifest's folder as relative ones; returns the number of rows.
+    """Write one row per line, paths below the manifest's folder relative, others absolute; returns their number.
 
     The manifest appears whole or not at all, so that it may be written over the one it is read from.
     """
@@ -109,7 +110,5 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    try:
-        return path.absolute().relative_to(folder.absolute()).as_posix()
-    except ValueError:
-        return str(path)
+    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -63,15 +63,15 @@ class Manifest:
 
     def __iter__(self) -> Iterator[Line]:
         for path in _files(self.path):
-            reading = Reading(self.tasks, self.task)
+            reading, root = Reading(self.tasks, self.task), (self.root or path.parent).absolute()
             if _is_tar(path, self.format):
                 yield from _read_tar(path, reading)
             elif tars := _tar_list(path):
                 for tar in tars:
-                    yield from _read_tar((self.root or path.parent) / tar, reading)
+                    yield from _read_tar(root / tar, reading)
             else:
                 dialect = next((known for known in DIALECTS if known.name == self.format), None) or _detect(path)
-                yield from _read_json_lines(path, dialect, reading, self.root or path.parent)
+                yield from _read_json_lines(path, dialect, reading, root)
 
 
 def _files(path: Path) -> list[Path]:
@@ -228,10 +228,12 @@ def _tar_line(path: Path, key: str, group: Iterable[Member], reading: Reading) -
     item, content = audio
     where = {"member": item.name, "offset": item.offset_data, "num_bytes": item.size, "crc32": zlib.crc32(content)}
     try:
-        utterance = _tar_utterance(path, key, {suffix: content for suffix, (_, content) in members.items()}, reading)
+        utterance = _tar_utterance(
+            path.absolute(), key, {suffix: content for suffix, (_, content) in members.items()}, reading
+        )
     except ManifestError as fault:
         return Line(place, fault=str(fault))
-    return Line(place, utterance.with_(path=str(path), extra={**without_place(utterance).extra, **where}))
+    return Line(place, utterance.with_(extra={**without_place(utterance).extra, **where}))
 
 
 def _tar_utterance(path: Path, key: str, contents: dict[str, bytes], reading: Reading) -> Utterance:
