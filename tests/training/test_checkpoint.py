@@ -34,6 +34,34 @@ def test_a_step_saved_again_replaces_itself(tmp_path: Path) -> None:
     assert (write(tmp_path, 3) / "model").read_text() == "m" and len(checkpoint.steps(tmp_path)) == 1
 
 
+def test_as_many_stay_as_are_asked_for(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        checkpoint.save(tmp_path, step, lambda _: None, {"x": torch.zeros(1)}, {}, keep=3)
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-3", "step-4", "step-5"]
+
+
+def test_the_best_stays_when_its_step_goes(tmp_path: Path) -> None:
+    checkpoint.save_best(tmp_path, write(tmp_path, 1))
+    for step in (2, 3, 4):
+        write(tmp_path, step)
+    assert checkpoint.load(tmp_path / "best")[1]["step"] == 1
+    checkpoint.save_best(tmp_path, tmp_path / "step-4")
+    assert checkpoint.load(tmp_path / "best")[1]["step"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-3", "step-4"]
+
+
+def test_a_disk_that_is_full_is_one_line_and_costs_no_checkpoint(tmp_path: Path) -> None:
+    def write_model(folder: Path) -> None:
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+
+    write(tmp_path, 1)
+    with pytest.raises(CheckpointError, match=r"No space left.*make room and start again") as caught:
+        checkpoint.save(tmp_path, 2, write_model, {}, {})
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+
+
 def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path) -> None:
     write(tmp_path, 2)
     with pytest.raises(KeyError):

@@ -49,7 +49,7 @@ def test_a_config_comes_back_from_its_values(tmp_path: Path) -> None:
     [
         ("", "lerning_rate=1", "'lerning_rate' is no training option: did you mean 'learning_rate'?"),
         ("stepz: 3", "seed=1", "did you mean 'steps'?"),
-        ("", "xyzzy=1", "the keys are attention, "),
+        ("", "xyzzy=1", "the keys are answered_clips, "),
         ("", "steps", "'steps' is no override: write key=value"),
         ("", "=3", "'=3' is no override"),
         ("", "steps.x=3", "'steps.x=3' is no override|is no training option|is needed"),

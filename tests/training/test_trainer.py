@@ -23,7 +23,9 @@ from osum.inference.options import GenerationOptions
 from osum.model.modeling_osum import next_token_loss
 from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
-from osum.training.trainer import CtcHead, Trainer, schedule, start
+from osum.training.objective import CtcHead
+from osum.training.optim import rate
+from osum.training.trainer import Trainer, start
 from training.conftest import MakeConfig
 
 LOSSES = ("loss", "ctc", "norm", "rate")
@@ -181,7 +183,18 @@ def test_a_preset_takes_the_tokenizer_of_the_data(config: MakeConfig, data: Path
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (10, 1.0), (15, 1.0), (18, 0.5), (20, 0.0)])
 def test_the_rate_rises_stays_and_falls_to_nothing(step: int, share: float) -> None:
-    assert schedule(step, TrainConfig(steps=20, warmup_steps=4, decay_fraction=0.2)) == share
+    config = TrainConfig(steps=20, warmup_steps=4, decay_fraction=0.2, learning_rate=2.0)
+    assert rate(step, config) == 2 * share
+
+
+@pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (15, 0.5), (35, 1 / 3)])
+def test_the_rate_of_the_release_falls_with_the_root_of_the_step(step: int, share: float) -> None:
+    assert rate(step, TrainConfig(schedule="noam", warmup_steps=4, learning_rate=2.0)) == pytest.approx(2 * share)
+
+
+def test_a_schedule_of_no_such_name_is_told() -> None:
+    with pytest.raises(InputError, match="schedule is 'cosine': give linear or noam"):
+        rate(0, TrainConfig(schedule="cosine"))
 
 
 def test_the_ctc_loss_counts_known_transcripts_alone() -> None:
@@ -224,19 +237,100 @@ def test_batches_that_processes_cannot_share_are_told(config: MakeConfig, monkey
         Trainer(config(batches_per_step=3))
 
 
-def test_two_processes_are_one(config: MakeConfig, tmp_path: Path) -> None:
+def together(settings: TrainConfig, out: Path, processes: int, **changes: object) -> Path:
+    """The last checkpoint of a run by torchrun."""
+    recipe = out.with_suffix(".yaml")
+    recipe.write_text(yaml.safe_dump({**settings.to_dict(), "out": str(out), "freeze": [], "track": [], **changes}))
+    command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python", "osum", "train"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([*command, str(recipe)], check=False, env=environment, capture_output=True, timeout=300)
+    told = [line for line in done.stderr.decode().splitlines() if line.startswith("osum:")]
+    assert done.returncode == 0, told
+    return out / f"step-{settings.steps}"
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_are_one(config: MakeConfig, tmp_path: Path, shard: bool) -> None:
     """A step of four batches, taken by one process and shared by two: the same losses, and the same weights."""
-    settings = config(out="", steps=3, batches_per_step=4, save_every=3).to_dict()
-    for processes in (1, 2):
-        recipe = tmp_path / f"{processes}.yaml"
-        recipe.write_text(yaml.safe_dump({**settings, "out": str(tmp_path / str(processes)), "freeze": []}))
-        command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python", "osum", "train"]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        subprocess.run([*command, str(recipe)], check=True, env=environment, capture_output=True)
-    one, two = (losses(tmp_path / name) for name in ("1", "2"))
+    settings = config(steps=3, batches_per_step=4, save_every=3)
+    alone, shared = (together(settings, tmp_path / name, n, shard=shard and n > 1) for name, n in (("1", 1), ("2", 2)))
+    one, two = losses(alone.parent), losses(shared.parent)
     assert sorted(one) == [1, 2, 3]
     for step in one:
         assert two[step][:2] == pytest.approx(one[step][:2], rel=1e-5)
-    alone, shared = (weights(tmp_path / name / "step-3") for name in ("1", "2"))
-    for name, value in alone.items():
-        assert torch.allclose(shared[name], value, atol=1e-5), name
+    there = weights(shared)
+    for name, value in weights(alone).items():
+        assert torch.allclose(there[name], value, atol=1e-5), name
+
+
+def test_a_sharded_run_goes_on(config: MakeConfig, tmp_path: Path) -> None:
+    settings = config(batches_per_step=2)
+    done = together(settings, tmp_path / "whole", 2, shard=True)
+    shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
+    assert same(together(settings, tmp_path / "other", 2, shard=True), done)
+
+
+@pytest.mark.parametrize(("change", "told"), [({"learning_rate": 1.0}, "learning_rate=0.001"), ({"seed": 5}, "seed=1")])
+def test_a_run_does_not_go_on_with_another_recipe(
+    done: Path, config: MakeConfig, change: dict[str, float], told: str
+) -> None:
+    with pytest.raises(InputError, match=f"holds a run with {told}, the recipe says .*: go on with the same recipe"):
+        Trainer(config(**change))
+
+
+def test_a_run_may_be_made_longer(done: Path, config: MakeConfig) -> None:
+    assert Trainer(config(steps=5, log_every=5)).run().name == "step-5"
+
+
+def test_the_best_checkpoint_stays(config: MakeConfig) -> None:
+    out = Trainer(config(steps=8, learning_rate=3e-2, keep=1)).run().parent
+    found = [row for row in map(json.loads, (out / "log.jsonl").read_text().splitlines()) if "valid" in row]
+    best = min(found, key=lambda row: row["valid"]["loss"])
+    assert json.loads((out / "best" / "progress.json").read_text())["step"] == best["step"]
+
+
+def test_clips_are_answered_and_scored(config: MakeConfig) -> None:
+    scores = Trainer(config(answered_clips=3, best="SGC")).validate()
+    assert 0 <= scores["SGC"] <= 1 and 0 <= scores["VED"] <= 1 and {"loss", "ctc"} < set(scores)
+
+
+def test_a_best_figure_that_is_not_measured_is_told(config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc; see answered_clips"):
+        Trainer(config(best="wer")).run()
+
+
+def test_checkpointed_activations_change_nothing(config: MakeConfig) -> None:
+    plain, saved = (Trainer(config(activation_checkpointing=value)) for value in (False, True))
+    batch = next(iter(plain.valid_loader))
+    for trainer in (plain, saved):
+        trainer.model.config.audio_config.dropout = 0.0
+    assert saved.train_step([batch])["loss"] == pytest.approx(plain.train_step([batch])["loss"], rel=1e-6)
+
+
+def test_used_up_memory_says_what_to_lower(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore")
+
+    trainer = Trainer(config())
+    monkeypatch.setattr(trainer.objective, "forward", full)
+    with pytest.raises(InputError, match=r"at step 0 .CUDA out of memory.*: lower batch_seconds") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_draws_its_losses(done: Path) -> None:
+    assert (done.parent / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_gets_what_the_log_gets(config: MakeConfig) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = Trainer(config(track=("tensorboard",))).run().parent
+    events = accumulator.EventAccumulator(str(out))
+    events.Reload()
+    told = [event.value for event in events.Scalars("loss")]
+    assert told == pytest.approx([row[0] for _, row in sorted(losses(out).items())], rel=1e-5)
+
+
+def test_a_tracker_of_no_such_name_is_told(config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="track: 'wandb' is unknown"):
+        Trainer(config(track=("wandb",))).run()

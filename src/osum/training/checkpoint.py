@@ -6,7 +6,9 @@ A checkpoint appears by one rename, so an interrupted run never leaves half of o
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +20,53 @@ from osum.errors import CheckpointError
 
 STATE = "training_state.safetensors"
 PROGRESS = "progress.json"
+BEST = "best"
 
 
-def save(folder: Path, step: int, write_model: Any, state: dict[str, torch.Tensor], progress: dict[str, Any]) -> Path:
-    """Write `step-N` under `folder`, keep the one before and remove what is older; returns its path.
+def save(
+    folder: Path,
+    step: int,
+    write_model: Callable[[Path], None],
+    state: Mapping[str, torch.Tensor],
+    progress: Mapping[str, Any],
+    keep: int = 2,
+) -> Path:
+    """Write `step-N` under `folder`, and remove all but the last `keep`; returns its path.
 
     `write_model` is called with the folder to write the model into.
+
+    Raises:
+        CheckpointError: it cannot be written, such as on a full disk; the checkpoints before it are still there.
     """
     final, partial = path(folder, step), folder / f".step-{step}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_model(partial)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
-    (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
-    older = [found for found in steps(folder) if found != final]
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    for old in older[:-1]:
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_model(partial)
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
+        (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
+        for item in (*partial.rglob("*"), partial):
+            _to_disk(item)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        _to_disk(folder)
+    except (OSError, SafetensorError) as fault:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"{final} cannot be written ({fault}): make room and start again, earlier checkpoints are whole"
+        ) from fault
+    for old in steps(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def save_best(folder: Path, source: Path) -> None:
+    """Keep a copy of a checkpoint as `best`; hard links, so it costs no room while both are there."""
+    partial = folder / ".best.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, copy_function=_link)
+    shutil.rmtree(folder / BEST, ignore_errors=True)
+    partial.rename(folder / BEST)
 
 
 def path(folder: Path, step: int) -> Path:
@@ -45,18 +75,34 @@ def path(folder: Path, step: int) -> Path:
 
 
 def steps(folder: Path) -> list[Path]:
-    """Finished checkpoints, oldest first; folders of other names, such as a copy, are left alone."""
+    """Finished checkpoints, oldest first; folders of other names, such as `best`, are left alone."""
     found = [item for item in folder.glob("step-*") if item.name.removeprefix("step-").isdecimal()]
     return sorted(found, key=lambda item: int(item.name.removeprefix("step-")))
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Training tensors and progress of one checkpoint.
 
     Raises:
         CheckpointError: the folder is no training checkpoint.
     """
     try:
-        return load_file(path / STATE), json.loads((path / PROGRESS).read_text("utf8"))
+        return load_file(folder / STATE), json.loads((folder / PROGRESS).read_text("utf8"))
     except (OSError, ValueError, SafetensorError) as fault:
-        raise CheckpointError(f"{path} is no training checkpoint ({fault}): give a step-N folder") from fault
+        raise CheckpointError(f"{folder} is no training checkpoint ({fault}): give a step-N folder") from fault
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _to_disk(item: Path) -> None:
+    """Make a file or folder survive a power cut."""
+    handle = os.open(item, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

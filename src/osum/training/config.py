@@ -29,7 +29,21 @@ class TrainConfig:
     """Preset to start from nothing, or a checkpoint folder to go on from."""
     seed: int = 1
     steps: int = 4000
-    """Optimiser steps of the whole run; the last fifth lowers the learning rate to nothing."""
+    """Optimiser steps of the whole run."""
+    device: str = "auto"
+    """`cpu`, or `auto`: an accelerator (CUDA, NPU, MPS) where there is one."""
+    learn: str = "full"
+    """What learns: `adaptor`, `adaptor+encoder`, `adaptor+encoder+lora`, any of `encoder`, `adaptor`, `llm`, `lora`
+    joined by +, or `full`."""
+    freeze: Sequence[str] = ()
+    """Prefixes of parameter names that do not learn all the same, such as model.audio_tower.layers.0."""
+    lora_rank: int = 8
+    lora_alpha: int = 32
+    lora_dropout: float = 0.1
+    shard: bool = False
+    """Cut weights, gradients and optimiser over the processes (FSDP2): for models that do not fit into one card."""
+    activation_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: a third slower, a fraction of the memory."""
     batch_seconds: float = 60.0
     """Padded audio of one batch, in seconds."""
     batches_per_step: int = 1
@@ -47,17 +61,22 @@ class TrainConfig:
     optimizer: str = "adamw"
     """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
     learning_rate: float = 1e-3
+    """The highest; reached after the warm-up."""
+    schedule: str = "linear"
+    """After the warm-up: `linear`, flat and then down to nothing; `noam`, with the inverse root of the step."""
     warmup_steps: int = 300
     decay_fraction: float = 0.2
     """Share of the steps over which the learning rate falls to nothing, linearly."""
     weight_decay: float = 0.05
+    beta2: float = 0.98
+    epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     ctc_weight: float = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
     augment: float = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
-    freeze: Sequence[str] = ()
-    """Parameter name prefixes that do not learn, such as model.language_model."""
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    """How they are changed, where the defaults of `osum.data.augment.Augmentation` do not suit."""
     dtype: str = "bfloat16"
     """Arithmetic of matrix products; weights and optimiser stay in float32."""
     attention: str = "eager"
@@ -67,6 +86,14 @@ class TrainConfig:
     log_every: int = 20
     save_every: int = 250
     """Steps between checkpoints; each is also validated."""
+    keep: int = 2
+    """Checkpoints that stay, beside the best."""
+    best: str = "loss"
+    """Validation figure whose best checkpoint stays as `best`: loss, ctc, wer, cer, or a label task such as SGC."""
+    answered_clips: int = 0
+    """Validation clips that are answered and scored at each checkpoint, as a user would ask."""
+    track: Sequence[str] = ()
+    """`tensorboard`, `trackio`."""
     evidence: Mapping[str, str] = field(default_factory=dict)
     """Task name to real, synthetic or none: what the checkpoint says it learned the task from."""
 
@@ -115,6 +142,7 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 _KINDS: dict[type, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
     str: (str, "a text"),
@@ -131,6 +159,6 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if default is float and isinstance(value, str):
         with suppress(ValueError):  # YAML takes 1e-3 for a text
             value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and default is not bool):
         raise InputError(f"{item.name} is {value!r}: {name} is needed")
     return value

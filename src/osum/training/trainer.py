@@ -1,15 +1,12 @@
 """The training loop: batches in, checkpoints out; what to read first is `Trainer.run`.
 
-Several processes (torchrun) share the batches of a step and add their gradients up: the run is one process's.
-
-Knows nothing of how data was made or how answers are scored.
+Several processes (torchrun) share the batches of a step: the run is one process's. Knows nothing of how data was
+made or how answers are scored.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -23,56 +20,40 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
 
 from osum.audio import SAMPLE_RATE
-from osum.data.batch import CTC_UNKNOWN, Augmenter, BucketSampler, Collator, Pick, Questions
-from osum.data.letters import BLANK, NUM_UNITS
+from osum.data.augment import Augmentation
+from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.manifest import read_manifest
 from osum.data.packed import PackedAudio
 from osum.errors import InputError
+from osum.inference.checkpoint import Checkpoint
 from osum.inference.locate import TASKS_FILE
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
-from osum.model.configuration_osum import PRESETS, encoder_length
+from osum.model.configuration_osum import PRESETS
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
 from osum.training import checkpoint
 from osum.training.config import TrainConfig
+from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
+from osum.training.learn import ADAPTER_FOLDER, LORA, choose, parts_of, plain_state, with_lora
+from osum.training.objective import Objective, counts
+from osum.training.optim import optimizers, rate
+from osum.training.report import Report
+from osum.training.validation import answered
 from osum.utterance import Utterance
 
-log = logging.getLogger(__name__)
-
-
-class CtcHead(nn.Module):
-    """Auxiliary head from encoder frames to letters; part of training, never of the checkpoint's model."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, NUM_UNITS)
-
-    def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: summed loss.
-
-        Clips whose transcript is not known do not count.
-        """
-        log_probs = self.linear(states).float().log_softmax(-1).transpose(0, 1)  # (T, B, units)
-        target_lengths = (targets >= 0).sum(1)
-        losses = nn.functional.ctc_loss(
-            log_probs,
-            targets.clamp(min=0),
-            lengths,
-            target_lengths,
-            blank=BLANK,
-            reduction="none",
-            zero_infinity=True,
-        )
-        return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum()
+LOWER_IS_BETTER = ("loss", "ctc", "wer", "cer")
+FREE_TO_CHANGE = ("out", "steps", "decay_fraction", "device", "workers", "log_every", "save_every", "keep", "track")
+"""What may differ when a run goes on; anything else would make it another run."""
 
 
 class Trainer:
-    """One run: model, data, optimiser and where they stand."""
+    """One run: model, data, optimisers and where they stand."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.processes = PartialState(cpu=True)
+        self.processes = PartialState(cpu=config.device == "cpu" or not torch.accelerator.is_available())
+        self.device = self.processes.device
         if config.batches_per_step % self.processes.num_processes:
             raise InputError(
                 f"batches_per_step is {config.batches_per_step}: give a multiple of the "
@@ -80,31 +61,40 @@ class Trainer:
             )
         self.out = Path(config.out)
         self.step = 0
-        torch.manual_seed(config.seed)
+        self.best: float | None = None
         self.tasks = task_set(config)
-        self.model, self.processor = start(config)
+        torch.manual_seed(config.seed)
+        found = checkpoint.steps(self.out)
+        source = found[-1] if found else Path(config.model)
+        self.model, self.processor = start(replace(config, model=str(source)))
+        self.adapter = with_lora(self.model, config, source) if LORA in parts_of(config.learn) else None
+        choose(self.model, config)
         self.model.set_attn_implementation(config.attention)
-        self.ctc = CtcHead(self.model.config.audio_config.hidden_size)
-        if (Path(config.model) / checkpoint.STATE).is_file():
-            self._load_ctc(checkpoint.load(Path(config.model))[0])
-        named = [*self.model.named_parameters(), *((f"ctc.{name}", p) for name, p in self.ctc.named_parameters())]
-        for prefix in config.freeze:
-            if not any(name.startswith(prefix) for name, _ in named):
-                raise InputError(f"freeze: no parameter begins with {prefix!r}; one that does is {named[0][0]}")
-        for name, parameter in named:
-            frozen = name.startswith(tuple(config.freeze))
-            parameter.requires_grad_(parameter.requires_grad and not frozen)
-        self.learned = {name: parameter for name, parameter in named if parameter.requires_grad}
+        if config.activation_checkpointing:
+            self.model.activation_checkpointing_enable()
+        self.objective = Objective(self.model).to(self.device)
+        if config.shard:
+            shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
+        self.learned = {
+            name.removeprefix("model."): parameter
+            for name, parameter in self.objective.named_parameters()
+            if parameter.requires_grad
+        }
         self.optimizers = optimizers(self.learned, config)
-        self.sampler, self.loader = self._loader("train.jsonl", training=True)
-        _, self.valid_loader = self._loader("valid.jsonl", training=False)
+        self.rows, self.sampler, self.loader = self._loader("train.jsonl", training=True)
+        self.valid_rows, _, self.valid_loader = self._loader("valid.jsonl", training=False)
+        if found:
+            self._resume(source)
+        elif (source / checkpoint.STATE).is_file():  # another run's checkpoint: its letters are as good as its weights
+            self._load_ctc(checkpoint.load(source)[0])
 
-    def _loader(self, name: str, training: bool) -> tuple[BucketSampler, DataLoader[Any]]:
+    def _loader(self, name: str, training: bool) -> tuple[list[Utterance], BucketSampler, DataLoader[Any]]:
         config, folder = self.config, Path(self.config.data)
         rows = [row for row in read_manifest(folder / name) if self.tasks.answerable(row)]
         if not rows:
             raise InputError(f"{folder / name} holds no row that a task of the recipe can ask about: check its labels")
-        audio = PackedAudio(folder / "audio.i16")
+        self.audio = PackedAudio(folder / "audio.i16")
+        changes = Augmentation.from_mapping(config.augmentation)
         process, number = self.processes.process_index, self.processes.num_processes
         sampler = BucketSampler(
             [_seconds(row) for row in rows],
@@ -116,74 +106,66 @@ class Trainer:
         )
         collate = Collator(
             rows,
-            audio,
+            self.audio,
             self.processor,
             self.tasks,
             Questions(config.questions_per_clip, config.tasks, config.timed_share),
-            Augmenter.from_rows(rows, audio, config.augment) if training else None,
+            Augmenter.from_rows(rows, self.audio, config.augment, changes) if training else None,
         )
+        once = sampler.epoch(0)
+        if not training:
+            self.valid_batches = len(once)
+            once += once[
+                : -len(once) % number
+            ]  # FSDP wants as many from every process; what is too much is not counted
         loader: DataLoader[Any] = DataLoader(
             _Index(),
-            batch_sampler=sampler if training else sampler.epoch(0)[process::number],
+            batch_sampler=sampler if training else once[process::number],
             collate_fn=collate,
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
         )
-        return sampler, loader
+        return rows, sampler, loader
 
     def run(self) -> Path:
-        """Train to the last step; returns the last checkpoint."""
+        """Train to the last step; returns the last checkpoint.
+
+        Raises:
+            FloatingPointError: the loss is no number; the message names the clips.
+            InputError: memory is used up; the message names the settings to lower.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
-        if found := checkpoint.steps(self.out):
-            self.resume(found[-1])
-        clock, seen, last = time.monotonic(), 0.0, found[-1] if found else self.out
+        last = checkpoint.path(self.out, self.step)
+        report = Report(
+            self.out, self.config.steps, tuple(self.config.track), self.config.to_dict(), self.processes.is_main_process
+        )
+        report.bar.update(self.step)
         batches = iter(self.loader)
         while self.step < self.config.steps:
             share = list(islice(batches, self.config.batches_per_step // self.processes.num_processes))
-            losses = self.train_step(share)
+            try:
+                losses = self.train_step(share)
+            except torch.OutOfMemoryError as fault:
+                raise InputError(
+                    f"memory is used up at step {self.step} ({_first_line(fault)}): lower batch_seconds or "
+                    "questions_per_clip, or set activation_checkpointing=true"
+                ) from fault
             self.step += 1
-            seen += sum(batch["feature_attention_mask"].sum().item() for batch in share) / 100
+            frames = sum(int(batch["feature_attention_mask"].sum()) for batch in share)
+            tokens = sum(int(batch["attention_mask"].sum()) for batch in share if "attention_mask" in batch)
+            report.count(frames / 100 * self.processes.num_processes, tokens * self.processes.num_processes)
             if self.step % self.config.log_every == 0:
-                self._log(losses, seen * self.processes.num_processes / (time.monotonic() - clock))
-                clock, seen = time.monotonic(), 0.0
+                report.step(self.step, losses)
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                valid = self.validate()
+                better = self._better(valid)
                 last = self.save()
-                self._record({"step": self.step, "valid": self.validate()})
-                clock, seen = time.monotonic(), 0.0
+                if better and self.processes.is_main_process:
+                    checkpoint.save_best(self.out, last)
+                report.row(self.step, {"valid": valid})
+                report.pause()
+        report.close()
         return last
-
-    def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Answer loss and CTC loss of a batch, summed, the encoder run once; no questions, no answer loss."""
-        inputs = {key: value for key, value in batch.items() if key not in ("ids", "ctc_targets")}
-        frames = batch["feature_attention_mask"].sum(-1)
-        kept: list[Tensor] = []
-        tower = self.model.model.audio_tower
-        hook = tower.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
-        try:
-            with torch.autocast("cpu", getattr(torch, self.config.dtype), enabled=self.config.dtype != "float32"):
-                if "labels" in inputs:
-                    answer = self.answer_loss(**inputs)
-                else:
-                    tower(batch["input_features"], frames)
-                    answer = torch.zeros(())
-                ctc = self.ctc(kept[0], encoder_length(frames), batch["ctc_targets"])
-        finally:
-            hook.remove()
-        return answer, ctc
-
-    def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
-        """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
-
-        The head sees the scored tokens alone, which saves most of its work.
-        """
-        hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (R, L - 1, D)
-        targets = labels[:, 1:]
-        kept = targets != -100
-        losses = nn.functional.cross_entropy(
-            self.model.compute_logits(hidden[kept]).float(), targets[kept], reduction="none"
-        )  # (N,)
-        per_answer = kept.sum(1)  # (R,)
-        return (losses / per_answer.repeat_interleave(per_answer)).sum()
 
     def train_step(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """One optimiser step on this process's share of the batches.
@@ -194,85 +176,117 @@ class Trainer:
             FloatingPointError: the loss is no number; the message names the clips.
         """
         self.model.train()
-        rate = self.config.learning_rate * schedule(self.step, self.config)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
-                group["lr"] = rate
-        answers, units = self._added_up(torch.stack([*map(_counts, batches)]).sum(0)).clamp(min=1)
-        sums = torch.zeros(2)
-        for number, batch in enumerate(batches):
-            place = self.step * self.config.batches_per_step + number * self.processes.num_processes
-            torch.manual_seed(self.config.seed + place + self.processes.process_index)  # dropout; resumed, the same
-            answer, ctc = self.losses(batch)
-            loss = answer / answers + self.config.ctc_weight * ctc / units
-            if not torch.isfinite(loss):
+                group["lr"] = rate(self.step, self.config)
+        number = add_up(torch.stack([counts(batch) for batch in batches]).sum(0).to(self.device)).clamp(min=1)
+        weights = torch.tensor([1.0, self.config.ctc_weight], device=self.device) / number  # (2,)
+        sums = torch.zeros(2, device=self.device)
+        for place, batch in enumerate(batches, self.step * len(batches)):
+            # Dropout: the same in a resumed run, and whichever process works on the batch.
+            torch.manual_seed(self.config.seed + place * self.processes.num_processes + self.processes.process_index)
+            losses = self.losses(batch)
+            if not torch.isfinite(losses).all():
                 raise FloatingPointError(
-                    f"loss is {loss.item()} at step {self.step}, clips {batch['ids']}: lower the rate"
+                    f"loss is {losses.tolist()} at step {self.step}, clips {batch['ids']}: lower the rate"
                 )
-            torch.autograd.backward(loss)
-            sums += torch.stack([answer.detach(), ctc.detach()])
-        self._add_up_gradients()
+            torch.autograd.backward((losses * weights).sum())
+            sums += losses.detach()
+        add_up_gradients(self.learned.values())
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        answer, ctc = self._added_up(sums) / torch.stack([answers, units])
-        return {"loss": answer.item(), "ctc": ctc.item(), "norm": norm.item(), "rate": rate}
+        answer, ctc = (add_up(sums) / number).tolist()
+        return {"loss": answer, "ctc": ctc, "norm": whole(norm).item(), "rate": rate(self.step, self.config)}
 
-    def _added_up(self, values: Tensor) -> Tensor:
-        """The sum over processes."""
-        if self.processes.num_processes > 1:
-            torch.distributed.all_reduce(values)
-        return values
-
-    def _add_up_gradients(self) -> None:
-        """Give every process the sum of all gradients."""
-        if self.processes.num_processes == 1:
-            return
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.learned.values()]
-        total = self._added_up(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = torch.split(total, [gradient.numel() for gradient in gradients])
-        for parameter, part in zip(self.learned.values(), parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+    def losses(self, batch: Mapping[str, Any]) -> Tensor:
+        """(2,): summed answer loss and CTC loss of a batch, in the run's arithmetic."""
+        placed = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+        half = self.config.dtype != "float32"
+        with torch.autocast(self.device.type, getattr(torch, self.config.dtype), enabled=half):
+            return cast(Tensor, self.objective(placed))
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean losses over the validation clips, asked as training asks them, not augmented."""
+        """Mean losses over the validation clips, not augmented, and scores of some that are answered."""
         self.model.eval()
-        sums, counts = torch.zeros(2), torch.zeros(2)
-        for batch in self.valid_loader:
-            sums += torch.stack(self.losses(batch))
-            counts += _counts(batch)
-        answer, ctc = self._added_up(sums) / self._added_up(counts).clamp(min=1)
-        return {"loss": answer.item(), "ctc": ctc.item()}
+        sums, number = (torch.zeros(2, device=self.device) for _ in range(2))
+        for place, batch in enumerate(self.valid_loader):
+            losses = self.losses(batch)
+            if place * self.processes.num_processes + self.processes.process_index < self.valid_batches:
+                sums += losses
+                number += counts(batch).to(self.device)
+        answer, ctc = (add_up(sums) / add_up(number).clamp(min=1)).tolist()
+        scores = {"loss": answer, "ctc": ctc}
+        if self.config.answered_clips and not self.config.shard and self.processes.is_main_process:
+            opened = Checkpoint("training", f"step-{self.step}", self.model, self.processor, self.tasks)
+            scores |= answered(opened, self.valid_rows[: self.config.answered_clips], self.audio.read)
+        return scores
 
-    def _log(self, losses: Mapping[str, float], speed: float) -> None:
-        self._record({"step": self.step, **losses, "audio_seconds_per_second": speed})
-
-    def _record(self, row: Mapping[str, Any]) -> None:
-        if not self.processes.is_main_process:
-            return
-        log.info("%s", row)
-        with (self.out / "log.jsonl").open("a", encoding="utf8") as file:
-            file.write(json.dumps(row) + "\n")
+    def _better(self, valid: Mapping[str, float]) -> bool:
+        """Whether the figure that `best` names is the best so far; it is remembered."""
+        if self.config.best not in valid:
+            if not self.processes.is_main_process:
+                return False
+            raise InputError(f"best is {self.config.best!r}: validation gives {', '.join(valid)}; see answered_clips")
+        value = valid[self.config.best]
+        lower = self.config.best in LOWER_IS_BETTER
+        better = self.best is None or (value < self.best if lower else value > self.best)
+        if better:
+            self.best = value
+        return better
 
     def save(self) -> Path:
         """Write a checkpoint of the present step; of several processes the first writes."""
-        if not self.processes.is_main_process:
-            return checkpoint.path(self.out, self.step)
-        state = {f"ctc.{name}": value for name, value in self.ctc.state_dict().items()}
+        state = {f"ctc.{name}": whole(value).cpu() for name, value in self.objective.ctc.state_dict().items()}
         for name, parameter in self.learned.items():
             for key, value in self._optimizer_of(parameter).state[parameter].items():
-                state[f"{key}/{name}"] = torch.as_tensor(value)
-        progress = {"batches": self.step * self.config.batches_per_step, "config": self.config.to_dict()}
-        return checkpoint.save(self.out, self.step, self.write_model, state, progress)
+                state[f"{key}/{name}"] = whole(torch.as_tensor(value)).cpu()
+        weights = {name: whole(value) for name, value in plain_state(self.model).items()}
+        progress = {
+            "batches": self.step * self.config.batches_per_step,
+            "best": self.best,
+            "config": self.config.to_dict(),
+        }
+        if not self.processes.is_main_process:
+            return checkpoint.path(self.out, self.step)
 
-    def write_model(self, folder: Path) -> None:
-        """Model, processor and tasks, as `from_pretrained` and `osum label` read them."""
-        self.model.save_pretrained(folder)
+        def write(folder: Path) -> None:
+            self.write_model(folder, weights)
+
+        return checkpoint.save(self.out, self.step, write, state, progress, self.config.keep)
+
+    def write_model(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Model, processor and tasks, as `from_pretrained` and `osum label` read them; LoRA as an adapter beside."""
+        self.model.save_pretrained(folder, state_dict=weights)
         self.processor.save_pretrained(folder)
+        if self.adapter is not None:
+            self.adapter.save_pretrained(folder / ADAPTER_FOLDER)
         text = json.dumps(self.tasks.to_dict(), ensure_ascii=False, indent=1)
         (folder / TASKS_FILE).write_text(text + "\n", "utf8")
+
+    def _resume(self, path: Path) -> None:
+        """Stand where a checkpoint stood; its weights are loaded already.
+
+        Raises:
+            InputError: the recipe is not the one that the run began with.
+        """
+        state, progress = checkpoint.load(path)
+        _check_unchanged(progress["config"], self.config, self.out)
+        self._load_ctc(state)
+        for name, parameter in self.learned.items():
+            found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
+            moments = {key: like(value, parameter) for key, value in found.items()}
+            self._optimizer_of(parameter).state[parameter] = moments
+        self.step, self.best = progress["step"], progress["best"]
+        self.sampler.first = progress["batches"]
+
+    def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
+        own = dict(self.objective.ctc.named_parameters())
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(like(state[f"ctc.{name}"], parameter))
 
     def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         """The one that updates a parameter."""
@@ -283,21 +297,6 @@ class Trainer:
             if any(parameter is other for other in group["params"])
         )
 
-    def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
-        found = {name.removeprefix("ctc."): value for name, value in state.items() if name.startswith("ctc.")}
-        self.ctc.load_state_dict(found)
-
-    def resume(self, path: Path) -> None:
-        """Stand where a checkpoint stood: weights, optimiser, place in the data."""
-        state, progress = checkpoint.load(path)
-        self.model.load_state_dict(OsumForConditionalGeneration.from_pretrained(path).state_dict())
-        self._load_ctc(state)
-        for name, parameter in self.learned.items():
-            found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
-            self._optimizer_of(parameter).state[parameter] = found
-        self.step = progress["step"]
-        self.sampler.first = progress["batches"]
-
 
 class _Index(Dataset[Pick]):
     """A data set that is its own index: the sampler's picks go to the collator as they are."""
@@ -306,14 +305,23 @@ class _Index(Dataset[Pick]):
         return cast(Pick, pick)
 
 
-def _counts(batch: Mapping[str, Any]) -> Tensor:
-    """Answers and letters of a batch, (2,): what its summed losses are divided by."""
-    answers = len(batch["labels"]) if "labels" in batch else 0
-    return torch.tensor([answers, int((batch["ctc_targets"] >= 0).sum())], dtype=torch.float32)
-
-
 def _seconds(row: Utterance) -> float:
     return row.extra["num_samples"] / SAMPLE_RATE if row.duration is None else row.duration
+
+
+def _first_line(fault: BaseException) -> str:
+    return str(fault).partition("\n")[0][:120]
+
+
+def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> None:
+    given = json.loads(json.dumps(now.to_dict()))
+    changed = [name for name in given if name not in FREE_TO_CHANGE and given[name] != then.get(name, given[name])]
+    if changed:
+        name = changed[0]
+        raise InputError(
+            f"{out} holds a run with {name}={then[name]!r}, the recipe says {given[name]!r}: "
+            "go on with the same recipe, or give another out"
+        )
 
 
 def task_set(config: TrainConfig) -> TaskSet:
@@ -342,31 +350,3 @@ def start(config: TrainConfig) -> tuple[OsumForConditionalGeneration, OsumProces
     model.generation_config.eos_token_id = end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
-
-
-def optimizers(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW over everything, or Muon over the matrices of layers and AdamW over the rest.
-
-    Matrices decay, biases and norms do not. Muon's step is scaled to AdamW's size, so one rate serves both.
-    """
-    if config.optimizer not in ("adamw", "muon"):
-        raise InputError(f"optimizer is {config.optimizer!r}: give adamw or muon")
-    rest, made = dict(learned), list[torch.optim.Optimizer]()
-    if config.optimizer == "muon":
-        inner = {name: rest.pop(name) for name in learned if learned[name].dim() == 2 and ".layers." in name}
-        if inner:
-            made.append(torch.optim.Muon(inner.values(), weight_decay=config.weight_decay, adjust_lr_fn=_LIKE_ADAMW))
-    matrices = [parameter for parameter in rest.values() if parameter.dim() > 1]
-    others = [parameter for parameter in rest.values() if parameter.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [*made, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
-
-
-_LIKE_ADAMW = "match_rms_adamw"
-
-
-def schedule(step: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate at a step: linear up, flat, linear down to nothing."""
-    rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_fraction * config.steps))
-    return min(rise, fall)

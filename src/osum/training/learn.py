@@ -1,0 +1,91 @@
+"""Which parameters learn: parts of the model, LoRA on the language model, frozen prefixes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from osum.errors import InputError, MissingExtraError
+from osum.model import OsumForConditionalGeneration
+from osum.training.config import TrainConfig
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("model.audio_tower.",),
+    "adaptor": ("model.adaptor.", "model.speech_embedding."),
+    "llm": ("model.language_model.", "lm_head.", "speech_head."),
+}
+"""Part to the prefixes of its parameters; the rows around the audio belong to the adaptor, as in the release."""
+FULL = "full"
+LORA = "lora"
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
+"""What the release adapts; `up_proj` is not among it (specification 1.4)."""
+ADAPTER_FOLDER = "adapter"
+
+
+def parts_of(learn: str) -> set[str]:
+    """The parts named by `adaptor+encoder+lora` and the like; `full` is all three.
+
+    Raises:
+        InputError: an unknown part, or the language model both whole and by LoRA.
+    """
+    parts = set(PARTS) if learn == FULL else set(learn.split("+"))
+    if unknown := parts - {*PARTS, LORA}:
+        raise InputError(f"learn is {learn!r}: {sorted(unknown)[0]!r} is none of {', '.join(PARTS)}, {LORA}, {FULL}")
+    if {"llm", LORA} <= parts:
+        raise InputError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
+    return parts
+
+
+def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: Path) -> Any:
+    """Put LoRA into the language model, in place; returns the `PeftModel` around it.
+
+    An adapter that lies beside the weights in `source` is gone on from.
+    """
+    try:
+        from peft import LoraConfig, PeftModel, get_peft_model
+    except ImportError as fault:
+        raise MissingExtraError("peft", "train") from fault
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
+        if (source / ADAPTER_FOLDER).is_dir():
+            return PeftModel.from_pretrained(model, source / ADAPTER_FOLDER, is_trainable=True)
+        options = LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=rf"model\.language_model\.layers\.\d+\.\w+\.({'|'.join(LORA_TARGETS)})",
+        )
+        return get_peft_model(model, options)
+
+
+def choose(model: nn.Module, config: TrainConfig) -> None:
+    """Mark what learns; the rest is frozen, its matrices held in the run's arithmetic to save memory.
+
+    Raises:
+        InputError: a prefix of `freeze` that no parameter has, or nothing is left to learn.
+    """
+    parts = parts_of(config.learn)
+    prefixes = tuple(prefix for part in parts - {LORA} for prefix in PARTS[part])
+    named = dict(model.named_parameters())
+    for prefix in config.freeze:
+        if not any(name.startswith(prefix) for name in named):
+            raise InputError(f"freeze: no parameter begins with {prefix!r}; one that does is {next(iter(named))}")
+    for name, parameter in named.items():
+        adapted = LORA in parts and ".lora_" in name
+        learns = (name.startswith(prefixes) or adapted) and not name.startswith(tuple(config.freeze))
+        parameter.requires_grad_(learns)
+        if not learns and parameter.dim() > 1:
+            parameter.data = parameter.data.to(getattr(torch, config.dtype))
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise InputError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
+
+
+def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's tensors under the names they have without LoRA, LoRA left out."""
+    return {
+        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if ".lora_" not in name
+    }

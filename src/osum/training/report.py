@@ -1,0 +1,148 @@
+"""What a run tells: a log of JSON lines, a progress bar, trackers, and a plot at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from osum.errors import InputError, MissingExtraError
+
+log = logging.getLogger(__name__)
+LOG_FILE = "log.jsonl"
+PLOT_FILE = "loss.png"
+Tracker = Callable[[Mapping[str, float], int], None]
+
+
+class Report:
+    """Rows of one run, told to whoever listens; of several processes the first tells."""
+
+    def __init__(
+        self, out: Path, steps: int, trackers: tuple[str, ...], config: Mapping[str, Any], tells: bool
+    ) -> None:
+        self.out = out
+        self.tells = tells
+        self.trackers = [_tracker(name, out, config) for name in trackers] if tells else []
+        self.bar = tqdm(total=steps, unit="step", disable=not tells or not sys.stderr.isatty(), dynamic_ncols=True)
+        self._start()
+
+    def _start(self) -> None:
+        self.clock, self.seconds, self.tokens = time.monotonic(), 0.0, 0
+
+    def count(self, seconds: float, tokens: int) -> None:
+        """One step was made on this much audio and text."""
+        self.seconds += seconds
+        self.tokens += tokens
+        self.bar.update()
+
+    def pause(self) -> None:
+        """What follows (a checkpoint, validation) is not training; speeds leave it out."""
+        self._start()
+
+    def step(self, step: int, losses: Mapping[str, float]) -> None:
+        """Tell the losses of a step, with speed and memory since the last time."""
+        passed = time.monotonic() - self.clock
+        speed = {
+            "audio_seconds_per_second": self.seconds / passed,
+            "tokens_per_second": self.tokens / passed,
+            "memory_gb": peak_memory() / 1e9,
+        }
+        self.bar.set_postfix({"loss": f"{losses['loss']:.3f}", "audio s/s": f"{self.seconds / passed:.0f}"})
+        self.row(step, {**losses, **speed})
+        self._start()
+
+    def row(self, step: int, values: Mapping[str, Any]) -> None:
+        """Tell something of a step."""
+        if not self.tells:
+            return
+        row = {"step": step, **values}
+        log.info("%s", row)
+        with (self.out / LOG_FILE).open("a", encoding="utf8") as file:
+            file.write(json.dumps(row) + "\n")
+        flat = {f"valid/{name}": value for name, value in values.get("valid", {}).items()}
+        flat |= {name: value for name, value in values.items() if isinstance(value, float)}
+        for tracker in self.trackers:
+            tracker(flat, step)
+
+    def close(self) -> None:
+        """Draw what was logged, where matplotlib is installed."""
+        self.bar.close()
+        if not self.tells:
+            return
+        try:
+            plot(self.out)
+        except MissingExtraError as fault:
+            log.info("no %s: %s", PLOT_FILE, fault)
+
+
+def plot(out: Path) -> Path:
+    """Draw the losses of `log.jsonl` over the steps as a PNG beside it.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as fault:
+        raise MissingExtraError("matplotlib", "plot") from fault
+    rows = [json.loads(line) for line in (out / LOG_FILE).read_text("utf8").splitlines()]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, style in (("loss", "C0"), ("ctc", "C1")):
+        for label, found in (
+            (f"{name}, training", [(row["step"], row[name]) for row in rows if name in row]),
+            (
+                f"{name}, validation",
+                [(row["step"], row["valid"][name]) for row in rows if name in row.get("valid", {})],
+            ),
+        ):
+            if any(value for _, value in found):
+                valid = label.endswith("validation")
+                axes.plot(
+                    *zip(*found, strict=True), style, label=label, lw=2 if valid else 0.8, marker="o" if valid else ""
+                )
+    axes.set(xlabel="step", ylabel="nats per answer token, per letter", yscale="log")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(out / PLOT_FILE, dpi=120)
+    return out / PLOT_FILE
+
+
+def peak_memory() -> int:
+    """Bytes: the most that this process took on its accelerator, or of the machine without one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _tracker(name: str, out: Path, config: Mapping[str, Any]) -> Tracker:
+    if name == "tensorboard":
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as fault:
+            raise MissingExtraError("tensorboard", "track") from fault
+        writer = SummaryWriter(str(out))
+
+        def to_tensorboard(values: Mapping[str, float], step: int) -> None:
+            for key, value in values.items():
+                writer.add_scalar(key, value, step)
+            writer.flush()
+
+        return to_tensorboard
+    if name == "trackio":
+        try:
+            import trackio
+        except ImportError as fault:
+            raise MissingExtraError("trackio", "track") from fault
+        trackio.init(project="osum", name=out.name, config=dict(config))
+        return lambda values, step: trackio.log(dict(values), step=step)
+    raise InputError(f"track: {name!r} is unknown: give tensorboard or trackio")
