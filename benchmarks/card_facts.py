@@ -173,7 +173,7 @@ def read_run(folder: Path, recipe: Path) -> RunFacts:
     hours, wall = heard(read_times(folder.with_suffix(".log")), step)
     start = str(config.get("model", ""))
     overrides = [f"{name}={_plain(value)}" for name, value in differences(config, recipe).items()]
-    begin = [f"model=runs/{Path(start).parent.name or start}"] if "/" in start else []
+    begin = [f"model=runs/{'/'.join(Path(start).parts[-2:])}" if "/" in start else f"model={start}"]
     command = ["osum train recipes/nano.yaml data=data/nano", f"out=runs/{folder.name}", *begin, *overrides]
     return RunFacts(folder.name, config, step, Path(start).name, _losses(folder), " ".join(command), hours, wall)
 

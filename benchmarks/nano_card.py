@@ -42,8 +42,8 @@ SHOWN_BATCH = 8
 ASSET = "src/osum/assets/nano"
 SPLITS = ("train", "valid", "test")
 SETTINGS = (
-    *("seed", "steps", "batch_seconds", "questions_per_clip", "learning_rate", "warmup_steps", "decay_fraction"),
-    *("weight_decay", "ctc_weight", "prompt_set", "dtype"),
+    *("seed", "steps", "batch_seconds", "batches_per_step", "questions_per_clip", "optimizer", "learning_rate"),
+    *("warmup_steps", "decay_fraction", "weight_decay", "ctc_weight", "augment", "prompt_set", "dtype"),
 )
 """What the card shows of a run's settings."""
 ASKS_FOR_NAMES = re.compile(r"CC[ -]BY|ODbL")

@@ -235,7 +235,7 @@ def test_letters_are_of_the_normalised_transcript_and_the_unknown_is_marked(coll
 
 def test_a_batch_without_questions_holds_the_clips_alone(collator: MakeCollator) -> None:
     batch = collator(Questions(0, ALL))(PICKS)
-    assert set(batch) == {"ctc_targets", "ids", "input_features", "feature_attention_mask"}
+    assert set(batch) == {"ctc_targets", "ids", "unread", "input_features", "feature_attention_mask"}
 
 
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:

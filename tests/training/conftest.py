@@ -35,7 +35,10 @@ def clips() -> Iterator[tuple[Utterance, np.ndarray]]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     with PackedWriter(folder / "audio.i16") as packed:
-        rows = [row.with_(extra=dict(packed.append(to_int16(samples)))) for row, samples in clips()]
+        rows = [
+            row.with_(path=str(folder / "audio.i16"), extra=dict(packed.append(to_int16(samples))))
+            for row, samples in clips()
+        ]
     write_manifest(folder / "train.jsonl", rows)
     write_manifest(folder / "valid.jsonl", rows[::3])
     return folder

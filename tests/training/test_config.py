@@ -49,7 +49,7 @@ def test_a_config_comes_back_from_its_values(tmp_path: Path) -> None:
     [
         ("", "lerning_rate=1", "'lerning_rate' is no training option: did you mean 'learning_rate'?"),
         ("stepz: 3", "seed=1", "did you mean 'steps'?"),
-        ("", "xyzzy=1", "the keys are answered_clips, "),
+        ("", "xyzzy=1", "the keys are activation_checkpointing, "),
         ("", "steps", "'steps' is no override: write key=value"),
         ("", "=3", "'=3' is no override"),
         ("", "steps.x=3", "'steps.x=3' is no override|is no training option|is needed"),
@@ -80,4 +80,4 @@ def test_a_recipe_that_is_not_there_is_one_line() -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_are_read_and_name_known_tasks(path: Path) -> None:
     config = TrainConfig.load(path)
-    assert {*config.tasks, *config.evidence} <= set(OSUM) and config.tasks
+    assert {*config.tasks, *config.evidence} <= set(OSUM)

@@ -15,6 +15,7 @@ import osum
 from osum.errors import InputError
 from osum.model import OsumForConditionalGeneration
 from osum.training.learn import PARTS, parts_of
+from osum.training.objective import NOT_INPUTS
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
@@ -74,7 +75,7 @@ def test_lora_is_an_adapter_that_peft_reads(config: MakeConfig) -> None:
     assert any(value.abs().sum() > 0 for name, value in adapter.items() if "lora_B" in name)
     assert not [name for name in adapter if "up_proj" in name or "audio_tower" in name]
     read = PeftModel.from_pretrained(OsumForConditionalGeneration.from_pretrained(last), last / "adapter")
-    batch = {k: v for k, v in next(iter(trainer.valid_loader)).items() if k not in ("ids", "ctc_targets", "labels")}
+    batch = {k: v for k, v in next(iter(trainer.valid_loader)).items() if k not in NOT_INPUTS}
     trainer.model.eval()
     with torch.no_grad():
         assert torch.allclose(read(**batch).logits, trainer.model(**batch).logits, atol=1e-6)

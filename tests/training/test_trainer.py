@@ -18,15 +18,18 @@ from safetensors.torch import load_file
 import osum
 from osum.data.batch import CTC_PAD, CTC_UNKNOWN
 from osum.data.letters import BLANK
-from osum.errors import InputError
+from osum.data.manifest import read_manifest, write_manifest
+from osum.errors import CheckpointError, InputError
 from osum.inference.options import GenerationOptions
 from osum.model.modeling_osum import next_token_loss
+from osum.tasks import OSUM, LabelSet, Task
 from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
-from osum.training.objective import CtcHead
+from osum.training.objective import NOT_INPUTS, CtcHead
 from osum.training.optim import rate
 from osum.training.trainer import Trainer, start
-from training.conftest import MakeConfig
+from osum.utterance import Utterance
+from training.conftest import TASKS, MakeConfig
 
 LOSSES = ("loss", "ctc", "norm", "rate")
 
@@ -144,7 +147,7 @@ def test_the_answer_loss_is_the_sum_over_answers_of_the_models_loss(config: Make
     trainer = Trainer(config())
     trainer.model.eval()
     batch = next(iter(trainer.valid_loader))
-    inputs = {name: value for name, value in batch.items() if name not in ("ids", "ctc_targets", "labels")}
+    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
     logits = trainer.model(**inputs).logits
     rows = [next_token_loss(logits[[row]], batch["labels"][[row]]) for row in range(len(logits))]
     assert trainer.losses(batch)[0].item() == pytest.approx(torch.stack(rows).sum().item(), rel=1e-5)
@@ -168,17 +171,60 @@ def test_rows_that_teach_nothing_are_told(config: MakeConfig) -> None:
         Trainer(config(tasks={"SAP": 1.0}))
 
 
-def test_a_model_of_no_such_name_is_told(config: MakeConfig, data: Path, tiny: Path) -> None:
-    shutil.copytree(tiny, data / "tokenizer", dirs_exist_ok=True)
-    with pytest.raises(InputError, match="neither a folder nor a preset: use one of osum, echat, nano"):
-        start(config(model="nanno"))
+def test_a_model_of_no_such_name_is_told(config: MakeConfig) -> None:
+    with pytest.raises(CheckpointError, match="model 'nanno' is unknown: give nano, a checkpoint folder"):
+        Trainer(config(model="nanno"))
+    with pytest.raises(InputError, match="no such preset, give one of preset:osum, preset:echat, preset:nano"):
+        Trainer(config(model="preset:nanno"))
 
 
 def test_a_preset_takes_the_tokenizer_of_the_data(config: MakeConfig, data: Path, tiny: Path) -> None:
     shutil.copytree(tiny, data / "tokenizer", dirs_exist_ok=True)
-    model, processor = start(config(model="nano"))
+    model, processor = start(config(model="preset:nano"), None)
     assert model.config.text_config.vocab_size == 320 >= len(processor.tokenizer) > 256
     assert model.generation_config.eos_token_id == processor.answer_end_token_id == 258
+
+
+def test_a_run_goes_on_with_the_tasks_of_its_model(config: MakeConfig) -> None:
+    first = Trainer(config(steps=2, evidence={"SGC": "real"})).run()
+    second = Trainer(config(model=str(first), out=str(first.parent / "second"), tasks={}))
+    assert set(second.tasks) == set(TASKS) and second.tasks.find("SGC").evidence == "real"
+
+
+def test_a_label_of_ones_own_is_learned(config: MakeConfig, data: Path, tmp_path: Path) -> None:
+    """A task set of one's own, its labels in a manifest: what a fine-tuning is."""
+    pitch = LabelSet("pitch", ("low", "high"))
+    task = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch of the voice", label_sets=(pitch,))
+    tasks = OSUM.keep(("ASR",)).with_task(task, {"en": ["Transcribe, then tell the pitch: <low|high>."]})
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks.to_dict()), "utf8")
+    rows = list(read_manifest(data / "train.jsonl"))
+    marked = [row.with_(labels={"pitch": "low" if row.labels["gender"] == "male" else "high"}) for row in rows[:6]]
+    write_manifest(tmp_path / "mine.jsonl", marked)
+    settings = {"tasks_file": str(tmp_path / "tasks.json"), "tasks": {}, "valid": str(tmp_path / "mine.jsonl")}
+    settings["mixture"] = {"mine": {"manifest": str(tmp_path / "mine.jsonl"), "weight": 1.5, "tasks": ["PITCH"]}}
+    last = Trainer(config(steps=2, learn="adaptor+lora", **settings)).run()
+    assert set(osum.load(last).label(torch.zeros(4_000).numpy(), "PITCH").summary["PITCH"].distribution) == {
+        "low",
+        "high",
+    }
+
+
+def test_a_clip_that_cannot_be_read_is_left_out_and_told(
+    config: MakeConfig, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = list(read_manifest(data / "train.jsonl"))
+    (tmp_path / "bad.wav").write_bytes(b"RIFF" + bytes(60))
+    broken = Utterance("broken", str(tmp_path / "bad.wav"), text="tone", duration=0.5)
+    write_manifest(tmp_path / "train.jsonl", [*rows, broken])
+    write_manifest(tmp_path / "valid.jsonl", rows[:2])
+    last = Trainer(config(data=str(tmp_path), steps=4, batch_seconds=60.0, tasks=TASKS)).run()
+    assert last.name == "step-4" and "bad.wav" in caplog.text and "(4 clips so far)" in caplog.text
+
+
+def test_no_validation_set_is_no_validation(config: MakeConfig, data: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "train.jsonl", read_manifest(data / "train.jsonl"))
+    last = Trainer(config(data=str(tmp_path))).run()
+    assert last.name == "step-4" and not (last.parent / "best").exists()
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (10, 1.0), (15, 1.0), (18, 0.5), (20, 0.0)])
@@ -224,6 +270,11 @@ def test_either_optimiser_updates_every_parameter_once(config: MakeConfig, name:
     updated = [p for item in trainer.optimizers for group in item.param_groups for p in group["params"]]
     assert sorted(map(id, updated)) == sorted(map(id, trainer.learned.values()))
     assert [type(item).__name__ for item in trainer.optimizers] == ["Muon", "AdamW"][name == "adamw" :]
+
+
+def test_muon_wants_whole_matrices(config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="it wants whole matrices; give optimizer=adamw"):
+        Trainer(config(optimizer="muon", shard=True))
 
 
 def test_an_optimiser_of_no_such_name_is_told(config: MakeConfig) -> None:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from osum.data.augment import DEFAULT, Augmentation, EventMixer, augment
+from osum.data.clips import as_clip
 from osum.data.letters import letters
-from osum.data.packed import Float32, PackedAudio
+from osum.data.packed import Float32
 from osum.data.spec_augment import spec_augment
+from osum.errors import AudioError
 from osum.model import OsumProcessor
 from osum.model.processing_osum import pad_features
 from osum.tasks import Task, TaskSet, normalise_target
@@ -126,6 +128,13 @@ class Questions:
         return drawn
 
 
+class ReadsClips(Protocol):
+    """What gives the waveform of a row: `ClipAudio`, `PackedAudio`."""
+
+    def read(self, utterance: Utterance) -> Float32:
+        """(S,) at 16 kHz."""
+
+
 class Augmenter:
     """All changes of training clips, with the noises and the vocal events of a data set.
 
@@ -150,7 +159,7 @@ class Augmenter:
 
     @classmethod
     def from_rows(
-        cls, rows: Sequence[Utterance], audio: PackedAudio, share: float = 1.0, options: Augmentation = DEFAULT
+        cls, rows: Sequence[Utterance], audio: ReadsClips, share: float = 1.0, options: Augmentation = DEFAULT
     ) -> Augmenter:
         """Take noises (no speech, no event) and events out of the training rows themselves."""
         noises = [audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"]
@@ -184,7 +193,7 @@ class Collator:
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        audio: PackedAudio,
+        audio: ReadsClips,
         processor: OsumProcessor,
         tasks: TaskSet,
         questions: Questions,
@@ -198,9 +207,12 @@ class Collator:
         self.augmenter = augmenter
 
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
-        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U) and the ids of the clips.
+        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U), `ids`, and `unread`: why clips are missing.
 
         Without a question the inputs are the clips alone: the encoder learns by itself.
+
+        Raises:
+            AudioError: no clip at all can be read.
         """
         features: list[Tensor] = []
         texts: list[str] = []
@@ -209,13 +221,18 @@ class Collator:
         transcripts: list[list[int]] = []
         ids: list[str] = []
         timed = self.questions.timed(picks)
+        unread: list[str] = []
         for pick in picks:
-            utterance, waveform = self._hear(pick)
+            try:
+                utterance, waveform = self._hear(pick)
+            except AudioError as fault:
+                unread.append(str(fault))
+                continue
             rng = random.Random(pick.seed)
             candidates = self.tasks.answerable(utterance)
             drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
             for task in drawn:
-                prompt = rng.choice(self.tasks.prompts(task, rng.choice(("zh", "en"))))
+                prompt = rng.choice(self.tasks.prompts(task, rng.choice(self.tasks.languages_of(task))))
                 texts.append(self.processor.request(prompt))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
@@ -226,7 +243,9 @@ class Collator:
             known = utterance.text is not None
             transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
             ids.append(utterance.id)
-        batch: dict[str, Any] = {"ctc_targets": _ragged(transcripts), "ids": ids}
+        if not features:
+            raise AudioError(f"no clip of a whole batch can be read, the first because {unread[0]}")
+        batch: dict[str, Any] = {"ctc_targets": _ragged(transcripts), "ids": ids, "unread": unread}
         if texts:
             batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
         else:
@@ -239,6 +258,8 @@ class Collator:
     def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
         utterance = self.utterances[pick.index]
         waveform = self.audio.read(utterance)
+        if utterance.start is not None or utterance.end is not None:
+            utterance = as_clip(utterance, len(waveform))
         if self.augmenter is not None and self._changes(pick):
             louder, changed = self.augmenter(waveform, utterance, pick.seed)
             # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.

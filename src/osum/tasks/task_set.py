@@ -150,6 +150,10 @@ class TaskSet(Mapping[str, Task]):
         sources += [packaged_prompts(prompt_set, language).get(task.tag) for prompt_set in self.prompt_sets]
         return next((found for found in sources if found), ())
 
+    def languages_of(self, task: Task) -> tuple[str, ...]:
+        """The languages that a task has prompts in."""
+        return tuple(language for language in self.languages if self._prompts_of(task, language))
+
     # Changing
 
     def with_task(self, task: Task, prompts: Prompts | None = None) -> TaskSet:
@@ -185,11 +189,8 @@ class TaskSet(Mapping[str, Task]):
         }
 
     def _task_row(self, task: Task) -> dict[str, Any]:
-        prompts = {language: list(self.prompts(task, language)) for language in self._languages_of(task)}
+        prompts = {language: list(self.prompts(task, language)) for language in self.languages_of(task)}
         return {**vars(task), **_plain(task), "prompts": prompts}
-
-    def _languages_of(self, task: Task) -> list[str]:
-        return [language for language in self.languages if self._prompts_of(task, language)]
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> TaskSet:

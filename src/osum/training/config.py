@@ -22,11 +22,15 @@ class TrainConfig:
     """One run of the loop."""
 
     data: str = ""
-    """Folder with train.jsonl, valid.jsonl, audio.i16 and tokenizer/."""
+    """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
+    mixture: Mapping[str, Any] = field(default_factory=dict)
+    """Name to `{manifest: FILE, weight: 1, tasks: [ASR]}`, in place of data's train.jsonl."""
+    valid: str = ""
+    """Manifest to validate on, in place of data's valid.jsonl."""
     out: str = "runs/train"
     """Folder for checkpoints and the log."""
     model: str = "nano"
-    """Preset to start from nothing, or a checkpoint folder to go on from."""
+    """What to go on from: a checkpoint folder, a packaged or a hub name; `preset:nano` is a new model of that size."""
     seed: int = 1
     steps: int = 4000
     """Optimiser steps of the whole run."""
@@ -52,12 +56,14 @@ class TrainConfig:
     """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
     timed_share: float = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
-    prompt_set: str = "osum"
-    """Packaged prompts that are drawn from, where the set has them; `brief` suits very small models."""
+    tasks_file: str = ""
+    """Task set with labels of one's own, as `TaskSet.to_dict` writes it; without it the model's own."""
+    prompt_set: str = ""
+    """Packaged prompts that come before the usual ones for a new model; `brief` suits very small ones."""
     tasks: Mapping[str, float] = field(default_factory=dict)
-    """Task name to how often it is asked, relative to the others."""
+    """Task name to how often it is asked, relative to the others; without it all of them, alike."""
     sources: Mapping[str, float] = field(default_factory=dict)
-    """Source name to passes over its clips per epoch; 1 where not named."""
+    """Source of rows (the name in the mixture where they tell none) to passes per epoch; 1 where not named."""
     optimizer: str = "adamw"
     """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
     learning_rate: float = 1e-3

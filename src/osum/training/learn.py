@@ -41,7 +41,7 @@ def parts_of(learn: str) -> set[str]:
     return parts
 
 
-def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: Path) -> Any:
+def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: Path | None) -> Any:
     """Put LoRA into the language model, in place; returns the `PeftModel` around it.
 
     An adapter that lies beside the weights in `source` is gone on from.
@@ -51,7 +51,7 @@ def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: 
     except ImportError as fault:
         raise MissingExtraError("peft", "train") from fault
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
-        if (source / ADAPTER_FOLDER).is_dir():
+        if source is not None and (source / ADAPTER_FOLDER).is_dir():
             return PeftModel.from_pretrained(model, source / ADAPTER_FOLDER, is_trainable=True)
         options = LoraConfig(
             r=config.lora_rank,

@@ -17,7 +17,7 @@ from osum.data.letters import BLANK, NUM_UNITS
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import encoder_length
 
-NOT_INPUTS = ("ids", "ctc_targets", "labels")
+NOT_INPUTS = ("ids", "unread", "ctc_targets", "labels")
 """What a batch holds beside the model's inputs."""
 
 

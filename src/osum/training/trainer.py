@@ -7,6 +7,7 @@ made or how answers are scored.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,11 +23,12 @@ from transformers import AutoTokenizer
 from osum.audio import SAMPLE_RATE
 from osum.data.augment import Augmentation
 from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
-from osum.data.manifest import read_manifest
-from osum.data.packed import PackedAudio
+from osum.data.clips import ClipAudio
+from osum.data.mixture import Mixture, Part, read_mixture
+from osum.data.readers import read_tasks
 from osum.errors import InputError
 from osum.inference.checkpoint import Checkpoint
-from osum.inference.locate import TASKS_FILE
+from osum.inference.locate import TASKS_FILE, locate
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS
 from osum.model.encoder import attend_nearby
@@ -42,6 +44,9 @@ from osum.training.report import Report
 from osum.training.validation import answered
 from osum.utterance import Utterance
 
+log = logging.getLogger(__name__)
+NEW = "preset:"
+"""Before the name of a preset: a new model of that size."""
 LOWER_IS_BETTER = ("loss", "ctc", "wer", "cer")
 FREE_TO_CHANGE = ("out", "steps", "decay_fraction", "device", "workers", "log_every", "save_every", "keep", "track")
 """What may differ when a run goes on; anything else would make it another run."""
@@ -59,14 +64,16 @@ class Trainer:
                 f"batches_per_step is {config.batches_per_step}: give a multiple of the "
                 f"{self.processes.num_processes} processes that share them"
             )
+        if config.shard and config.optimizer == "muon":
+            raise InputError("optimizer is 'muon' with shard: it wants whole matrices; give optimizer=adamw")
         self.out = Path(config.out)
         self.step = 0
         self.best: float | None = None
-        self.tasks = task_set(config)
+        self.unread = 0
         torch.manual_seed(config.seed)
-        found = checkpoint.steps(self.out)
-        source = found[-1] if found else Path(config.model)
-        self.model, self.processor = start(replace(config, model=str(source)))
+        source = find(config)
+        self.tasks = task_set(config, source)
+        self.model, self.processor = start(config, source)
         self.adapter = with_lora(self.model, config, source) if LORA in parts_of(config.learn) else None
         choose(self.model, config)
         self.model.set_attn_implementation(config.attention)
@@ -81,51 +88,63 @@ class Trainer:
             if parameter.requires_grad
         }
         self.optimizers = optimizers(self.learned, config)
-        self.rows, self.sampler, self.loader = self._loader("train.jsonl", training=True)
-        self.valid_rows, _, self.valid_loader = self._loader("valid.jsonl", training=False)
-        if found:
+        self.clips = ClipAudio()
+        self.sampler, self.loader = self._training_batches()
+        self.valid_rows, self.valid_batches, self.valid_loader = self._validation_batches()
+        if source is not None and source.parent == self.out:
             self._resume(source)
-        elif (source / checkpoint.STATE).is_file():  # another run's checkpoint: its letters are as good as its weights
-            self._load_ctc(checkpoint.load(source)[0])
+        elif source is not None and (source / checkpoint.STATE).is_file():
+            self._load_ctc(checkpoint.load(source)[0])  # another run's letters are as good as its weights
 
-    def _loader(self, name: str, training: bool) -> tuple[list[Utterance], BucketSampler, DataLoader[Any]]:
-        config, folder = self.config, Path(self.config.data)
-        rows = [row for row in read_manifest(folder / name) if self.tasks.answerable(row)]
-        if not rows:
-            raise InputError(f"{folder / name} holds no row that a task of the recipe can ask about: check its labels")
-        self.audio = PackedAudio(folder / "audio.i16")
-        changes = Augmentation.from_mapping(config.augmentation)
-        process, number = self.processes.process_index, self.processes.num_processes
-        sampler = BucketSampler(
-            [_seconds(row) for row in rows],
-            [config.sources.get(row.source or "", 1.0) if training else 1.0 for row in rows],
-            config.batch_seconds,
-            config.seed,
-            process,
-            number,
+    def _training_batches(self) -> tuple[BucketSampler, DataLoader[Any]]:
+        parts = {name: Part.from_mapping(name, part) for name, part in self.config.mixture.items()}
+        parts = parts or {"train": Part(str(Path(self.config.data) / "train.jsonl"))}
+        mixture = self._read(parts)
+        if not sum(mixture.weights):
+            names = ", ".join(part.manifest for part in parts.values())
+            raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_told(mixture)})")
+        changes = Augmentation.from_mapping(self.config.augmentation)
+        augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
+        sampler = self._sampler(mixture)
+        return sampler, self._loader(mixture, sampler, augmenter)
+
+    def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
+        """Rows, number of batches of all processes together, and this process's batches."""
+        manifest = self.config.valid or str(Path(self.config.data) / "valid.jsonl")
+        if not self.config.valid and not Path(manifest).is_file():
+            return (), 0, ()
+        mixture = self._read({"valid": Part(manifest)})
+        mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
+        batches = self._sampler(mixture).epoch(0)
+        number = self.processes.num_processes
+        # FSDP wants as many from every process; what is too much is not counted.
+        shared = (batches + batches[: -len(batches) % number])[self.processes.process_index :: number]
+        return mixture.rows, len(batches), self._loader(mixture, shared, None)
+
+    def _read(self, parts: Mapping[str, Part]) -> Mixture:
+        return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, self.config.sources)
+
+    def _sampler(self, mixture: Mixture) -> BucketSampler:
+        return BucketSampler(
+            mixture.seconds,
+            mixture.weights,
+            self.config.batch_seconds,
+            self.config.seed,
+            self.processes.process_index,
+            self.processes.num_processes,
         )
-        collate = Collator(
-            rows,
-            self.audio,
-            self.processor,
-            self.tasks,
-            Questions(config.questions_per_clip, config.tasks, config.timed_share),
-            Augmenter.from_rows(rows, self.audio, config.augment, changes) if training else None,
-        )
-        once = sampler.epoch(0)
-        if not training:
-            self.valid_batches = len(once)
-            once += once[
-                : -len(once) % number
-            ]  # FSDP wants as many from every process; what is too much is not counted
-        loader: DataLoader[Any] = DataLoader(
+
+    def _loader(self, mixture: Mixture, batches: Any, augmenter: Augmenter | None) -> DataLoader[Any]:
+        config = self.config
+        weights = config.tasks or dict.fromkeys(self.tasks, 1.0)
+        questions = Questions(config.questions_per_clip, weights, config.timed_share)
+        return DataLoader(
             _Index(),
-            batch_sampler=sampler if training else once[process::number],
-            collate_fn=collate,
+            batch_sampler=batches,
+            collate_fn=Collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter),
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
         )
-        return rows, sampler, loader
 
     def run(self) -> Path:
         """Train to the last step; returns the last checkpoint.
@@ -151,6 +170,9 @@ class Trainer:
                     "questions_per_clip, or set activation_checkpointing=true"
                 ) from fault
             self.step += 1
+            for reason in (reason for batch in share for reason in batch["unread"]):
+                self.unread += 1
+                log.warning("left out: %s (%d clips so far)", reason, self.unread)
             frames = sum(int(batch["feature_attention_mask"].sum()) for batch in share)
             tokens = sum(int(batch["attention_mask"].sum()) for batch in share if "attention_mask" in batch)
             report.count(frames / 100 * self.processes.num_processes, tokens * self.processes.num_processes)
@@ -210,6 +232,8 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean losses over the validation clips, not augmented, and scores of some that are answered."""
+        if not self.valid_rows:
+            return {}
         self.model.eval()
         sums, number = (torch.zeros(2, device=self.device) for _ in range(2))
         for place, batch in enumerate(self.valid_loader):
@@ -221,13 +245,13 @@ class Trainer:
         scores = {"loss": answer, "ctc": ctc}
         if self.config.answered_clips and not self.config.shard and self.processes.is_main_process:
             opened = Checkpoint("training", f"step-{self.step}", self.model, self.processor, self.tasks)
-            scores |= answered(opened, self.valid_rows[: self.config.answered_clips], self.audio.read)
+            scores |= answered(opened, self.valid_rows[: self.config.answered_clips], self.clips.read)
         return scores
 
     def _better(self, valid: Mapping[str, float]) -> bool:
         """Whether the figure that `best` names is the best so far; it is remembered."""
         if self.config.best not in valid:
-            if not self.processes.is_main_process:
+            if not valid or not self.processes.is_main_process:
                 return False
             raise InputError(f"best is {self.config.best!r}: validation gives {', '.join(valid)}; see answered_clips")
         value = valid[self.config.best]
@@ -305,8 +329,8 @@ class _Index(Dataset[Pick]):
         return cast(Pick, pick)
 
 
-def _seconds(row: Utterance) -> float:
-    return row.extra["num_samples"] / SAMPLE_RATE if row.duration is None else row.duration
+def _told(mixture: Mixture) -> str:
+    return ", ".join(f"{reason}: {number}" for reason, number in mixture.dropped.items()) or "it is empty"
 
 
 def _first_line(fault: BaseException) -> str:
@@ -324,24 +348,45 @@ def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> No
         )
 
 
-def task_set(config: TrainConfig) -> TaskSet:
-    """The tasks of the recipe, each marked with what it is learned from."""
-    tasks = replace(OSUM, prompt_sets=(config.prompt_set, *OSUM.prompt_sets)).keep(tuple(config.tasks))
+def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
+    """The tasks of the recipe, each marked with what it is learned from.
+
+    Args:
+        config: names them; and a file of one's own, or a set of prompts.
+        source: the checkpoint that the run goes on from, whose own tasks are taken where no file is named.
+    """
+    if config.tasks_file:
+        tasks = read_tasks(Path(config.tasks_file))
+    elif source is not None and (source / TASKS_FILE).is_file():
+        tasks = read_tasks(source / TASKS_FILE)
+    else:
+        first = (config.prompt_set,) if config.prompt_set else ()
+        tasks = replace(OSUM, prompt_sets=(*first, *OSUM.prompt_sets))
+    tasks = tasks.keep(tuple(config.tasks or tasks))
     for name, evidence in config.evidence.items():
         tasks = tasks.with_task(replace(tasks.find(name), evidence=cast(Evidence, evidence)))
     return tasks
 
 
-def start(config: TrainConfig) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
-    """A new model of a preset with the data's tokenizer, or a checkpoint to go on from."""
-    if Path(config.model).is_dir():
+def find(config: TrainConfig) -> Path | None:
+    """The checkpoint to begin with: the run's last, or what the recipe names; None for a new model."""
+    if found := checkpoint.steps(Path(config.out)):
+        return found[-1]
+    if config.model.startswith(NEW):
+        return None
+    return locate(config.model, offline=False, notice=log.info)
+
+
+def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
+    """The model of a checkpoint, or a new one of a preset with the data's tokenizer."""
+    if source is not None:
         # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
-        model = OsumForConditionalGeneration.from_pretrained(config.model, dtype=torch.float32)
-        return model, OsumProcessor.from_pretrained(config.model)
+        model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+        return model, OsumProcessor.from_pretrained(source)
+    if (preset := config.model.removeprefix(NEW)) not in PRESETS:
+        raise InputError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
     tokenizer = AutoTokenizer.from_pretrained(Path(config.data) / "tokenizer")
-    if config.model not in PRESETS:
-        raise InputError(f"model {config.model!r} is neither a folder nor a preset: use one of {', '.join(PRESETS)}")
-    architecture = OsumConfig.preset(config.model)
+    architecture = OsumConfig.preset(preset)
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
     architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
     model = OsumForConditionalGeneration(architecture)
