@@ -1,0 +1,46 @@
+"""What docs/training.md shows runs, and names what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from osum.cli import _parse
+from osum.data.manifest import read_manifest
+from osum.data.readers import read_tasks
+from osum.training.config import TrainConfig
+from osum.training.learn import parts_of
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/training.md").read_text("utf8")
+COMMANDS = re.findall(r"^ {4}(osum .*)$", PAGE, re.MULTILINE)
+
+
+def test_the_example_of_a_label_of_ones_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(example, "docs/training.md", "exec"), {})
+    (row,) = read_manifest("all.jsonl")
+    assert read_tasks(Path("tasks.json"))["PITCH"].render(row) == "good morning<low>"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_takes_what_it_shows(command: str) -> None:
+    arguments = _parse(shlex.split(command)[1:])
+    if command.startswith("osum train"):
+        assert TrainConfig.load(ROOT / arguments.recipe, arguments.overrides).out.startswith("runs/")
+
+
+def test_its_table_names_stages_that_there_are() -> None:
+    stages = re.findall(r"^\| `([a-z+]+)` \| .* M \|$", PAGE, re.MULTILINE)
+    assert len(stages) == 5 and all(parts_of(stage) for stage in stages)
+
+
+def test_its_memory_is_that_of_its_parameters() -> None:
+    """2 bytes a frozen parameter, 16 one that learns; 8.0 B parameters less what the release does not use."""
+    for frozen, learns, together in re.findall(r"\| ([\d.]+) GB \| ([\d.]+) GB \| ([\d.]+) GB \|", PAGE):
+        assert float(together) == pytest.approx(float(frozen) + float(learns), abs=0.15)
+        assert float(frozen) / 2 + float(learns) / 16 == pytest.approx(7.98, abs=0.07)
