@@ -44,8 +44,8 @@ def from_parts(
     Raises:
         ConversionError: a part of another kind or without tokenizer, or `out` exists.
     """
-    encoder_config = _part_config(whisper, "whisper")
-    text_config = _part_config(llm, "qwen2")
+    encoder_config = part_config(whisper, "whisper")
+    text_config = part_config(llm, "qwen2")
     config = joined_config(encoder_config, text_config, layout)
     config.dtype = dtype or text_config.dtype or torch.float32
     tokenizer = load_tokenizer(llm, config)
@@ -68,14 +68,7 @@ def from_parts(
 def joined_config(encoder: PreTrainedConfig, text: PreTrainedConfig, layout: Layout) -> OsumConfig:
     """The configuration of a model made of a Whisper encoder and a Qwen2."""
     return OsumConfig(
-        audio_config={
-            "num_mel_bins": encoder.num_mel_bins,
-            "hidden_size": encoder.d_model,
-            "num_hidden_layers": encoder.encoder_layers,
-            "num_attention_heads": encoder.encoder_attention_heads,
-            "intermediate_size": encoder.encoder_ffn_dim,
-            "max_source_positions": encoder.max_source_positions,
-        },
+        audio_config=encoder_sizes(encoder),
         # An adaptor position is four encoder frames.
         adaptor_config={"max_source_positions": -(-encoder.max_source_positions // 4)},
         text_config=text.to_dict(),
@@ -83,6 +76,18 @@ def joined_config(encoder: PreTrainedConfig, text: PreTrainedConfig, layout: Lay
         num_speech_ids=0,
         tie_word_embeddings=text.tie_word_embeddings,
     )
+
+
+def encoder_sizes(whisper: PreTrainedConfig) -> dict[str, int]:
+    """The fields of `OsumAudioConfig` by which our encoder takes the weights of a Whisper's."""
+    return {
+        "num_mel_bins": whisper.num_mel_bins,
+        "hidden_size": whisper.d_model,
+        "num_hidden_layers": whisper.encoder_layers,
+        "num_attention_heads": whisper.encoder_attention_heads,
+        "intermediate_size": whisper.encoder_ffn_dim,
+        "max_source_positions": whisper.max_source_positions,
+    }
 
 
 def joined_model(
@@ -101,7 +106,12 @@ def joined_model(
     return model
 
 
-def _part_config(name: str | Path, kind: str) -> Any:
+def part_config(name: str | Path, kind: str) -> Any:
+    """The configuration of a folder or hub name.
+
+    Raises:
+        ConversionError: there is none, or it is not of the kind (`whisper`, `qwen2`).
+    """
     try:
         config = AutoConfig.from_pretrained(str(name))
     except (OSError, ValueError) as fault:

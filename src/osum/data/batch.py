@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, Protocol
@@ -162,7 +163,11 @@ class Augmenter:
         cls, rows: Sequence[Utterance], audio: ReadsClips, share: float = 1.0, options: Augmentation = DEFAULT
     ) -> Augmenter:
         """Take noises (no speech, no event) and events out of the training rows themselves."""
-        noises = [audio.read(row) for row in rows if row.text == "" and row.labels.get("event") == "none"]
+        noises = []
+        for row in rows:
+            if row.text == "" and row.labels.get("event") == "none":
+                with suppress(AudioError):  # told when the row is trained on
+                    noises.append(audio.read(row))
         return cls(noises, share, options, EventMixer(rows, audio.read, options))
 
     def changes(self, seed: int) -> bool:
@@ -225,15 +230,14 @@ class Collator:
         for pick in picks:
             try:
                 utterance, waveform = self._hear(pick)
+                candidates = self.candidates(utterance)
             except AudioError as fault:
                 unread.append(str(fault))
                 continue
             rng = random.Random(pick.seed)
-            candidates = self.tasks.answerable(utterance)
             drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
             for task in drawn:
-                prompt = rng.choice(self.tasks.prompts(task, rng.choice(self.tasks.languages_of(task))))
-                texts.append(self.processor.request(prompt))
+                texts.append(self.request(task, utterance, rng))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
             mel = self.processor.log_mel(waveform)
@@ -251,6 +255,19 @@ class Collator:
         else:
             batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
         return batch
+
+    def candidates(self, utterance: Utterance) -> Sequence[Task]:
+        """The tasks to draw from.
+
+        Raises:
+            AudioError: the clip is of no use.
+        """
+        return self.tasks.answerable(utterance)
+
+    def request(self, task: Task, _utterance: Utterance, rng: random.Random) -> str:
+        """The text that asks for a task: one of its prompts, in any language that it has."""
+        prompt = rng.choice(self.tasks.prompts(task, rng.choice(self.tasks.languages_of(task))))
+        return self.processor.request(prompt)
 
     def _changes(self, pick: Pick) -> bool:
         return self.augmenter is not None and self.augmenter.changes(pick.seed)

@@ -21,6 +21,8 @@ from osum.errors import InputError
 class TrainConfig:
     """One run of the loop."""
 
+    kind: str = "osum"
+    """`osum`; or `whisper`, which learns the tasks by tags of their own and whose encoder can start an OSUM."""
     data: str = ""
     """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
     mixture: Mapping[str, Any] = field(default_factory=dict)

@@ -15,11 +15,15 @@ from osum.model import OsumForConditionalGeneration
 from osum.training.config import TrainConfig
 
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "encoder": ("model.audio_tower.",),
+    "encoder": ("model.audio_tower.", "model.encoder."),
     "adaptor": ("model.adaptor.", "model.speech_embedding."),
     "llm": ("model.language_model.", "lm_head.", "speech_head."),
+    "decoder": ("model.decoder.", "proj_out."),
 }
-"""Part to the prefixes of its parameters; the rows around the audio belong to the adaptor, as in the release."""
+"""Part to the prefixes of its parameters; the rows around the audio belong to the adaptor, as in the release.
+
+An OSUM has no `decoder`; a Whisper has that and the encoder.
+"""
 FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
@@ -28,7 +32,7 @@ ADAPTER_FOLDER = "adapter"
 
 
 def parts_of(learn: str) -> set[str]:
-    """The parts named by `adaptor+encoder+lora` and the like; `full` is all three.
+    """The parts named by `adaptor+encoder+lora` and the like; `full` is all that there are.
 
     Raises:
         InputError: an unknown part, or the language model both whole and by LoRA.

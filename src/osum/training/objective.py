@@ -16,6 +16,7 @@ from osum.data.batch import CTC_UNKNOWN
 from osum.data.letters import BLANK, NUM_UNITS
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import encoder_length
+from osum.model.encoder import OsumEncoder
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "labels")
 """What a batch holds beside the model's inputs."""
@@ -52,7 +53,12 @@ class Objective(nn.Module):
     def __init__(self, model: OsumForConditionalGeneration) -> None:
         super().__init__()
         self.model = model
-        self.ctc = CtcHead(model.config.audio_config.hidden_size)
+        self.ctc = CtcHead(self.tower.config.hidden_size)
+
+    @property
+    def tower(self) -> OsumEncoder:
+        """The encoder of the model."""
+        return self.model.model.audio_tower
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """(2,): answer loss and CTC loss of a batch, summed; the encoder runs once for all its questions.
@@ -62,7 +68,7 @@ class Objective(nn.Module):
         inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
         frames = batch["feature_attention_mask"].sum(-1)  # (A,)
         kept: list[Tensor] = []
-        tower = self.model.model.audio_tower
+        tower = self.tower
         hook = tower.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         try:
             if "labels" in batch:
@@ -79,14 +85,20 @@ class Objective(nn.Module):
 
         The head sees the scored tokens alone, which saves most of its work.
         """
-        hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (R, L - 1, D)
+        hidden = self.states(**inputs)[:, :-1]  # (R, L - 1, D)
         targets = labels[:, 1:]
         kept = targets != -100
-        losses = nn.functional.cross_entropy(
-            self.model.compute_logits(hidden[kept]).float(), targets[kept], reduction="none"
-        )  # (N,)
+        losses = nn.functional.cross_entropy(self.logits(hidden[kept]).float(), targets[kept], reduction="none")  # (N,)
         per_answer = kept.sum(1)  # (R,)
         return (losses / per_answer.repeat_interleave(per_answer)).sum()
+
+    def states(self, **inputs: Tensor) -> Tensor:
+        """(R, L, D): what the model's head sees at each token of a batch."""
+        return self.model.model(**inputs, use_cache=False).last_hidden_state
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(N, D) to (N, V)."""
+        return self.model.compute_logits(states)
 
 
 def counts(batch: Mapping[str, Any]) -> Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +34,7 @@ from osum.model.configuration_osum import PRESETS
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
-from osum.training import checkpoint
+from osum.training import checkpoint, whisper
 from osum.training.config import TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
 from osum.training.learn import ADAPTER_FOLDER, LORA, choose, parts_of, plain_state, with_lora
@@ -56,7 +56,9 @@ class Trainer:
     """One run: model, data, optimisers and where they stand."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+        if config.kind not in KINDS:
+            raise InputError(f"kind is {config.kind!r}: give {' or '.join(KINDS)}")
+        self.config, self.kind = config, KINDS[config.kind]
         self.processes = PartialState(cpu=config.device == "cpu" or not torch.accelerator.is_available())
         self.device = self.processes.device
         if config.batches_per_step % self.processes.num_processes:
@@ -73,13 +75,13 @@ class Trainer:
         torch.manual_seed(config.seed)
         source = find(config)
         self.tasks = task_set(config, source)
-        self.model, self.processor = start(config, source)
+        self.model, self.processor = self.kind.start(config, source, self.tasks)
         self.adapter = with_lora(self.model, config, source) if LORA in parts_of(config.learn) else None
         choose(self.model, config)
         self.model.set_attn_implementation(config.attention)
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
-        self.objective = Objective(self.model).to(self.device)
+        self.objective = self.kind.objective(self.model).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
         self.learned = {
@@ -141,7 +143,7 @@ class Trainer:
         return DataLoader(
             _Index(),
             batch_sampler=batches,
-            collate_fn=Collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter),
+            collate_fn=self.kind.collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter),
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
         )
@@ -395,3 +397,20 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     model.generation_config.eos_token_id = end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between the models that a run can train."""
+
+    start: Callable[[TrainConfig, Path | None, TaskSet], tuple[Any, OsumProcessor]]
+    """From the checkpoint to begin with, and the tasks to learn."""
+    objective: type[Objective]
+    collator: type[Collator]
+
+
+KINDS: Mapping[str, Kind] = {
+    "osum": Kind(lambda config, source, _: start(config, source), Objective, Collator),
+    "whisper": Kind(whisper.start, whisper.WhisperObjective, whisper.WhisperCollator),
+}
+"""What `kind` of a recipe may be."""

@@ -1,0 +1,240 @@
+"""A Whisper that learns the tasks: what a run of `kind: whisper` trains in place of an OSUM (specification 5, stage 1).
+
+Each task has a tag of its own beside Whisper's, and one pass answers one task:
+
+    <|startoftranscript|><|en|><|SER|><|notimestamps|>good morning<happy><|endoftext|>
+
+The tags are added to the tokenizer, with new rows in the table of embeddings; the original re-used ids of unrelated
+words. ASR keeps Whisper's own `<|transcribe|>`. Clips have their true lengths, as in every other run: stock
+transformers pads to 30 s, and the encoder of an OSUM, for which this one is made, never does.
+Shapes as in `osum.model.encoder`; R answers, L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPERS_LANGUAGES
+
+from osum.conversion.parts import encoder_sizes, part_config
+from osum.data.batch import Collator
+from osum.errors import AudioError, CheckpointError, InputError
+from osum.inference.locate import first_line
+from osum.model import OsumAudioConfig, OsumProcessor
+from osum.model.configuration_osum import encoder_length
+from osum.model.encoder import OsumEncoder, length_mask
+from osum.model.processing_osum import pad_features, pad_rows
+from osum.tasks import LANGUAGES, Task, TaskSet
+from osum.training.config import TrainConfig
+from osum.training.learn import LORA, parts_of
+from osum.training.objective import Objective
+from osum.utterance import Utterance
+
+START, TRANSCRIBE, NO_TIMES = "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"
+"""Whisper's own tags that every row needs."""
+
+
+def tag_of(task: Task) -> str:
+    """The token that asks for a task; `<|transcribe|>` is what Whisper knows ASR by."""
+    return TRANSCRIBE if task.name == "ASR" else f"<|{task.name}|>"
+
+
+class WhisperTaskProcessor(OsumProcessor):
+    """Whisper's tokenizer and features behind the interface that training asks; saved as Whisper's own processor.
+
+    Args:
+        feature_extractor: of the Whisper.
+        tokenizer: of the Whisper, with the tags of the tasks.
+        max_samples: longest clip in samples.
+        max_tokens: longest row of tokens that the decoder reads, tags and end included.
+    """
+
+    def __init__(
+        self, feature_extractor: Any, tokenizer: Any, max_samples: int = 480_000, max_tokens: int = 448
+    ) -> None:
+        super().__init__(
+            feature_extractor, tokenizer, answer_end_token_id=tokenizer.eos_token_id, max_samples=max_samples
+        )
+        self.max_tokens = max_tokens
+
+    def tags(self, task: Task, language: str | None) -> str:
+        """What stands before an answer.
+
+        The language is left out where it is not known, where it is none of Whisper's, and where the task asks for it.
+        Word times are text, so a task that wants them lacks `<|notimestamps|>`, and Whisper's own times are not used.
+        """
+        spoken = f"<|{language}|>"
+        known = language in WHISPERS_LANGUAGES and spoken in self.tokenizer.get_added_vocab()
+        known = known and LANGUAGES.name not in {labels.name for labels in task.label_sets}
+        return START + (spoken if known else "") + tag_of(task) + ("" if task.transcript == "timed" else NO_TIMES)
+
+    def fits(self, answer: str) -> bool:
+        """Whether an answer, with four tags and the end, fits into the decoder."""
+        room = self.max_tokens - 5
+        return len(answer.encode()) <= room or len(self.text_ids(answer)) <= room  # no token is less than a byte
+
+    def batch(
+        self,
+        texts: Sequence[str],
+        features: Sequence[Tensor],
+        answers: Sequence[str] | None = None,
+        padding_side: str = "right",
+        audio_index: Sequence[int] | None = None,
+    ) -> dict[str, Tensor]:
+        """`tags` and answers to input_ids, attention_mask, labels (R, L), with the clips (B) and audio_index (R,)."""
+        prompts = [self.text_ids(text) for text in texts]
+        targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or ()]
+        rows = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
+        masked = [[-100] * len(prompt) + target for prompt, target in zip(prompts, targets, strict=True)]
+        frames, frame_mask = pad_features(features)
+        return {
+            "input_ids": pad_rows(rows, self.answer_end_token_id, padding_side),
+            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
+            "labels": pad_rows(masked, -100, padding_side),
+            "input_features": frames,
+            "feature_attention_mask": frame_mask,
+            "audio_index": torch.tensor(range(len(features)) if audio_index is None else audio_index),
+        }
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> Any:
+        """Write a `WhisperProcessor`."""
+        return WhisperProcessor(self.feature_extractor, self.tokenizer).save_pretrained(save_directory, **kwargs)
+
+
+class WhisperCollator(Collator):
+    """Asks for a task by its tag."""
+
+    processor: WhisperTaskProcessor
+
+    def candidates(self, utterance: Utterance) -> Sequence[Task]:
+        """The tasks whose answers the decoder has room for.
+
+        Raises:
+            AudioError: there is none.
+        """
+        tasks = [task for task in super().candidates(utterance) if self.processor.fits(task.render(utterance))]
+        if not tasks:
+            raise AudioError(
+                f"no answer of {utterance.id!r} fits into the {self.processor.max_tokens} tokens of the decoder: cut it"
+            )
+        return tasks
+
+    def request(self, task: Task, utterance: Utterance, _rng: random.Random) -> str:
+        """The tags of a task and of the clip's language."""
+        return self.processor.tags(task, utterance.language)
+
+
+class WhisperObjective(Objective):
+    """The losses of a Whisper that `start` made."""
+
+    model: Any
+
+    @property
+    def tower(self) -> OsumEncoder:
+        """The encoder of the model."""
+        return cast(OsumEncoder, self.model.model.encoder)
+
+    def states(self, **inputs: Tensor) -> Tensor:
+        """(R, L, D): what the model's head sees at each token of a batch."""
+        lengths = inputs["feature_attention_mask"].sum(-1)  # (B,)
+        heard = self.tower(inputs["input_features"], lengths)[inputs["audio_index"]]  # (R, T, D)
+        real = length_mask(encoder_length(lengths), heard.shape[1])[inputs["audio_index"]]  # (R, T)
+        decoder = self.model.model.decoder
+        tokens = decoder.embed_tokens(inputs["input_ids"])  # (R, L, D)
+        return decoder(
+            inputs_embeds=tokens,
+            attention_mask=inputs["attention_mask"],
+            encoder_hidden_states=heard,
+            heard_mask=create_bidirectional_mask(self.model.config, tokens, real, heard),
+            use_cache=False,
+        ).last_hidden_state
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(N, D) to (N, V)."""
+        return self.model.proj_out(states)
+
+
+def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any, WhisperTaskProcessor]:
+    """The Whisper of a folder, with a tag for each task and an encoder that takes true lengths.
+
+    Raises:
+        InputError: no folder, or an option that a Whisper cannot follow.
+        ConversionError: the folder holds no Whisper.
+        CheckpointError: its weights or its tokenizer cannot be read.
+    """
+    if source is None:
+        raise InputError(
+            f"model is {config.model!r}: kind whisper begins with a Whisper; give model=openai/whisper-medium"
+        )
+    if LORA in parts_of(config.learn) or config.answered_clips:
+        raise InputError(
+            f"learn is {config.learn!r}, answered_clips is {config.answered_clips}: a Whisper learns without lora and "
+            "is validated by its loss; set learn=full answered_clips=0"
+        )
+    architecture = part_config(source, "whisper")
+    try:
+        model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+        written = WhisperProcessor.from_pretrained(source)
+    except (OSError, ValueError, SafetensorError) as fault:
+        raise CheckpointError(
+            f"{source} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
+        ) from fault
+    add_tags(model, written.tokenizer, map(tag_of, tasks.values()))
+    take_true_lengths(model)
+    processor = WhisperTaskProcessor(
+        written.feature_extractor,
+        written.tokenizer,
+        max_samples=model.model.encoder.config.max_samples,
+        max_tokens=architecture.max_target_positions,
+    )
+    return model, processor
+
+
+@torch.no_grad()
+def add_tags(model: Any, tokenizer: Any, tags: Iterable[str]) -> None:
+    """Give every tag an id and a row; a new one begins as a copy of `<|transcribe|>`.
+
+    Raises:
+        InputError: the tokenizer is of a Whisper that knows English alone, and has no tags of tasks.
+    """
+    known = tokenizer.get_vocab()
+    if missing := [tag for tag in (START, TRANSCRIBE, NO_TIMES) if tag not in known]:
+        raise InputError(
+            f"the tokenizer has no {missing[0]}: give a multilingual Whisper, such as openai/whisper-medium"
+        )
+    new = [tag for tag in tags if tag not in known]
+    tokenizer.add_tokens(new, special_tokens=True)
+    size = max(tokenizer.get_vocab().values()) + 1
+    if size > model.config.vocab_size:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    for table in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:  # one where they are tied
+        table[tokenizer.convert_tokens_to_ids(new)] = table[known[TRANSCRIBE]].clone()
+
+
+def take_true_lengths(model: Any) -> None:
+    """Replace the encoder of a Whisper by ours with its weights, and let the decoder look at real frames alone.
+
+    Transformers' encoder takes 30 s and nothing else; on 30 s the two are equal.
+    """
+    config = model.config
+    sizes = OsumAudioConfig(**encoder_sizes(config), dropout=config.dropout, attention_dropout=config.attention_dropout)
+    encoder = OsumEncoder(sizes)
+    encoder.load_state_dict(model.model.encoder.state_dict())
+    model.model.encoder = encoder
+    model._no_split_modules = [*model._no_split_modules, *encoder._no_split_modules]
+    for layer in model.model.decoder.layers:
+        layer.register_forward_pre_hook(_mask_what_is_heard, with_kwargs=True)
+
+
+def _mask_what_is_heard(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Transformers' decoder hands its layers no mask of the encoder's frames."""
+    kwargs["encoder_attention_mask"] = kwargs.pop("heard_mask")
+    return args, kwargs
