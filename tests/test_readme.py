@@ -24,9 +24,9 @@ def blocks() -> list[str]:
 
 
 def commands() -> list[str]:
-    """The `osum ...` lines, those within text too."""
+    """The `osum COMMAND ...` lines, those within text too."""
     quoted = [*blocks(), *re.findall(r"`([^`\n]+)`", README)]
-    return sorted({text.split(" #")[0].strip() for text in quoted if text.startswith("osum ") and "\n" not in text})
+    return sorted({text.split(" #")[0].strip() for text in quoted if re.match(r"osum \w[^\n]*$", text)})
 
 
 def tree() -> list[str]:
