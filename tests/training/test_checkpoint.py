@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from model.tiny import tiny_processor
 
 from osum.errors import CheckpointError
 from osum.training import checkpoint
@@ -60,6 +61,16 @@ def test_a_disk_that_is_full_is_one_line_and_costs_no_checkpoint(tmp_path: Path)
         checkpoint.save(tmp_path, 2, write_model, {}, {})
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+
+
+def test_a_tokenizer_that_finds_the_disk_full_is_told_alike(tmp_path: Path) -> None:
+    def write_model(folder: Path) -> None:
+        (folder / "tokenizer.json").symlink_to("/dev/full")
+        tiny_processor().save_pretrained(folder)
+
+    with pytest.raises(CheckpointError, match=r"No space left.*make room and start again"):
+        checkpoint.save(tmp_path, 2, write_model, {}, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from osum.cli.arguments import Subparsers
+from osum.errors import OsumError
 
 
 def register(commands: Subparsers) -> None:
@@ -28,9 +29,15 @@ def run(arguments: Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = TrainConfig.load(arguments.recipe, arguments.overrides)
+    from transformers.utils import logging as transformers_logging
+
     from osum.training.trainer import Trainer  # a recipe that cannot be read needs no torch
 
-    Trainer(config).run()
+    transformers_logging.disable_progress_bar()  # of loading and saving, in the middle of ours
+    try:
+        Trainer(config).run()
+    except FloatingPointError as fault:
+        raise OsumError(str(fault)) from fault
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from osum.data.clips import ClipAudio
 from osum.data.readers import Manifest
 from osum.errors import AudioError, InputError, TaskError
-from osum.tasks import TaskSet
+from osum.tasks import LabelSet, TaskSet
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ def read_mixture(
     weights: list[float] = []
     seconds: list[float] = []
     dropped: Counter[str] = Counter()
+    mislabelled = 0
+    label_sets = tasks.label_sets
 
     def drop(reason: str, what: str) -> None:
         if not dropped[reason]:
@@ -101,6 +103,10 @@ def read_mixture(
             if line.utterance is None:
                 drop("broken line", f"{line.place}: {line.fault}")
                 continue
+            if wrong := _wrong_label(line.utterance, label_sets):
+                if not mislabelled:
+                    log.warning("label left out: %s: %s", line.place, wrong)
+                mislabelled += 1
             row = _restricted(line.utterance.with_(source=line.utterance.source or name), part, tasks)
             if row is None or not tasks.answerable(row):
                 drop("no task of the recipe fits", line.place)
@@ -118,7 +124,18 @@ def read_mixture(
             weights.append(part.weight * (sources or {}).get(row.source or "", 1.0))
     for reason, number in dropped.items():
         log.warning("left out, %s: %d of %d rows", reason, number, len(rows) + sum(dropped.values()))
+    if mislabelled:
+        log.warning("label left out: of %d of %d rows", mislabelled, len(rows) + sum(dropped.values()))
     return Mixture(tuple(rows), tuple(weights), tuple(seconds), dict(dropped))
+
+
+def _wrong_label(row: Utterance, label_sets: Mapping[str, LabelSet]) -> str | None:
+    """What is wrong with the first label that its set has not; no task asks for such a one."""
+    for name, label in row.labels.items():
+        labels = label_sets.get(name)
+        if labels is not None and labels.canonical(label) is None:
+            return f"{name} is {label!r}: use one of {', '.join(labels.labels)}"
+    return None
 
 
 def _restricted(row: Utterance, part: Part, tasks: TaskSet) -> Utterance | None:

@@ -40,23 +40,27 @@ def save(
     """
     final, partial = path(folder, step), folder / f".step-{step}.partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in (*folder.glob(".step-*.partial"), *folder.glob(".*.old")):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         write_model(partial)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
         (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
         for item in (*partial.rglob("*"), partial):
             _to_disk(item)
-        shutil.rmtree(final, ignore_errors=True)
+        _remove(final)
         partial.rename(final)
         _to_disk(folder)
-    except (OSError, SafetensorError) as fault:
+    except Exception as fault:
         shutil.rmtree(partial, ignore_errors=True)
+        # A bare Exception is how tokenizers says that a file cannot be written.
+        if not isinstance(fault, (OSError, SafetensorError)) and type(fault) is not Exception:
+            raise
         raise CheckpointError(
             f"{final} cannot be written ({fault}): make room and start again, earlier checkpoints are whole"
         ) from fault
     for old in steps(folder)[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
     return final
 
 
@@ -65,7 +69,7 @@ def save_best(folder: Path, source: Path) -> None:
     partial = folder / ".best.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial, copy_function=_link)
-    shutil.rmtree(folder / BEST, ignore_errors=True)
+    _remove(folder / BEST)
     partial.rename(folder / BEST)
 
 
@@ -90,6 +94,15 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return load_file(folder / STATE), json.loads((folder / PROGRESS).read_text("utf8"))
     except (OSError, ValueError, SafetensorError) as fault:
         raise CheckpointError(f"{folder} is no training checkpoint ({fault}): give a step-N folder") from fault
+
+
+def _remove(folder: Path) -> None:
+    """A kill must not leave half of it under a name that promises a whole checkpoint."""
+    hidden = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:

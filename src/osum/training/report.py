@@ -7,7 +7,8 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class Report:
         self.out = out
         self.tells = tells
         self.trackers = [_tracker(name, out, config) for name in trackers] if tells else []
+        path = out / LOG_FILE
+        if tells and path.is_file() and not path.read_bytes().endswith(b"\n"):  # half a line of a run that was cut off
+            path.write_bytes(path.read_bytes() + b"\n")
         self.bar = tqdm(total=steps, unit="step", disable=not tells or not sys.stderr.isatty(), dynamic_ncols=True)
         self._start()
 
@@ -65,8 +69,14 @@ class Report:
             return
         row = {"step": step, **values}
         log.info("%s", row)
-        with (self.out / LOG_FILE).open("a", encoding="utf8") as file:
-            file.write(json.dumps(row) + "\n")
+        path = self.out / LOG_FILE
+        try:
+            with path.open("a", encoding="utf8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as fault:
+            raise InputError(
+                f"{path} cannot be written ({fault}): make room and start again, finished checkpoints are whole"
+            ) from fault
         flat = {f"valid/{name}": value for name, value in values.get("valid", {}).items()}
         flat |= {name: value for name, value in values.items() if isinstance(value, float)}
         for tracker in self.trackers:
@@ -93,7 +103,7 @@ def plot(out: Path) -> Path:
         from matplotlib.figure import Figure
     except ImportError as fault:
         raise MissingExtraError("matplotlib", "plot") from fault
-    rows = [json.loads(line) for line in (out / LOG_FILE).read_text("utf8").splitlines()]
+    rows = list(logged(out))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, style in (("loss", "C0"), ("ctc", "C1")):
@@ -114,6 +124,13 @@ def plot(out: Path) -> Path:
     axes.grid(alpha=0.3)
     figure.savefig(out / PLOT_FILE, dpi=120)
     return out / PLOT_FILE
+
+
+def logged(out: Path) -> Iterator[dict[str, Any]]:
+    """The rows of `log.jsonl`; a line that a full disk or a power cut left half written is passed over."""
+    for line in (out / LOG_FILE).read_text("utf8", errors="replace").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def peak_memory() -> int:

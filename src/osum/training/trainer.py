@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
@@ -26,9 +26,9 @@ from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.clips import ClipAudio
 from osum.data.mixture import Mixture, Part, read_mixture
 from osum.data.readers import read_tasks
-from osum.errors import InputError
+from osum.errors import AudioError, CheckpointError, InputError
 from osum.inference.checkpoint import Checkpoint
-from osum.inference.locate import TASKS_FILE, locate
+from osum.inference.locate import TASKS_FILE, first_line, locate
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS
 from osum.model.encoder import attend_nearby
@@ -50,6 +50,8 @@ NEW = "preset:"
 LOWER_IS_BETTER = ("loss", "ctc", "wer", "cer")
 FREE_TO_CHANGE = ("out", "steps", "decay_fraction", "device", "workers", "log_every", "save_every", "keep", "track")
 """What may differ when a run goes on; anything else would make it another run."""
+MOST_SILENT = 20
+"""Batches in a row of which no clip can be read, before a run stops."""
 
 
 class Trainer:
@@ -71,7 +73,8 @@ class Trainer:
         self.out = Path(config.out)
         self.step = 0
         self.best: float | None = None
-        self.unread = 0
+        self.unread = self.silent = 0
+        """Clips that could not be read, and batches in a row of which none could."""
         torch.manual_seed(config.seed)
         source = find(config)
         self.tasks = task_set(config, source)
@@ -163,7 +166,7 @@ class Trainer:
         report.bar.update(self.step)
         batches = iter(self.loader)
         while self.step < self.config.steps:
-            share = list(islice(batches, self.config.batches_per_step // self.processes.num_processes))
+            share = self._share(batches)
             try:
                 losses = self.train_step(share)
             except torch.OutOfMemoryError as fault:
@@ -172,9 +175,6 @@ class Trainer:
                     "questions_per_clip, or set activation_checkpointing=true"
                 ) from fault
             self.step += 1
-            for reason in (reason for batch in share for reason in batch["unread"]):
-                self.unread += 1
-                log.warning("left out: %s (%d clips so far)", reason, self.unread)
             frames = sum(int(batch["feature_attention_mask"].sum()) for batch in share)
             tokens = sum(int(batch["attention_mask"].sum()) for batch in share if "attention_mask" in batch)
             report.count(frames / 100 * self.processes.num_processes, tokens * self.processes.num_processes)
@@ -182,14 +182,38 @@ class Trainer:
                 report.step(self.step, losses)
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 valid = self.validate()
+                report.row(self.step, {"valid": valid})
                 better = self._better(valid)
-                last = self.save()
+                last = self.save(better)
                 if better and self.processes.is_main_process:
                     checkpoint.save_best(self.out, last)
-                report.row(self.step, {"valid": valid})
                 report.pause()
         report.close()
         return last
+
+    def _share(self, batches: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The batches of a step; what of them cannot be read is left out, and told.
+
+        Raises:
+            AudioError: no clip of many batches in a row can be read, so that it is no matter of some clips.
+        """
+        share: list[Mapping[str, Any]] = []
+        for _ in range(self.config.batches_per_step // self.processes.num_processes):
+            try:
+                batch = next(batches)
+            except AudioError as fault:
+                reasons = [str(fault).strip().splitlines()[-1].removeprefix("osum.errors.AudioError: ")]  # of a worker
+                self.silent += 1
+                # Processes that share a model must make every pass together.
+                if self.config.shard or self.silent == MOST_SILENT:
+                    raise AudioError(reasons[0]) from fault
+            else:
+                share.append(batch)
+                reasons, self.silent = batch["unread"], 0
+            for reason in reasons:
+                self.unread += 1
+                log.warning("left out: %s (%d clips so far)", reason, self.unread)
+        return share
 
     def train_step(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """One optimiser step on this process's share of the batches.
@@ -204,7 +228,7 @@ class Trainer:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = rate(self.step, self.config)
-        number = add_up(torch.stack([counts(batch) for batch in batches]).sum(0).to(self.device)).clamp(min=1)
+        number = add_up(sum(map(counts, batches), torch.zeros(2)).to(self.device)).clamp(min=1)
         weights = torch.tensor([1.0, self.config.ctc_weight], device=self.device) / number  # (2,)
         sums = torch.zeros(2, device=self.device)
         for place, batch in enumerate(batches, self.step * len(batches)):
@@ -213,7 +237,8 @@ class Trainer:
             losses = self.losses(batch)
             if not torch.isfinite(losses).all():
                 raise FloatingPointError(
-                    f"loss is {losses.tolist()} at step {self.step}, clips {batch['ids']}: lower the rate"
+                    f"loss is {losses.tolist()} at step {self.step}, clips {batch['ids']}: "
+                    "look at them, or lower learning_rate"
                 )
             torch.autograd.backward((losses * weights).sum())
             sums += losses.detach()
@@ -263,8 +288,12 @@ class Trainer:
             self.best = value
         return better
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present step; of several processes the first writes."""
+    def save(self, better: bool = False) -> Path:
+        """Write a checkpoint of the present step; of several processes the first writes.
+
+        Args:
+            better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
+        """
         state = {f"ctc.{name}": whole(value).cpu() for name, value in self.objective.ctc.state_dict().items()}
         for name, parameter in self.learned.items():
             for key, value in self._optimizer_of(parameter).state[parameter].items():
@@ -273,6 +302,7 @@ class Trainer:
         progress = {
             "batches": self.step * self.config.batches_per_step,
             "best": self.best,
+            "is_best": better,
             "config": self.config.to_dict(),
         }
         if not self.processes.is_main_process:
@@ -307,6 +337,8 @@ class Trainer:
             self._optimizer_of(parameter).state[parameter] = moments
         self.step, self.best = progress["step"], progress["best"]
         self.sampler.first = progress["batches"]
+        if progress.get("is_best") and self.processes.is_main_process:
+            checkpoint.save_best(self.out, path)
 
     def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
         own = dict(self.objective.ctc.named_parameters())
@@ -383,11 +415,18 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     """The model of a checkpoint, or a new one of a preset with the data's tokenizer."""
     if source is not None:
         # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
-        model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
-        return model, OsumProcessor.from_pretrained(source)
+        try:
+            model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+            return model, OsumProcessor.from_pretrained(source)
+        except (OSError, ValueError, SafetensorError) as fault:
+            raise CheckpointError(
+                f"{source} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
+            ) from fault
     if (preset := config.model.removeprefix(NEW)) not in PRESETS:
         raise InputError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
-    tokenizer = AutoTokenizer.from_pretrained(Path(config.data) / "tokenizer")
+    if not (folder := Path(config.data) / "tokenizer").is_dir():
+        raise InputError(f"{folder} is not there: a new model takes its tokenizer from the data; put one there")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     architecture = OsumConfig.preset(preset)
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
     architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
