@@ -50,7 +50,7 @@ def test_a_stage_moves_its_parts(config: MakeConfig, tiny: Path, learn: str, par
 @pytest.mark.parametrize(
     ("learn", "reason"),
     [
-        ("adapter", "'adapter' is none of encoder, adaptor, llm, lora, full"),
+        ("adapter", "'adapter' is none of encoder, adaptor, llm, decoder, lora, full"),
         ("full+lora", "'full' is none of"),
         ("llm+lora", "learns whole .llm. or by LoRA, not both"),
         ("", "'' is none of"),

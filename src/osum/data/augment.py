@@ -42,6 +42,7 @@ _FRAME = SAMPLE_RATE // 100
 _FLOOR = 10 ** (-30 / 20)  # below the loudest frame by this, a frame counts as silence
 _FADE = SAMPLE_RATE // 100
 _FFT, _HOP = 512, 128  # samples; 32 ms hold three periods of a deep voice
+_ENVELOPE_ROUNDS = 4  # of the true envelope (Roebel and Rodet 2005), which rests on the partials and not between them
 _LIFTER = 24  # samples, 1.5 ms: what is slower in the cepstrum is pitch, up to 660 Hz
 
 
@@ -323,9 +324,12 @@ def _stretch(spectrum: Complex, factor: float) -> Complex:
 
 def _envelope_gain(size: npt.NDArray[np.floating[Any]], ratio: float) -> npt.NDArray[np.floating[Any]]:
     """What to multiply bins (F, K) with so that their smooth envelope is read at `ratio` times the frequency."""
-    cepstrum = np.fft.irfft(np.log(size + 1e-3 * size.max(initial=0.0) + 1e-9))
-    cepstrum[:, _LIFTER : 1 - _LIFTER] = 0
-    envelope = np.fft.rfft(cepstrum).real  # (F, K)
+    log_size = np.log(size + 1e-3 * size.max(initial=0.0) + 1e-9)
+    envelope = log_size
+    for _ in range(_ENVELOPE_ROUNDS):
+        cepstrum = np.fft.irfft(np.maximum(log_size, envelope))
+        cepstrum[:, _LIFTER : 1 - _LIFTER] = 0
+        envelope = np.fft.rfft(cepstrum).real  # (F, K)
     places = np.minimum(np.arange(size.shape[1]) * ratio, size.shape[1] - 1)
     before = np.minimum(places.astype(int), size.shape[1] - 2)
     part = places - before
