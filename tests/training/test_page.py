@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from osum.cli import _parse
+from osum.cli import _parse, main
 from osum.data.manifest import read_manifest
 from osum.data.readers import read_tasks
 from osum.training.config import TrainConfig
@@ -32,6 +32,17 @@ def test_the_command_line_takes_what_it_shows(command: str) -> None:
     arguments = _parse(shlex.split(command)[1:])
     if command.startswith("osum train"):
         assert TrainConfig.load(ROOT / arguments.recipe, arguments.overrides).out.startswith("runs/")
+
+
+def test_the_recipe_debug_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data, training, scored answers, labels: from the packaged model and the clips of the repository."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    assert (
+        main(["data", "split", str(ROOT / "samples/manifest.jsonl"), str(data), "--valid", "0.3", "--test", "0"]) == 0
+    )
+    assert main(["train", str(ROOT / "recipes/debug.yaml"), f"data={data}", f"out={out}"]) == 0
+    assert main(["label", str(ROOT / "samples/laugh_1.flac"), "--model", str(out / "step-4"), "-f", "json"]) == 0
+    assert '"laugh"' in capsys.readouterr().out
 
 
 def test_its_table_names_stages_that_there_are() -> None:

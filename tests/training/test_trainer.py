@@ -340,8 +340,9 @@ def test_the_best_checkpoint_stays(config: MakeConfig) -> None:
     assert json.loads((out / "best" / "progress.json").read_text())["step"] == best["step"]
 
 
-def test_clips_are_answered_and_scored(config: MakeConfig) -> None:
-    scores = Trainer(config(answered_clips=3, best="SGC")).validate()
+@pytest.mark.parametrize("changes", [{}, {"dtype": "bfloat16", "learn": "adaptor+lora"}])
+def test_clips_are_answered_and_scored(config: MakeConfig, changes: dict[str, str]) -> None:
+    scores = Trainer(config(answered_clips=3, best="SGC", **changes)).validate()
     assert 0 <= scores["SGC"] <= 1 and 0 <= scores["VED"] <= 1 and {"loss", "ctc"} < set(scores)
 
 

@@ -127,7 +127,8 @@ class OsumProcessor(ProcessorMixin):
             )
         if samples.size < extractor.n_fft:
             samples = np.pad(samples, (0, extractor.n_fft - samples.size))
-        features = extractor(samples, sampling_rate=extractor.sampling_rate, padding=False, return_tensors="np")
+        with torch.autocast("cpu", enabled=False):  # features are float32, whatever surrounds the call
+            features = extractor(samples, sampling_rate=extractor.sampling_rate, padding=False, return_tensors="np")
         return torch.from_numpy(np.asarray(features["input_features"][0], dtype=np.float32))
 
     def request(self, prompt: str, num_audio: int = 1) -> str:

@@ -252,9 +252,12 @@ class Trainer:
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
         """(2,): summed answer loss and CTC loss of a batch, in the run's arithmetic."""
         placed = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        half = self.config.dtype != "float32"
-        with torch.autocast(self.device.type, getattr(torch, self.config.dtype), enabled=half):
+        with self._arithmetic():
             return cast(Tensor, self.objective(placed))
+
+    def _arithmetic(self) -> torch.autocast:
+        half = self.config.dtype != "float32"
+        return torch.autocast(self.device.type, getattr(torch, self.config.dtype), enabled=half)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -272,7 +275,8 @@ class Trainer:
         scores = {"loss": answer, "ctc": ctc}
         if self.config.answered_clips and not self.config.shard and self.processes.is_main_process:
             opened = Checkpoint("training", f"step-{self.step}", self.model, self.processor, self.tasks)
-            scores |= answered(opened, self.valid_rows[: self.config.answered_clips], self.clips.read)
+            with self._arithmetic():  # what is frozen is held in half precision
+                scores |= answered(opened, self.valid_rows[: self.config.answered_clips], self.clips.read)
         return scores
 
     def _better(self, valid: Mapping[str, float]) -> bool:
