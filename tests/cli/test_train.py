@@ -13,11 +13,10 @@ import pytest
 import yaml
 from data.originals import write_lines
 from model.tiny import tiny_model, tiny_processor
-from training.conftest import clips
+from training.conftest import packed_clips
 
 from cli.conftest import Ran, Run
 from osum.data.manifest import read_manifest, write_manifest
-from osum.data.packed import PackedWriter, to_int16
 from osum.training import checkpoint
 
 Train = Callable[..., Ran]
@@ -40,11 +39,7 @@ def full_beyond(size: int) -> Iterator[None]:
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good `train.jsonl`, and the `tiny` checkpoint to start from."""
     folder = tmp_path_factory.mktemp("given")
-    with PackedWriter(folder / "audio.i16") as packed:
-        rows = [
-            row.with_(path=str(folder / "audio.i16"), extra=dict(packed.append(to_int16(samples))))
-            for row, samples in clips()
-        ]
+    rows = packed_clips(folder)
     write_manifest(folder / "train.jsonl", rows)
     tiny_model("speech_first").save_pretrained(folder / "tiny")
     tiny_processor("speech_first").save_pretrained(folder / "tiny")

@@ -31,14 +31,19 @@ def clips() -> Iterator[tuple[Utterance, np.ndarray]]:
         yield Utterance(f"noise-{index}", "a", text="", labels={"event": "none"}), noise(6_000, index)
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
+def packed_clips(folder: Path) -> list[Utterance]:
+    """The rows of `clips`, their waveforms in `audio.i16`."""
     with PackedWriter(folder / "audio.i16") as packed:
-        rows = [
+        return [
             row.with_(path=str(folder / "audio.i16"), extra=dict(packed.append(to_int16(samples))))
             for row, samples in clips()
         ]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    rows = packed_clips(folder)
     write_manifest(folder / "train.jsonl", rows)
     write_manifest(folder / "valid.jsonl", rows[::3])
     return folder

@@ -30,13 +30,13 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    to_disk(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk; only POSIX systems open folders."""
+def to_disk(item: Path) -> None:
+    """Force a file, or the names in a folder, to the disk; only POSIX systems open folders."""
     if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(item, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from osum.data.atomic import to_disk
 from osum.errors import CheckpointError
 
 STATE = "training_state.safetensors"
@@ -47,10 +48,10 @@ def save(
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
         (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
         for item in (*partial.rglob("*"), partial):
-            _to_disk(item)
+            to_disk(item)
         _remove(final)
         partial.rename(final)
-        _to_disk(folder)
+        to_disk(folder)
     except Exception as fault:
         shutil.rmtree(partial, ignore_errors=True)
         # A bare Exception is how tokenizers says that a file cannot be written.
@@ -110,12 +111,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
-
-
-def _to_disk(item: Path) -> None:
-    """Make a file or folder survive a power cut."""
-    handle = os.open(item, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from osum.conversion.folder import ADAPTER_FOLDER
 from osum.errors import InputError, MissingExtraError
 from osum.model import OsumForConditionalGeneration
 from osum.training.config import TrainConfig
@@ -28,7 +29,6 @@ FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
 """What the release adapts; `up_proj` is not among it (specification 1.4)."""
-ADAPTER_FOLDER = "adapter"
 
 
 def parts_of(learn: str) -> set[str]:

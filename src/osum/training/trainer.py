@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
 
 from osum.audio import SAMPLE_RATE
+from osum.conversion.folder import ADAPTER_FOLDER
 from osum.data.augment import Augmentation
 from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.clips import ClipAudio
@@ -37,7 +38,7 @@ from osum.tasks.task import Evidence
 from osum.training import checkpoint, whisper
 from osum.training.config import TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
-from osum.training.learn import ADAPTER_FOLDER, LORA, choose, parts_of, plain_state, with_lora
+from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
 from osum.training.objective import Objective, counts
 from osum.training.optim import optimizers, rate
 from osum.training.report import Report
@@ -171,7 +172,7 @@ class Trainer:
                 losses = self.train_step(share)
             except torch.OutOfMemoryError as fault:
                 raise InputError(
-                    f"memory is used up at step {self.step} ({_first_line(fault)}): lower batch_seconds or "
+                    f"memory is used up at step {self.step} ({first_line(fault)}): lower batch_seconds or "
                     "questions_per_clip, or set activation_checkpointing=true"
                 ) from fault
             self.step += 1
@@ -369,10 +370,6 @@ class _Index(Dataset[Pick]):
 
 def _told(mixture: Mixture) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in mixture.dropped.items()) or "it is empty"
-
-
-def _first_line(fault: BaseException) -> str:
-    return str(fault).partition("\n")[0][:120]
 
 
 def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> None:
