@@ -17,7 +17,16 @@ from model.tiny import noise, tiny_processor
 from torch.utils.data import DataLoader
 
 from osum.data.augment import DEFAULT, Augmentation
-from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Augmenter, BucketSampler, Collator, Pick, Questions
+from osum.data.batch import (
+    CTC_PAD,
+    CTC_UNKNOWN,
+    LABEL_UNKNOWN,
+    Augmenter,
+    BucketSampler,
+    Collator,
+    Pick,
+    Questions,
+)
 from osum.data.letters import letters
 from osum.data.packed import PackedAudio, PackedWriter, to_int16
 from osum.data.spec_augment import RELEASED
@@ -233,9 +242,21 @@ def test_letters_are_of_the_normalised_transcript_and_the_unknown_is_marked(coll
     assert targets[3, 0] == CTC_UNKNOWN and (targets[3, 1:] == CTC_PAD).all()
 
 
+def test_labels_stand_at_their_place_in_each_label_set_and_the_unknown_is_marked(collator: MakeCollator) -> None:
+    made = collator()
+    sets = list(made.tasks.label_sets.values())
+    found = [
+        {labels.name: labels.labels[at] for labels, at in zip(sets, row, strict=True) if at != LABEL_UNKNOWN}
+        for row in made(PICKS)["label_targets"].tolist()
+    ]
+    assert found == [dict(row.labels) for row in ROWS]
+
+
 def test_a_batch_without_questions_holds_the_clips_alone(collator: MakeCollator) -> None:
     batch = collator(Questions(0, ALL))(PICKS)
-    assert set(batch) == {"ctc_targets", "ids", "unread", "input_features", "feature_attention_mask"}
+    assert set(batch) == {
+        *("ctc_targets", "label_targets", "ids", "unread", "input_features", "feature_attention_mask")
+    }
 
 
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:

@@ -65,7 +65,7 @@ def config(data: Path, tiny: Path, tmp_path: Path) -> MakeConfig:
     def make(**changes: Any) -> TrainConfig:
         fields: dict[str, Any] = {"data": str(data), "out": str(tmp_path / "run"), "model": str(tiny), "steps": 4}
         fields |= {"batch_seconds": 2.0, "questions_per_clip": 2, "tasks": TASKS, "warmup_steps": 1, "workers": 0}
-        fields |= {"dtype": "float32", "save_every": 2, "log_every": 1, "timed_share": 0.3}
+        fields |= {"dtype": "float32", "save_every": 2, "log_every": 1, "timed_share": 0.3, "label_weight": 0.2}
         return TrainConfig(**{**fields, **changes})
 
     return make

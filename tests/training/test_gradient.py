@@ -19,17 +19,21 @@ from model.tiny import byte_tokenizer
 from torch import Tensor, nn
 
 from osum.conversion import convert
-from osum.data.batch import CTC_PAD, CTC_UNKNOWN
+from osum.data.batch import CTC_PAD, CTC_UNKNOWN, LABEL_UNKNOWN
 from osum.data.letters import BLANK
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.training.config import TrainConfig
 from osum.training.learn import with_lora
-from osum.training.objective import Objective, counts
+from osum.training.objective import NOT_INPUTS, Objective, counts
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
 LETTERS = ((7, 4, 11, 11, 14), (2,), ())
 """Transcripts of the golden clips, one with a doubled letter; the last one is not known."""
+LABEL_SIZES = (2, 3)
+LABELS = ((1, 2), (LABEL_UNKNOWN, 0), (0, LABEL_UNKNOWN))
+"""Of the golden clips, in two label sets; two are not known."""
+LABEL_WEIGHT = 0.3
 CTC_WEIGHT = 0.5
 HEADS, KEY_HEADS, LORA_SCALE, ROPE_BASE = 4, 2, 32 / 8, 1e6
 RELATIVE = 2e-4
@@ -58,17 +62,30 @@ class Plain:
         return dict(zip(self.learned, torch.autograd.grad(self.loss(clips), leaves, allow_unused=False), strict=True))
 
     def loss(self, clips: list[dict[str, Tensor]]) -> Tensor:
-        """The mean over answers of the mean over tokens, and CTC over letters by its weight."""
-        answers, ctc = zip(*map(self.losses, clips, LETTERS), strict=True)
+        """The mean over answers of the mean over tokens; CTC over letters and the labels by their weights."""
+        answers, ctc, labels = zip(*map(self.losses, clips, LETTERS, LABELS), strict=True)
         known = [loss for loss, target in zip(ctc, LETTERS, strict=True) if target]
-        return sum(answers) / len(answers) + CTC_WEIGHT * sum(known) / sum(map(len, LETTERS))
+        named = [loss for part in labels for loss in part]
+        return (
+            sum(answers) / len(answers)
+            + CTC_WEIGHT * sum(known) / sum(map(len, LETTERS))
+            + LABEL_WEIGHT * sum(named) / len(named)
+        )
 
-    def losses(self, clip: Mapping[str, Tensor], target: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, clip: Mapping[str, Tensor], target: tuple[int, ...], labels: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         frames = self.encode(clip["input_features"][0].to(self.dtype))  # (T, D)
         scores = self.decode(self.embed(clip["input_ids"][0], self.adapt(frames)))  # (L, V)
         places = (clip["labels"][0] != -100).nonzero()[:, 0]
         spoken = scores.log_softmax(-1)[places - 1, clip["labels"][0, places]]  # (N,)
-        return -spoken.mean(), self.ctc(self.linear("ctc.linear", frames).softmax(-1), target)
+        letters = self.ctc(self.linear("ctc.linear", frames).softmax(-1), target)
+        return -spoken.mean(), letters, [self.named(frames, n, at) for n, at in enumerate(labels) if at >= 0]
+
+    def named(self, frames: Tensor, number: int, label: int) -> Tensor:
+        """What a label of one set costs, from (T, D) frames."""
+        shares = self.linear("label_heads.look", frames)[:, number].exp()  # (T,)
+        return -self.linear(f"label_heads.name.{number}", shares @ frames / shares.sum()).log_softmax(-1)[label]
 
     def encode(self, mel: Tensor) -> Tensor:
         """(M, F) to (T, D)."""
@@ -201,7 +218,7 @@ def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
     with_lora(model, TrainConfig(), folder / "ours")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Objective(model).eval()
+        made = Objective(model, LABEL_SIZES).eval()
     return made.requires_grad_()
 
 
@@ -220,7 +237,8 @@ def clips(processor: OsumProcessor) -> list[dict[str, Tensor]]:
 def batch(processor: OsumProcessor, clips: list[dict[str, Tensor]]) -> dict[str, Any]:
     """The golden clips as one padded batch of training."""
     rows = [[*row, *[CTC_PAD] * (5 - len(row))] if row else [CTC_UNKNOWN, *[CTC_PAD] * 4] for row in LETTERS]
-    return {**batched(clips, processor), "ctc_targets": torch.tensor(rows), "ids": ["0", "1", "2"]}
+    targets = {"ctc_targets": torch.tensor(rows), "label_targets": torch.tensor(LABELS)}
+    return {**batched(clips, processor), **targets, "ids": ["0", "1", "2"]}
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +253,7 @@ def expected(plain: Plain, clips: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def loss_of(objective: Objective, batch: dict[str, Any]) -> Tensor:
     """What a step of this one batch minimises."""
-    return (objective(batch) / counts(batch) * torch.tensor([1.0, CTC_WEIGHT])).sum()
+    return (objective(batch) / counts(batch) * torch.tensor([1.0, CTC_WEIGHT, LABEL_WEIGHT])).sum()
 
 
 def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], relative: float = RELATIVE) -> None:
@@ -261,8 +279,8 @@ def test_the_answer_loss_of_the_golden_batch_is_that_of_the_originals_logits(
         for row in [torch.arange(len(labels[clip]))]
     ]
     mean = sum(losses.mean() for losses in by_hand) / len(by_hand)
-    answers, letters = counts(batch).tolist()
-    assert (answers, letters) == (3, 6)
+    answers, letters, known = counts(batch).tolist()
+    assert (answers, letters, known) == (3, 6, 4)
     assert (objective(batch)[0] / answers).item() == pytest.approx(mean.item(), rel=1e-5)
 
 
@@ -302,6 +320,8 @@ PROBED = (
     "model.language_model.layers.0.self_attn.q_proj.lora_B.default.weight",
     "model.language_model.layers.1.mlp.up_proj.weight",
     "ctc.linear.weight",
+    "label_heads.look.weight",
+    "label_heads.name.1.weight",
 )
 
 
@@ -353,7 +373,7 @@ def test_three_batches_of_a_step_give_the_gradient_of_all_their_clips(trainer: T
 @torch.no_grad()
 def by_hand(trainer: Trainer, batch: dict[str, Any]) -> list[float]:
     """The mean over tokens of each answer of a batch, token by token."""
-    inputs = {name: value for name, value in batch.items() if name not in ("ids", "unread", "ctc_targets", "labels")}
+    inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
     scores = trainer.model.eval()(**inputs).logits.double().log_softmax(-1)
     found = []
     for row, labels in enumerate(batch["labels"].tolist()):

@@ -29,7 +29,7 @@ from osum.training.config import TrainConfig
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
-KEPT = ("loss", "ctc", "norm", "rate", "valid")
+KEPT = ("loss", "ctc", "label", "norm", "rate", "valid")
 
 
 def train(recipe: str, out: str = "", fatal: int = 0, exists: str = "") -> None:

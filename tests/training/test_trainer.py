@@ -31,7 +31,7 @@ from osum.training.trainer import Trainer, start
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig
 
-LOSSES = ("loss", "ctc", "norm", "rate")
+LOSSES = ("loss", "ctc", "label", "norm", "rate")
 
 
 def losses(out: str | Path) -> dict[int, list[float]]:
@@ -129,13 +129,14 @@ def test_a_loss_that_is_no_number_names_the_clips(config: MakeConfig) -> None:
         trainer.train_step([batch])
 
 
-def test_learning_lowers_the_loss(config: MakeConfig) -> None:
-    trainer = Trainer(config(learning_rate=3e-3, steps=100))
+@pytest.mark.parametrize(("falls", "weights"), [(("loss", "ctc"), {}), (("loss", "label"), {"label_weight": 20.0})])
+def test_learning_lowers_the_losses(config: MakeConfig, falls: tuple[str, ...], weights: dict[str, float]) -> None:
+    trainer = Trainer(config(learning_rate=3e-3, steps=100, **weights))
     batch = next(iter(trainer.valid_loader))
     first = trainer.train_step([batch])
     for _ in range(8):
         last = trainer.train_step([batch])
-    assert last["loss"] < first["loss"] and last["ctc"] < first["ctc"]
+    assert all(last[name] < first[name] for name in falls)
 
 
 def test_validation_is_the_same_whenever_it_is_asked(config: MakeConfig) -> None:
@@ -343,11 +344,11 @@ def test_the_best_checkpoint_stays(config: MakeConfig) -> None:
 @pytest.mark.parametrize("changes", [{}, {"dtype": "bfloat16", "learn": "adaptor+lora"}])
 def test_clips_are_answered_and_scored(config: MakeConfig, changes: dict[str, str]) -> None:
     scores = Trainer(config(answered_clips=3, best="SGC", **changes)).validate()
-    assert 0 <= scores["SGC"] <= 1 and 0 <= scores["VED"] <= 1 and {"loss", "ctc"} < set(scores)
+    assert 0 <= scores["SGC"] <= 1 and 0 <= scores["VED"] <= 1 and {"loss", "ctc", "label"} < set(scores)
 
 
 def test_a_best_figure_that_is_not_measured_is_told(config: MakeConfig) -> None:
-    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc; see answered_clips"):
+    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label; see answered_clips"):
         Trainer(config(best="wer")).run()
 
 

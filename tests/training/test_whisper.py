@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from osum.cli import main
+from osum.data.batch import LABEL_UNKNOWN
 from osum.data.manifest import read_manifest, write_manifest
 from osum.errors import CheckpointError, ConversionError, InputError
 from osum.inference.locate import read_tasks
@@ -84,13 +85,19 @@ def transformers_loss(folder: Path, batch: dict[str, Any]) -> torch.Tensor:
     return model(batch["input_features"], decoder_input_ids=ids[:, :-1], labels=labels[:, 1:]).loss
 
 
+def auxiliary(trainer: Trainer, clips: int) -> dict[str, torch.Tensor]:
+    """Targets of the losses beside the answers'."""
+    sets = len(trainer.tasks.label_sets)
+    return {"ctc_targets": torch.full((clips, 1), 1), "label_targets": torch.full((clips, sets), LABEL_UNKNOWN)}
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @torch.no_grad()
 def test_on_thirty_seconds_the_loss_is_that_of_transformers(whisper_config: MakeConfig, attention: str) -> None:
     trainer = Trainer(whisper_config(attention=attention, steps=1))
     text = trainer.processor.tags(OSUM["SGC"], "en")
     clip = trainer.processor.log_mel(noise(480_000))
-    batch = trainer.processor.batch([text], [clip], ["good morning<female>"]) | {"ctc_targets": torch.tensor([[1]])}
+    batch = trainer.processor.batch([text], [clip], ["good morning<female>"]) | auxiliary(trainer, 1)
     trainer.model.eval()
     trainer.write_model(trainer.out, trainer.model.state_dict())
     assert trainer.losses(batch)[0].item() == pytest.approx(transformers_loss(trainer.out, batch).item(), rel=1e-5)
@@ -121,7 +128,7 @@ def test_an_answer_costs_the_same_alone_and_in_any_batch(whisper_config: MakeCon
             [answers[row] for row in rows],
             audio_index=[heard.index(clip_of[row]) for row in rows],
         )
-        return trainer.losses(batch | {"ctc_targets": torch.full((len(heard), 1), 1)})[0].item()
+        return trainer.losses(batch | auxiliary(trainer, len(heard)))[0].item()
 
     assert loss([0, 1, 2]) == pytest.approx(loss([0]) + loss([1]) + loss([2]), rel=1e-5)
 

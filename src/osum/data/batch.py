@@ -27,7 +27,7 @@ from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
 from osum.model.processing_osum import pad_features
-from osum.tasks import Task, TaskSet, normalise_target
+from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.utterance import Utterance
 
 BLUR = 0.15
@@ -36,6 +36,8 @@ CTC_PAD = -1
 """Fills ragged CTC targets."""
 CTC_UNKNOWN = -2
 """Stands first in the targets of a clip whose transcript is not known; an empty transcript is known."""
+LABEL_UNKNOWN = -100
+"""Stands for a label that a clip does not have; cross-entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,10 @@ class Collator:
         self.augmenter = augmenter
 
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
-        """Model inputs with `labels` (right-padded), `ctc_targets` (A, U), `ids`, and `unread`: why clips are missing.
+        """Model inputs with `labels` (right-padded), the targets of auxiliary losses, `ids`, and `unread`.
+
+        `ctc_targets` (A, U) are letters, `label_targets` (A, K) the clip's place in each label set of the tasks;
+        `unread` says why clips are missing.
 
         Without a question the inputs are the clips alone: the encoder learns by itself.
 
@@ -224,6 +229,7 @@ class Collator:
         answers: list[str] = []
         clip_of: list[int] = []
         transcripts: list[list[int]] = []
+        named: list[list[int]] = []
         ids: list[str] = []
         timed = self.questions.timed(picks)
         unread: list[str] = []
@@ -246,10 +252,16 @@ class Collator:
             features.append(mel)
             known = utterance.text is not None
             transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
+            named.append([_place(labels, utterance) for labels in self.tasks.label_sets.values()])
             ids.append(utterance.id)
         if not features:
             raise AudioError(f"no clip of a whole batch can be read, the first because {unread[0]}")
-        batch: dict[str, Any] = {"ctc_targets": _ragged(transcripts), "ids": ids, "unread": unread}
+        batch: dict[str, Any] = {
+            "ctc_targets": _ragged(transcripts),
+            "label_targets": torch.tensor(named),
+            "ids": ids,
+            "unread": unread,
+        }
         if texts:
             batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
         else:
@@ -283,6 +295,11 @@ class Collator:
             if len(louder) <= self.processor.max_samples and self.tasks.answerable(changed):
                 return changed, louder
         return utterance, waveform
+
+
+def _place(labels: LabelSet, utterance: Utterance) -> int:
+    label = utterance.labels.get(labels.name)
+    return labels.labels.index(label) if label in labels.labels else LABEL_UNKNOWN
 
 
 def _ragged(rows: Sequence[Sequence[int]]) -> Tensor:

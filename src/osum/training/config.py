@@ -46,6 +46,8 @@ class TrainConfig:
     lora_rank: int = 8
     lora_alpha: int = 32
     lora_dropout: float = 0.1
+    quantize: str = ""
+    """`nf4` holds the frozen language model in 4 bit while its LoRA learns (QLoRA), a fourth of its memory."""
     shard: bool = False
     """Cut weights, gradients and optimiser over the processes (FSDP2): for models that do not fit into one card."""
     activation_checkpointing: bool = False
@@ -81,6 +83,8 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     ctc_weight: float = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
+    label_weight: float = 0.0
+    """Weight of the auxiliary loss that names a clip's labels from encoder frames; a small encoder keeps them by it."""
     augment: float = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What training minimises: the loss of answers and, for a small encoder, the CTC loss of letters.
+"""What training minimises: the loss of answers and, for a small encoder, losses of letters and labels on its frames.
 
 Losses are sums; the loop divides them by the counts of a whole step, so that neither how clips fall into batches
 nor the number of processes changes a step.
@@ -6,20 +6,22 @@ nor the number of processes changes a step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from osum.data.batch import CTC_UNKNOWN
+from osum.data.batch import CTC_UNKNOWN, LABEL_UNKNOWN
 from osum.data.letters import BLANK, NUM_UNITS
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import encoder_length
-from osum.model.encoder import OsumEncoder
+from osum.model.encoder import OsumEncoder, length_mask
 
-NOT_INPUTS = ("ids", "unread", "ctc_targets", "labels")
+NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "labels")
 """What a batch holds beside the model's inputs."""
+LOSSES = ("loss", "ctc", "label")
+"""What `Objective` gives, in its order: of answers, letters, labels."""
 
 
 class CtcHead(nn.Module):
@@ -47,13 +49,46 @@ class CtcHead(nn.Module):
         return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum()
 
 
-class Objective(nn.Module):
-    """The model with its losses: one forward is one batch."""
+class LabelHeads(nn.Module):
+    """Auxiliary heads from encoder frames to the labels of a clip, one per label set (K); kept as `CtcHead` is.
 
-    def __init__(self, model: OsumForConditionalGeneration) -> None:
+    Letters alone teach an encoder to forget who speaks and how; each head looks at the frames it chooses.
+
+    Args:
+        width: of the frames.
+        sizes: labels in each set.
+    """
+
+    def __init__(self, width: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.look = nn.Linear(width, len(sizes))
+        self.name = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+
+    def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, K), -100 where not known: summed cross-entropy."""
+        padding = ~length_mask(lengths, states.shape[1])[..., None]  # (B, T, 1)
+        shares = self.look(states).float().masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
+        looked = torch.einsum("btk,btd->kbd", shares, states.float())  # (K, B, D)
+        losses = [
+            nn.functional.cross_entropy(name(heard).float(), target, ignore_index=LABEL_UNKNOWN, reduction="sum")
+            for name, heard, target in zip(self.name, looked, targets.T, strict=True)
+        ]
+        return torch.stack(losses).sum() if losses else states.new_zeros((), dtype=torch.float32)
+
+
+class Objective(nn.Module):
+    """The model with its losses: one forward is one batch.
+
+    Args:
+        model: what learns.
+        labels: number of labels in each label set of the tasks.
+    """
+
+    def __init__(self, model: OsumForConditionalGeneration, labels: Sequence[int] = ()) -> None:
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
+        self.label_heads = LabelHeads(self.tower.config.hidden_size, labels)
 
     @property
     def tower(self) -> OsumEncoder:
@@ -61,7 +96,7 @@ class Objective(nn.Module):
         return self.model.model.audio_tower
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
-        """(2,): answer loss and CTC loss of a batch, summed; the encoder runs once for all its questions.
+        """(3,): answer, CTC and label loss of a batch, summed; the encoder runs once for all its questions.
 
         Without a question in the batch there is no answer loss.
         """
@@ -78,7 +113,9 @@ class Objective(nn.Module):
                 answer = kept[0].new_zeros((), dtype=torch.float32)
         finally:
             hook.remove()
-        return torch.stack([answer, self.ctc(kept[0], encoder_length(frames), batch["ctc_targets"])])
+        lengths = encoder_length(frames)
+        ctc = self.ctc(kept[0], lengths, batch["ctc_targets"])
+        return torch.stack([answer, ctc, self.label_heads(kept[0], lengths, batch["label_targets"])])
 
     def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
         """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
@@ -102,6 +139,7 @@ class Objective(nn.Module):
 
 
 def counts(batch: Mapping[str, Any]) -> Tensor:
-    """(2,): answers and letters of a batch, what its losses are divided by."""
+    """(3,): answers, letters and labels of a batch, what its losses are divided by."""
     answers = len(batch["labels"]) if "labels" in batch else 0
-    return torch.tensor([answers, int((batch["ctc_targets"] >= 0).sum())], dtype=torch.float32)
+    known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets"))
+    return torch.tensor([answers, *known], dtype=torch.float32)

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from osum.errors import InputError, MissingExtraError
+from osum.training.objective import LOSSES
 
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
@@ -106,7 +107,7 @@ def plot(out: Path) -> Path:
     rows = list(logged(out))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, style in (("loss", "C0"), ("ctc", "C1")):
+    for number, name in enumerate(LOSSES):
         for label, found in (
             (f"{name}, training", [(row["step"], row[name]) for row in rows if name in row]),
             (
@@ -117,9 +118,13 @@ def plot(out: Path) -> Path:
             if any(value for _, value in found):
                 valid = label.endswith("validation")
                 axes.plot(
-                    *zip(*found, strict=True), style, label=label, lw=2 if valid else 0.8, marker="o" if valid else ""
+                    *zip(*found, strict=True),
+                    f"C{number}",
+                    label=label,
+                    lw=2 if valid else 0.8,
+                    marker="o" if valid else "",
                 )
-    axes.set(xlabel="step", ylabel="nats per answer token, per letter", yscale="log")
+    axes.set(xlabel="step", ylabel="nats per answer, letter, label", yscale="log")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(out / PLOT_FILE, dpi=120)

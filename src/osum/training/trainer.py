@@ -38,8 +38,8 @@ from osum.tasks.task import Evidence
 from osum.training import checkpoint, whisper
 from osum.training.config import TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
-from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
-from osum.training.objective import Objective, counts
+from osum.training.learn import LORA, choose, parts_of, plain_state, quantization, with_lora
+from osum.training.objective import LOSSES, Objective, counts
 from osum.training.optim import optimizers, rate
 from osum.training.report import Report
 from osum.training.validation import answered
@@ -48,7 +48,7 @@ from osum.utterance import Utterance
 log = logging.getLogger(__name__)
 NEW = "preset:"
 """Before the name of a preset: a new model of that size."""
-LOWER_IS_BETTER = ("loss", "ctc", "wer", "cer")
+LOWER_IS_BETTER = (*LOSSES, "wer", "cer")
 FREE_TO_CHANGE = ("out", "steps", "decay_fraction", "device", "workers", "log_every", "save_every", "keep", "track")
 """What may differ when a run goes on; anything else would make it another run."""
 MOST_SILENT = 20
@@ -85,7 +85,8 @@ class Trainer:
         self.model.set_attn_implementation(config.attention)
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
-        self.objective = self.kind.objective(self.model).to(self.device)
+        sizes = [len(labels.labels) for labels in self.tasks.label_sets.values()]
+        self.objective = self.kind.objective(self.model, sizes).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
         self.learned = {
@@ -100,7 +101,7 @@ class Trainer:
         if source is not None and source.parent == self.out:
             self._resume(source)
         elif source is not None and (source / checkpoint.STATE).is_file():
-            self._load_ctc(checkpoint.load(source)[0])  # another run's letters are as good as its weights
+            self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
 
     def _training_batches(self) -> tuple[BucketSampler, DataLoader[Any]]:
         parts = {name: Part.from_mapping(name, part) for name, part in self.config.mixture.items()}
@@ -219,7 +220,7 @@ class Trainer:
     def train_step(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """One optimiser step on this process's share of the batches.
 
-        The loss is the mean over all answers and all letters of the step, however they fall into batches.
+        The loss is the mean over all answers, letters and labels of the step, however they fall into batches.
 
         Raises:
             FloatingPointError: the loss is no number; the message names the clips.
@@ -229,9 +230,9 @@ class Trainer:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = rate(self.step, self.config)
-        number = add_up(sum(map(counts, batches), torch.zeros(2)).to(self.device)).clamp(min=1)
-        weights = torch.tensor([1.0, self.config.ctc_weight], device=self.device) / number  # (2,)
-        sums = torch.zeros(2, device=self.device)
+        number = add_up(sum(map(counts, batches), torch.zeros(3)).to(self.device)).clamp(min=1)
+        weights = torch.tensor([1.0, self.config.ctc_weight, self.config.label_weight], device=self.device) / number
+        sums = torch.zeros(3, device=self.device)
         for place, batch in enumerate(batches, self.step * len(batches)):
             # Dropout: the same in a resumed run, and whichever process works on the batch.
             torch.manual_seed(self.config.seed + place * self.processes.num_processes + self.processes.process_index)
@@ -247,11 +248,17 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        answer, ctc = (add_up(sums) / number).tolist()
-        return {"loss": answer, "ctc": ctc, "norm": whole(norm).item(), "rate": rate(self.step, self.config)}
+        answer, ctc, label = (add_up(sums) / number).tolist()
+        return {
+            "loss": answer,
+            "ctc": ctc,
+            "label": label,
+            "norm": whole(norm).item(),
+            "rate": rate(self.step, self.config),
+        }
 
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
-        """(2,): summed answer loss and CTC loss of a batch, in the run's arithmetic."""
+        """(3,): summed answer, CTC and label loss of a batch, in the run's arithmetic."""
         placed = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         with self._arithmetic():
             return cast(Tensor, self.objective(placed))
@@ -266,14 +273,13 @@ class Trainer:
         if not self.valid_rows:
             return {}
         self.model.eval()
-        sums, number = (torch.zeros(2, device=self.device) for _ in range(2))
+        sums, number = (torch.zeros(3, device=self.device) for _ in range(2))
         for place, batch in enumerate(self.valid_loader):
             losses = self.losses(batch)
             if place * self.processes.num_processes + self.processes.process_index < self.valid_batches:
                 sums += losses
                 number += counts(batch).to(self.device)
-        answer, ctc = (add_up(sums) / add_up(number).clamp(min=1)).tolist()
-        scores = {"loss": answer, "ctc": ctc}
+        scores = dict(zip(LOSSES, (add_up(sums) / add_up(number).clamp(min=1)).tolist(), strict=True))
         if self.config.answered_clips and not self.config.shard and self.processes.is_main_process:
             opened = Checkpoint("training", f"step-{self.step}", self.model, self.processor, self.tasks)
             with self._arithmetic():  # what is frozen is held in half precision
@@ -299,7 +305,7 @@ class Trainer:
         Args:
             better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
         """
-        state = {f"ctc.{name}": whole(value).cpu() for name, value in self.objective.ctc.state_dict().items()}
+        state = {name: whole(value).cpu() for name, value in self._heads().items()}
         for name, parameter in self.learned.items():
             for key, value in self._optimizer_of(parameter).state[parameter].items():
                 state[f"{key}/{name}"] = whole(torch.as_tensor(value)).cpu()
@@ -335,7 +341,7 @@ class Trainer:
         """
         state, progress = checkpoint.load(path)
         _check_unchanged(progress["config"], self.config, self.out)
-        self._load_ctc(state)
+        self._load_heads(state)
         for name, parameter in self.learned.items():
             found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
             moments = {key: like(value, parameter) for key, value in found.items()}
@@ -345,11 +351,18 @@ class Trainer:
         if progress.get("is_best") and self.processes.is_main_process:
             checkpoint.save_best(self.out, path)
 
-    def _load_ctc(self, state: Mapping[str, Tensor]) -> None:
-        own = dict(self.objective.ctc.named_parameters())
+    def _heads(self) -> dict[str, nn.Parameter]:
+        """The objective's own parameters, which are none of the model's."""
+        return {
+            name: parameter for name, parameter in self.objective.named_parameters() if not name.startswith("model.")
+        }
+
+    def _load_heads(self, state: Mapping[str, Tensor]) -> None:
+        """Take heads over; one of other tasks, or that was not there, begins anew."""
         with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(like(state[f"ctc.{name}"], parameter))
+            for name, parameter in self._heads().items():
+                if name in state and state[name].shape == parameter.shape:
+                    parameter.copy_(like(state[name], parameter))
 
     def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         """The one that updates a parameter."""
@@ -414,10 +427,13 @@ def find(config: TrainConfig) -> Path | None:
 
 def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
     """The model of a checkpoint, or a new one of a preset with the data's tokenizer."""
+    options = quantization(config, source)
     if source is not None:
         # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
         try:
-            model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+            model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **options)
+            if options:
+                model.hf_quantizer.remove_quantization_config(model)  # a checkpoint of the run holds plain weights
             return model, OsumProcessor.from_pretrained(source)
         except (OSError, ValueError, SafetensorError) as fault:
             raise CheckpointError(
