@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from model.tiny import noise
+from model.tiny import noise, tiny_config, tiny_processor
 from peft import PeftModel
 from safetensors.torch import load_file
 
 import osum
-from osum.errors import InputError
+from osum.errors import InputError, MissingExtraError
 from osum.model import OsumForConditionalGeneration
-from osum.training.learn import PARTS, parts_of
+from osum.training.learn import PARTS, parts_of, quantization
 from osum.training.objective import NOT_INPUTS
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
@@ -105,3 +107,58 @@ def test_frozen_halves_learn_all_the_same(config: MakeConfig) -> None:
     batch = next(iter(trainer.valid_loader))
     found = [trainer.train_step([batch])["loss"] for _ in range(9)]
     assert found[-1] < found[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"learn": "adaptor"}, {"model": "preset:nano"}, {"shard": True}],
+)
+def test_four_bits_without_a_trained_model_under_lora_are_told(
+    config: MakeConfig, tiny: Path, changes: dict[str, Any]
+) -> None:
+    settings = config(**{"learn": "adaptor+lora", "quantize": "nf4", **changes})
+    with pytest.raises(InputError, match="quantize is 'nf4' with learn=.*: 4 bits hold a trained language model"):
+        quantization(settings, None if "model" in changes else tiny)
+
+
+def test_another_number_format_is_told(config: MakeConfig, tiny: Path) -> None:
+    with pytest.raises(InputError, match="quantize is 'int8': give nf4"):
+        quantization(config(learn="lora", quantize="int8"), tiny)
+
+
+def test_four_bits_without_bitsandbytes_say_what_to_install(
+    config: MakeConfig, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtraError, match=r"bitsandbytes is not installed.*osum\[qlora\]"):
+        quantization(config(learn="lora", quantize="nf4"), tiny)
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose matrices are as wide as a block of 4-bit numbers."""
+    folder, options = tmp_path_factory.mktemp("wide"), tiny_config("speech_first")
+    options.text_config.hidden_size = options.text_config.intermediate_size = 64
+    OsumForConditionalGeneration(options).save_pretrained(folder)
+    tiny_processor("speech_first").save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_in_four_bits_leaves_plain_weights_and_goes_on_bit_by_bit(
+    config: MakeConfig, wide: Path, tmp_path: Path, dtype: str
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    settings = {"model": str(wide), "learn": "adaptor+lora", "quantize": "nf4", "dtype": dtype}
+    done = Trainer(config(**settings)).run()
+    shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
+    resumed = Trainer(config(out=str(tmp_path / "other"), **settings)).run()
+    for name in (WEIGHTS, ADAPTER):
+        one, other = load_file(done / name), load_file(resumed / name)
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    before, after = load_file(wide / WEIGHTS), load_file(done / WEIGHTS)
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    error = (before[name] - after[name].float()).abs().max() / before[name].abs().max()
+    assert before.keys() == after.keys() and 0.01 < error < 0.16  # half of the widest gap between two codes
+    assert "quantization" not in (done / "config.json").read_text()
+    assert osum.load(done).label(noise(6_000, 0), tasks="SGC").summary["SGC"].distribution

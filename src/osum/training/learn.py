@@ -1,4 +1,4 @@
-"""Which parameters learn: parts of the model, LoRA on the language model, frozen prefixes."""
+"""Which parameters learn: parts of the model, LoRA on the language model, frozen prefixes; and what 4 bits hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
+from transformers import BitsAndBytesConfig
 
 from osum.conversion.folder import ADAPTER_FOLDER
 from osum.errors import InputError, MissingExtraError
@@ -29,6 +31,9 @@ FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
 """What the release adapts; `up_proj` is not among it (specification 1.4)."""
+NF4 = "nf4"
+NOT_QUANTIZED = ("model.audio_tower", "model.adaptor", "lm_head", "speech_head")
+"""All linear layers outside the layers of the language model."""
 
 
 def parts_of(learn: str) -> set[str]:
@@ -43,6 +48,41 @@ def parts_of(learn: str) -> set[str]:
     if {"llm", LORA} <= parts:
         raise InputError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
     return parts
+
+
+def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
+    """What `from_pretrained` is told so that the language model is held in 4 bit (QLoRA); nothing without `quantize`.
+
+    The factors of the blocks are not quantised once more: they would not survive that a checkpoint holds plain weights.
+
+    Raises:
+        InputError: a recipe or a device that has no use for it.
+        MissingExtraError: without bitsandbytes.
+    """
+    if not config.quantize:
+        return {}
+    told = f"quantize is {config.quantize!r}"
+    if config.quantize != NF4:
+        raise InputError(f"{told}: give {NF4}, or leave it out")
+    if LORA not in parts_of(config.learn) or source is None or config.shard:
+        raise InputError(
+            f"{told} with learn={config.learn} model={config.model} shard={str(config.shard).lower()}: 4 bits hold a "
+            "trained language model that learns by LoRA and is whole in each process; leave it out"
+        )
+    try:
+        import bitsandbytes
+    except ImportError as fault:
+        raise MissingExtraError("bitsandbytes", "qlora") from fault
+    device = PartialState().device
+    if device.type not in bitsandbytes.supported_torch_devices:
+        raise InputError(f"{told}: bitsandbytes {bitsandbytes.__version__} does not run on {device.type}; leave it out")
+    options = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=NF4,
+        bnb_4bit_compute_dtype=getattr(torch, config.dtype),
+        llm_int8_skip_modules=list(NOT_QUANTIZED),
+    )
+    return {"quantization_config": options, "device_map": {"": device}}
 
 
 def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: Path | None) -> Any:
@@ -82,14 +122,24 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         adapted = LORA in parts and ".lora_" in name
         learns = (name.startswith(prefixes) or adapted) and not name.startswith(tuple(config.freeze))
         parameter.requires_grad_(learns)
-        if not learns and parameter.dim() > 1:
+        if hasattr(parameter, "quant_state"):
+            parameter.quant_state.dtype = getattr(torch, config.dtype)  # what it is unpacked to
+        elif not learns and parameter.dim() > 1:
             parameter.data = parameter.data.to(getattr(torch, config.dtype))
     if not any(parameter.requires_grad for parameter in named.values()):
         raise InputError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
 
 
 def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's tensors under the names they have without LoRA, LoRA left out."""
-    return {
+    """The model's tensors under the names they have without LoRA, LoRA left out; those held in 4 bit are unpacked."""
+    state = {
         name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if ".lora_" not in name
     }
+    for name, parameter in model.named_parameters():
+        if hasattr(parameter, "quant_state"):
+            from peft.utils.integrations import dequantize_bnb_weight
+
+            plain = name.replace(".base_layer.", ".")
+            state = {key: value for key, value in state.items() if not key.startswith(f"{plain}.")}
+            state[plain] = dequantize_bnb_weight(parameter)
+    return state

@@ -174,10 +174,10 @@ def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any
         raise InputError(
             f"model is {config.model!r}: kind whisper begins with a Whisper; give model=openai/whisper-medium"
         )
-    if LORA in parts_of(config.learn) or config.answered_clips:
+    if LORA in parts_of(config.learn) or config.quantize or config.answered_clips:
         raise InputError(
-            f"learn is {config.learn!r}, answered_clips is {config.answered_clips}: a Whisper learns without lora and "
-            "is validated by its loss; set learn=full answered_clips=0"
+            f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}: a "
+            "Whisper learns without lora and 4 bits, validated by its loss; set learn=full quantize= answered_clips=0"
         )
     architecture = part_config(source, "whisper")
     try:
