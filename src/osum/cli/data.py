@@ -27,6 +27,7 @@ examples:
   osum data split train.jsonl data/ --valid 0.05          by speaker
   osum data shard data/train.jsonl shards/train           tars that many workers read
   osum data stats shards/train --plot stats.png
+  osum data kit --out kit                                 the public recordings of nano
 """
 
 
@@ -45,6 +46,7 @@ def register(commands: Subparsers) -> None:
     _add_split(acts)
     _add_validate(acts)
     _add_stats(acts)
+    _add_kit(acts)
     _add_nano(acts)
 
 
@@ -97,6 +99,15 @@ def _add_stats(acts: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
 
 
+def _add_kit(acts: Subparsers) -> None:
+    kit = acts.add_parser("kit", help="fetch the recordings of nano", description=run_kit.__doc__)
+    kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, or to go on with")
+    kit.add_argument("--source", action="append", metavar="NAME", help="this source only (may be given again)")
+    kit.add_argument("--mirror", type=_web, metavar="URL", help="in place of https://raw.githubusercontent.com")
+    kit.add_argument("--threads", type=positive, default=8, metavar="N", help="files fetched at a time (8)")
+    kit.set_defaults(run=run_kit)
+
+
 def _add_nano(acts: Subparsers) -> None:
     nano = acts.add_parser("nano", help="build the data of nano", description=run_nano.__doc__)
     nano.add_argument("--kit", type=Path, required=True, metavar="DIR", help="folder with real/, text/ and smoke/")
@@ -104,6 +115,12 @@ def _add_nano(acts: Subparsers) -> None:
     nano.add_argument("--seed", type=int, default=1, help="of splits, voices and mixtures (default 1)")
     nano.add_argument("--processes", type=positive, default=2, help="that decode and speak (default 2)")
     nano.set_defaults(run=run_nano)
+
+
+def _web(word: str) -> str:
+    if not word.startswith(("https://", "http://")):
+        raise ArgumentTypeError(f"{word!r} is no address: it must begin with https:// or http://")
+    return word.rstrip("/")
 
 
 def _fraction(word: str) -> float:
@@ -212,6 +229,39 @@ def run_stats(arguments: Namespace) -> int:
     return 1 if found.failed or not found.sources else 0
 
 
+def run_kit(arguments: Namespace) -> int:
+    """Fetch the public recordings that nano learns from, check each, and write them as `osum data nano` reads them."""
+    from tqdm import tqdm
+
+    from osum.data.kit import Hosts, fetch_text, rebuild, still_missing
+    from osum.data.kit_list import read_list
+    from osum.errors import InputError
+
+    kit = read_list().only(arguments.source)
+    hosts = Hosts(files=arguments.mirror) if arguments.mirror else Hosts()
+    counts = Counter[str]()
+    total = sum(len(source.clips) for source in kit.sources)
+    for done in tqdm(rebuild(arguments.out, kit, hosts, arguments.threads), total=total, unit=" clips", disable=None):
+        counts.update(there=bool(done.locked), fetched=done.fetched, git=bool(done.locked and done.locked.git))
+        if done.fault:
+            tell(f"error: {done.clip.id}: {done.fault}")
+    lost = total - counts["there"]
+    for text in kit.texts:
+        try:
+            fetch_text(arguments.out, text, hosts)
+        except InputError as fault:
+            lost += 1
+            tell(f"error: {text.name}: {fault}")
+    for part in kit.by_hand:
+        if left := still_missing(arguments.out, part):
+            tell(f"by hand: {part.name}: {left}")
+    checked = f"{counts['git']} held against their commit"
+    tell(
+        f"{arguments.out}: {counts['there']} of {total} clips, {counts['fetched']} fetched now, {checked}, {lost} lost"
+    )
+    return 1 if lost else 0
+
+
 def run_nano(arguments: Namespace) -> int:
     """Build the training data of nano: recordings, synthetic speech and mixtures, with splits by speaker."""
     import json
@@ -258,10 +308,10 @@ class _Good:
 
 
 def _manifest(arguments: Namespace) -> Manifest:
-    from osum.data.readers import Manifest, read_tasks
-    from osum.tasks import OSUM
+    from osum.data.readers import Manifest
+    from osum.tasks import OSUM, TaskSet
 
-    tasks = read_tasks(arguments.tasks_file) if arguments.tasks_file else OSUM
+    tasks = TaskSet.load(arguments.tasks_file) if arguments.tasks_file else OSUM
     if arguments.task:
         tasks.find(arguments.task)  # a wrong name is told once, not for every line
     return Manifest(arguments.manifest, arguments.format, arguments.task, arguments.root, tasks)

@@ -1,0 +1,298 @@
+"""The list of the kit: where each recording lies in a public repository, and all that is known of it.
+
+`kit.jsonl.gz` is the list. It is made from a kit by
+
+    python -m osum.data.kit_list --kit DIR --out src/osum/data/kit.jsonl.gz
+
+The paths follow from the kit's ids by the published layout of each repository; the rules stand here and nowhere
+else. Knows nothing of downloads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osum import audio
+from osum.audio import SAMPLE_RATE
+from osum.data.atomic import atomic_file
+from osum.data.nano_real import read_rows
+from osum.data.packed import Float32
+from osum.errors import InputError
+
+NUM_PARTS = 16  # of a clip, each of the same length
+STEP = 3.0  # dB of one level
+NUM_LEVELS = 16  # four bits; the lowest is all that lies 45 dB or more below the loudest part
+MAX_DIFFERENCE = 0.75  # levels, mean over the parts; docs/data.md tells what was measured
+MAX_SECONDS_OFF = 0.03  # decoders of mp3 may keep or drop a frame of 26 ms
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KitClip:
+    """One recording."""
+
+    id: str
+    """Its name in the kit, with the source in front."""
+    path: str
+    """The file inside the repository; `*` stands for what the kit's id does not keep."""
+    seconds: float
+    levels: str
+    """`fingerprint` of the kit's own copy."""
+    fields: Row
+    """Labels, text and whatever else the kit's manifest tells."""
+    end: float | None = None
+    """The kit holds the file up to this second; all of it without."""
+
+
+@dataclass(frozen=True, slots=True)
+class KitSource:
+    """A repository at one commit, and the recordings taken from it."""
+
+    name: str
+    repo: str
+    commit: str
+    clips: tuple[KitClip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KitText:
+    """A text file that is in a repository as the kit has it, byte for byte."""
+
+    name: str
+    """File of the kit."""
+    repo: str
+    commit: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A part of the kit whose origin is known but not file by file."""
+
+    name: str
+    """Folder or file of the kit."""
+    missing: str
+    where: str
+    sha256: str | None = None
+    """Of the kit's own file."""
+
+
+@dataclass(frozen=True, slots=True)
+class KitList:
+    """Everything that the kit is made of."""
+
+    sources: tuple[KitSource, ...]
+    texts: tuple[KitText, ...]
+    samples: tuple[Row, ...]
+    """`id` and `origin` of each sample clip: what must not be trained on."""
+    by_hand: tuple[ByHand, ...]
+
+    def only(self, names: Collection[str] | None) -> KitList:
+        """The list of these sources, or of all.
+
+        Raises:
+            InputError: there is no such source.
+        """
+        known = [source.name for source in self.sources]
+        if unknown := sorted(set(names or ()) - set(known)):
+            raise InputError(f"source {unknown[0]!r} cannot be fetched: name one of {', '.join(known)}")
+        return replace(self, sources=tuple(source for source in self.sources if not names or source.name in names))
+
+
+# Fingerprint
+
+
+def fingerprint(samples: Float32) -> str:
+    """The course of a clip's loudness, coarse enough to survive a codec: one hexadecimal digit for each part.
+
+    1. The waveform (S,) is cut into `NUM_PARTS` parts of the same length.
+    2. The power of each is taken in dB below the loudest part.
+    3. It is rounded to steps of `STEP` dB; F is the loudest, 0 is 45 dB or more below.
+    """
+    parts = np.array_split(samples.astype(np.float64), NUM_PARTS)
+    power = np.array([np.mean(part**2) if part.size else 0.0 for part in parts])
+    decibel = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10))
+    levels = np.clip(np.round(decibel / STEP) + NUM_LEVELS - 1, 0, NUM_LEVELS - 1)
+    return "".join(f"{int(level):x}" for level in levels)
+
+
+def unlike(clip: KitClip, samples: Float32) -> str | None:
+    """What tells that `samples` (S,) are not the recording that the kit holds; None if nothing does."""
+    seconds = samples.size / SAMPLE_RATE
+    if abs(seconds - clip.seconds) > MAX_SECONDS_OFF:
+        return f"lasts {seconds:.3f} s, the kit's clip {clip.seconds:.3f} s"
+    pairs = zip(fingerprint(samples), clip.levels, strict=True)
+    difference = sum(abs(int(ours, 16) - int(theirs, 16)) for ours, theirs in pairs) / NUM_PARTS
+    if difference > MAX_DIFFERENCE:
+        return f"its loudness runs {difference * STEP:.1f} dB beside it, at most {MAX_DIFFERENCE * STEP:g} are let pass"
+    return None
+
+
+# Layouts
+
+_ESC10 = """
+dog bark, rain, sea waves, baby cry, clock tick, person sneeze, helicopter, chainsaw, rooster, fire crackling
+""".strip().split(", ")
+"""Its classes in the order of their numbers."""
+_CRY_AGES = {"0-4 weeks": "04", "4-8 weeks": "48", "2-6 months": "26", "7 months - 2 years": "72", "over 2 years": "22"}
+
+
+def _esc10(name: str, row: Row) -> str:
+    """As the repository's README of that commit lists them."""
+    return f"{_ESC10.index(row['sound']) + 1:03d} - {row['sound'].capitalize()}/{name}.ogg"
+
+
+def _donateacry(name: str, row: Row) -> str:
+    """Files are PHONE-MILLISECONDS-VERSION-SEX-AGE-REASON.wav; the id keeps the last seven digits of the time."""
+    tags = f"{row['gender'][0]}-{_CRY_AGES[row['age_band']]}"
+    return f"donateacry_corpus_cleaned_and_updated_data/*{name.rsplit('_', 1)[1]}-*-{tags}-*.wav"
+
+
+def _librispeech(name: str, row: Row) -> str:
+    folder = f"librispeech_{row['subset']}" + (f"/{row['speaker'][2:]}" if row["subset"] == "test-other" else "")
+    return f"audio_data/{folder}/{name}.flac"
+
+
+def _picovoice(name: str, row: Row) -> str:
+    """Keywords are folders; ids keep the first eight digits of a file's random name, or its number."""
+    tail = name.rsplit("_", 1)[1]
+    return f"audio/{row['text']}/{tail}.*" if tail.isdecimal() and len(tail) < 8 else f"audio/{row['text']}/{tail}-*"
+
+
+LAYOUTS: Mapping[str, Callable[[str, Row], str]] = {
+    "aishell1": lambda name, _: f"AISHELL_Sample_data/{name}.wav",
+    "aishell3": lambda name, _: f"data/samples/aishell3/wav/{name}.wav",
+    "audio-cmn-words": lambda _, row: f"96k/hsk/cmn-{row['text']}.mp3",
+    "donateacry": _donateacry,
+    "emogator": lambda name, _: f"data/mp3/{name}.mp3",
+    "esc10": _esc10,
+    "fsdd": lambda name, _: f"recordings/{name}.wav",
+    "librispeech": _librispeech,
+    "ljspeech": lambda name, _: f"tests/data/ljspeech/wavs/{name}.wav",
+    "picovoice-keywords": _picovoice,
+    "speechocean762": lambda name, row: f"WAVE/SPEAKER{row['speaker'][2:]}/{name[3:]}.WAV",
+}
+"""Path inside the repository from a clip's id and row; a source that is not here cannot be fetched."""
+
+CUT = 10.0
+"""Seconds at which the kit cut the LibriSpeech clips that it has no text for."""
+
+_UNLISTED = "the kit renamed its speakers and tells no file names"
+_CHOSEN = "which dialogues the kit took is not known"
+TEXTS = {"text/hsk2012_words.txt": ("audio-cmn-words", "lists/HSK2012_all.txt")}
+"""File of the kit to the source whose repository has it, and where."""
+
+BY_HAND = (
+    ByHand("real/dspspeech20", _UNLISTED, "github.com/zhongyuchen/DSPSpeech-20 at 8165959"),
+    ByHand("text/tatoeba_en_zh.jsonl", "its export changes with time", "manythings.org/anki/cmn-eng.zip"),
+    ByHand("text/chat_chatterbot.jsonl", "the commit is not known", "github.com/gunthercox/chatterbot-corpus"),
+    ByHand("text/chat_taskmaster4.jsonl", _CHOSEN, "github.com/google-research-datasets/Taskmaster, TM-4-2024"),
+    ByHand("text/chat_crosswoz.jsonl", _CHOSEN, "github.com/thu-coai/CrossWOZ"),
+    ByHand("text/chat_kdconv.jsonl", _CHOSEN, "github.com/thu-coai/KdConv"),
+)
+"""Parts of the kit that cannot be fetched."""
+
+
+# Reading and making the list
+
+
+def read_list(path: Path | None = None) -> KitList:
+    """The list in the package, or another one.
+
+    Raises:
+        InputError: `path` is no list.
+    """
+    content = path.read_bytes() if path else files("osum.data").joinpath("kit.jsonl.gz").read_bytes()
+    try:
+        rows = [json.loads(line) for line in gzip.decompress(content).decode("utf-8").splitlines()]
+        return _parsed(rows)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(
+            f"{path or 'kit.jsonl.gz'} is no list of a kit ({fault}): take the one of the package"
+        ) from fault
+
+
+def _parsed(rows: list[Row]) -> KitList:
+    sources, clips, common = dict[str, Row](), dict[str, list[KitClip]](), dict[str, Row]()
+    for row in rows:
+        if row["kind"] == "source":
+            sources[row["name"]], common[row["name"]], clips[row["name"]] = row, row["common"], []
+        elif row["kind"] == "clip":
+            source = row["id"].split("/")[0]
+            own = {name: row[name] for name in ("id", "path", "seconds", "levels")}
+            clips[source].append(KitClip(**own, fields=common[source] | row["fields"], end=row.get("end")))
+    return KitList(
+        tuple(KitSource(name, row["repo"], row["commit"], tuple(clips[name])) for name, row in sources.items()),
+        tuple(KitText(**_plain(row)) for row in rows if row["kind"] == "text"),
+        tuple({"id": row["id"], "origin": row["origin"]} for row in rows if row["kind"] == "sample"),
+        tuple(ByHand(**_plain(row)) for row in rows if row["kind"] == "by_hand"),
+    )
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "kind"}
+
+
+def write_list(path: Path, kit: Path) -> None:
+    """Make the list from a kit: a folder with `real/` (and `sources.json` in it), `text/` and `smoke/`."""
+    lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in _rows(kit))
+    content = "".join(lines).encode()
+    with atomic_file(path) as file:
+        file.write(gzip.compress(content, mtime=0))
+
+
+def _rows(kit: Path) -> Iterator[Row]:
+    origins = json.loads((kit / "real" / "sources.json").read_text(encoding="utf-8"))
+    for name in LAYOUTS:
+        rows = read_rows(kit / "real" / name / "manifest.jsonl")
+        told = [{k: v for k, v in row.items() if k not in ("id", "audio", "duration_s")} for row in rows]
+        common = {k: v for k, v in told[0].items() if all(k in row and row[k] == v for row in told)}
+        origin = {key: origins[name][key] for key in ("repo", "commit")}
+        yield {"kind": "source", "name": name, **origin, "common": common}
+        for row, fields in zip(rows, told, strict=True):
+            samples = audio.load(kit / "real" / name / row["audio"])
+            end = {"end": CUT} if name == "librispeech" and row["duration_s"] == CUT else {}
+            yield {
+                "kind": "clip",
+                "id": row["id"],
+                "path": LAYOUTS[name](row["id"].split("/")[1], row),
+                "seconds": round(samples.size / SAMPLE_RATE, 3),
+                "levels": fingerprint(samples),
+                **end,
+                "fields": {k: v for k, v in fields.items() if k not in common},
+            }
+    for name, (source, path) in TEXTS.items():
+        origin = {key: origins[source][key] for key in ("repo", "commit")}
+        yield {"kind": "text", "name": name, **origin, "path": path, "sha256": _sha256(kit / name)}
+    for row in read_rows(kit / "smoke" / "manifest.jsonl"):
+        yield {"kind": "sample", "id": row["id"], "origin": row["origin"]}
+    for part in BY_HAND:
+        yield {"kind": "by_hand", **asdict(part), "sha256": _sha256(kit / part.name)}
+
+
+def _sha256(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the list of a kit.")
+    parser.add_argument("--kit", type=Path, required=True, help="folder with real/, text/ and smoke/")
+    parser.add_argument("--out", type=Path, required=True, help="kit.jsonl.gz to write")
+    arguments = parser.parse_args()
+    write_list(arguments.out, arguments.kit)
+
+
+if __name__ == "__main__":
+    main()
