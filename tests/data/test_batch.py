@@ -92,6 +92,37 @@ def test_a_batch_keeps_to_its_seconds_unless_one_clip_is_longer(
         assert padded <= seconds or len(batch) == 1
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 30), st.integers(0, 3), st.integers(1, 90)), min_size=1, max_size=40),
+    st.floats(1, 60),
+    st.integers(1, 400),
+    st.integers(0, 9),
+)
+def test_a_batch_keeps_to_its_tokens_as_its_first_clip_makes_them(
+    clips: list[tuple[float, int, int]], seconds: float, tokens: int, seed: int
+) -> None:
+    def rows(pick: Pick, first: Pick, duration: float) -> tuple[int, int]:
+        _, number, width = clips[pick.index]
+        assert duration == clips[pick.index][0]
+        return number, width * (1 + first.seed % 2)  # a batch of word times has longer rows
+
+    durations = [clip[0] for clip in clips]
+    made = [
+        BucketSampler(durations, [1.5] * len(clips), seconds, seed, process, 2, tokens, rows) for process in range(2)
+    ]
+    batches = made[0].epoch(1)
+    assert batches == made[1].epoch(1)
+    free = BucketSampler(durations, [1.5] * len(clips), seconds, seed).epoch(1)
+    assert sorted((pick.index, pick.seed) for batch in batches for pick in batch) == sorted(
+        (pick.index, pick.seed) for batch in free for pick in batch
+    )
+    for batch in batches:
+        sizes = [rows(pick, batch[0], durations[pick.index]) for pick in batch]
+        assert sum(number for number, _ in sizes) * max(width for _, width in sizes) <= tokens or len(batch) == 1
+        assert max(durations[pick.index] for pick in batch) * len(batch) <= seconds or len(batch) == 1
+
+
 def test_an_epoch_hangs_on_seed_and_number_alone() -> None:
     assert sampler().epoch(3) == sampler().epoch(3)
     assert sampler().epoch(3) != sampler().epoch(4) != sampler(seed=2).epoch(4)
@@ -250,6 +281,35 @@ def test_labels_stand_at_their_place_in_each_label_set_and_the_unknown_is_marked
         for row in made(PICKS)["label_targets"].tolist()
     ]
     assert found == [dict(row.labels) for row in ROWS]
+
+
+@pytest.mark.parametrize("tokens", [150, 400])
+@pytest.mark.parametrize("layout", ["speech_first", "prompt_first"])
+def test_batches_of_a_budget_of_tokens_hold_no_more(collator: MakeCollator, layout: str, tokens: int) -> None:
+    made = collator(Questions(3, ALL, timed_share=0.4), processor=tiny_processor(layout))
+    seconds = [len(made.audio.read(row)) / 16_000 for row in made.utterances]
+    number = len(seconds)
+    for seed in range(4):
+        row = BucketSampler(seconds, [1.0] * number, 60.0, seed, tokens=tokens, rows=made.rows)
+        for picks in row.epoch(0):
+            batch = made(picks)
+            assert batch["input_ids"].numel() <= tokens or len(picks) == 1
+            most = [made.rows(pick, picks[0], seconds[pick.index]) for pick in picks]
+            assert len(batch["input_ids"]) == sum(rows for rows, _ in most)
+            assert batch["input_ids"].shape[1] <= max(width for _, width in most)
+
+
+@pytest.mark.parametrize("per_clip", [0, 2])
+def test_silence_that_no_loss_counts_stands_for_clips_that_cannot_be_read(
+    collator: MakeCollator, per_clip: int
+) -> None:
+    made = collator(Questions(per_clip, ALL))
+    made.utterances = [Utterance("gone", "gone.wav", text="hi")]
+    batch = made([Pick(0, 1)])
+    assert batch["ids"] == [] and len(batch["unread"]) == 1
+    assert set(batch) == set(collator(Questions(per_clip, ALL))(PICKS))
+    assert batch["ctc_targets"][0, 0] == CTC_UNKNOWN and (batch["label_targets"] == LABEL_UNKNOWN).all()
+    assert not per_clip or (batch["labels"] == -100).all()
 
 
 def test_a_batch_without_questions_holds_the_clips_alone(collator: MakeCollator) -> None:

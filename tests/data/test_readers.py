@@ -15,9 +15,8 @@ from data.originals import original_members, wav_bytes, write_lines, write_tar
 from osum.audio import load
 from osum.data.clips import ClipAudio
 from osum.data.manifest import write_manifest
-from osum.data.readers import FORMATS, Line, Manifest, read_tasks
+from osum.data.readers import FORMATS, Line, Manifest
 from osum.errors import InputError
-from osum.tasks import OSUM
 from osum.utterance import Utterance, Word
 
 ORIGINAL = {"key": "k", "wav": "k.wav", "txt": "你好"}
@@ -179,13 +178,6 @@ def test_a_list_of_tars_and_a_folder_of_tars_are_read(tmp_path: Path) -> None:
         "a",
     ]
     assert [line.utterance.id for line in read(tmp_path) if line.utterance] == ["a", "b"]
-
-
-def test_tasks_of_ones_own_are_read(tmp_path: Path) -> None:
-    (tmp_path / "tasks.json").write_text(json.dumps(OSUM.to_dict()), encoding="utf-8")
-    assert read_tasks(tmp_path / "tasks.json").label_sets == OSUM.label_sets
-    with pytest.raises(InputError, match="absent"):
-        read_tasks(tmp_path / "absent")
 
 
 def test_every_format_has_a_name() -> None:

@@ -21,6 +21,13 @@ def test_a_task_set_survives_json(tasks):
     assert again.to_dict() == row
 
 
+def test_a_file_of_tasks_is_read_or_told(tmp_path):
+    (tmp_path / "tasks.json").write_text(json.dumps(OSUM.to_dict()), encoding="utf-8")
+    assert TaskSet.load(tmp_path / "tasks.json").label_sets == OSUM.label_sets
+    with pytest.raises(TaskError, match=r"absent cannot be read .*: give the tasks\.json of a checkpoint"):
+        TaskSet.load(tmp_path / "absent")
+
+
 def test_the_json_holds_evidence_calibration_and_whole_prompts():
     row = OSUM.with_task(replace(OSUM["SER"], evidence="none", temperature=1.5)).to_dict()["tasks"][3]
     assert (row["name"], row["evidence"], row["temperature"], row["label_sets"]) == ("SER", "none", 1.5, ["emotion"])

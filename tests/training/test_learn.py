@@ -117,7 +117,7 @@ def test_four_bits_without_a_trained_model_under_lora_are_told(
     config: MakeConfig, tiny: Path, changes: dict[str, Any]
 ) -> None:
     settings = config(**{"learn": "adaptor+lora", "quantize": "nf4", **changes})
-    with pytest.raises(InputError, match="quantize is 'nf4' with learn=.*: 4 bits hold a trained language model"):
+    with pytest.raises(InputError, match=r"quantize is 'nf4' with learn=.*: 4 bits hold a trained language model"):
         quantization(settings, None if "model" in changes else tiny)
 
 

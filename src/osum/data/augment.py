@@ -6,7 +6,6 @@ the sound; only `EventMixer` changes labels. What happens to features stands in 
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from osum.audio import SAMPLE_RATE
 from osum.data.packed import Float32
 from osum.data.spec_augment import OURS, SpecAugment
 from osum.errors import InputError
+from osum.tasks.text import closest
 from osum.utterance import Utterance, Word
 
 Read = Callable[[Utterance], Float32]
@@ -396,8 +396,8 @@ def _read_options(kind: type[_Options], mapping: Any, where: str) -> _Options:
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key in mapping:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+            near = closest(str(key), known)
+            hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
             raise InputError(f"{key!r} is no option of {where}: {hint}")
     return kind(**{name: _read_option(known[name], value, f"{where}.{name}") for name, value in mapping.items()})
 

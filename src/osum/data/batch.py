@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count, islice
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from osum.audio import SAMPLE_RATE
 from osum.data.augment import DEFAULT, Augmentation, EventMixer, augment
 from osum.data.clips import as_clip
 from osum.data.letters import letters
@@ -26,6 +27,7 @@ from osum.data.packed import Float32
 from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
+from osum.model.configuration_osum import audio_token_length
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.utterance import Utterance
@@ -48,12 +50,26 @@ class Pick:
     seed: int
 
 
+Rows = Callable[[Pick, Pick, float], tuple[int, int]]
+"""Of a pick, the first pick of its batch, and its seconds: rows of text that ask about it, tokens of the longest."""
+
+
 class BucketSampler(Sampler[list[Pick]]):
-    """An endless row of batches of clips of like length, at most `seconds` of padded audio each.
+    """An endless row of batches of clips of like length, at most `seconds` of audio and `tokens` each, both padded.
 
     In every epoch a clip stands `weight` times on average: 1.5 is once, and twice in every other
     epoch. Nothing is dropped; the order depends on the seed alone. Of several processes each takes
-    its share of the row, so that together they see what one would.
+    its share of the row, so that together they see what one would. One clip that is too much stands alone.
+
+    Args:
+        durations: seconds of each clip.
+        weights: passes over it per epoch.
+        seconds: of one batch, at most.
+        seed: of the order.
+        process: which of the processes this is.
+        num_processes: how many share the row.
+        tokens: of one batch, at most; 0 is no limit.
+        rows: what a pick needs of them.
     """
 
     def __init__(
@@ -64,6 +80,8 @@ class BucketSampler(Sampler[list[Pick]]):
         seed: int,
         process: int = 0,
         num_processes: int = 1,
+        tokens: int = 0,
+        rows: Rows = lambda _pick, _first, _seconds: (0, 0),
     ) -> None:
         self.durations = durations
         self.weights = weights
@@ -71,6 +89,8 @@ class BucketSampler(Sampler[list[Pick]]):
         self.seed = seed
         self.process = process
         self.num_processes = num_processes
+        self.tokens = tokens
+        self.rows = rows
         self.first = 0
         """Batches of the row, all processes together, that were already seen (resuming)."""
 
@@ -94,15 +114,21 @@ class BucketSampler(Sampler[list[Pick]]):
 
     def _cut(self, picks: list[Pick]) -> Iterator[list[Pick]]:
         batch: list[Pick] = []
-        longest = 0.0
+        longest, rows, width = 0.0, 0, 0
         for pick in picks:
             longest = max(longest, self.durations[pick.index])
-            if batch and longest * (len(batch) + 1) > self.seconds:
+            more, tokens = self._rows(pick, batch[0] if batch else pick)
+            rows, width = rows + more, max(width, tokens)
+            if batch and (longest * (len(batch) + 1) > self.seconds or rows * width > self.tokens > 0):
                 yield batch
                 batch, longest = [], self.durations[pick.index]
+                rows, width = self._rows(pick, pick)
             batch.append(pick)
         if batch:
             yield batch
+
+    def _rows(self, pick: Pick, first: Pick) -> tuple[int, int]:
+        return self.rows(pick, first, self.durations[pick.index]) if self.tokens else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -119,10 +145,15 @@ class Questions:
         """Whether a batch asks for word times."""
         return random.Random(f"timed/{picks[0].seed}").random() < self.timed_share
 
+    def asked(self, candidates: Sequence[Task], timed: bool) -> list[Task]:
+        """The tasks to draw from: word times alone in a timed batch, and none in another."""
+        return [
+            task for task in candidates if self.weights.get(task.name, 0) > 0 and (task.transcript == "timed") == timed
+        ]
+
     def draw(self, candidates: Sequence[Task], timed: bool, rng: random.Random) -> list[Task]:
-        """Different tasks, at most `per_clip`, drawn by weight; word times alone in a timed batch."""
-        asked = [task for task in candidates if self.weights.get(task.name, 0) > 0]
-        left = [task for task in asked if (task.transcript == "timed") == timed]
+        """Different tasks, at most `per_clip`, drawn by weight."""
+        left = self.asked(candidates, timed)
         drawn: list[Task] = []
         while left and len(drawn) < self.per_clip:
             task = rng.choices(left, [self.weights[item.name] for item in left])[0]
@@ -212,6 +243,8 @@ class Collator:
         self.tasks = tasks
         self.questions = questions
         self.augmenter = augmenter
+        self._rows: dict[tuple[int, bool], tuple[int, int]] = {}
+        self._requests: dict[str, int] = {}
 
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
         """Model inputs with `labels` (right-padded), the targets of auxiliary losses, `ids`, and `unread`.
@@ -219,10 +252,9 @@ class Collator:
         `ctc_targets` (A, U) are letters, `label_targets` (A, K) the clip's place in each label set of the tasks;
         `unread` says why clips are missing.
 
-        Without a question the inputs are the clips alone: the encoder learns by itself.
-
-        Raises:
-            AudioError: no clip at all can be read.
+        Without a question the inputs are the clips alone: the encoder learns by itself. Where no clip at all can be
+        read a moment of silence stands for them that no loss counts, and `ids` is empty: processes that share a model
+        must make every pass together.
         """
         features: list[Tensor] = []
         texts: list[str] = []
@@ -255,7 +287,11 @@ class Collator:
             named.append([_place(labels, utterance) for labels in self.tasks.label_sets.values()])
             ids.append(utterance.id)
         if not features:
-            raise AudioError(f"no clip of a whole batch can be read, the first because {unread[0]}")
+            features = [self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))]
+            transcripts, named = [[CTC_UNKNOWN]], [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
+            if self.questions.per_clip:
+                task, utterance = next(iter(self.tasks.values())), self.utterances[picks[0].index]
+                texts, answers, clip_of = [self.request(task, utterance, random.Random(0))], [""], [0]
         batch: dict[str, Any] = {
             "ctc_targets": _ragged(transcripts),
             "label_targets": torch.tensor(named),
@@ -264,9 +300,43 @@ class Collator:
         }
         if texts:
             batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
+            if not ids:
+                batch["labels"].fill_(-100)
         else:
             batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
         return batch
+
+    def rows(self, pick: Pick, first: Pick, seconds: float) -> tuple[int, int]:
+        """Questions about a clip in a batch that begins with `first`, and tokens of the longest that can be drawn.
+
+        As the manifest tells it: what augmentation adds is not known yet.
+        """
+        key = pick.index, self.questions.timed([first])
+        if key not in self._rows:
+            self._rows[key] = self._measured(*key, round(seconds * SAMPLE_RATE))
+        return self._rows[key]
+
+    def _measured(self, index: int, timed: bool, samples: int) -> tuple[int, int]:
+        utterance = as_clip(self.utterances[index], samples)
+        try:
+            candidates = self.candidates(utterance)
+        except AudioError:
+            return 0, 0
+        asked = self.questions.asked(candidates, timed) or self.questions.asked(candidates, not timed)
+        widths = (
+            self.request_length(task, utterance, samples) + len(self.processor.text_ids(task.render(utterance))) + 1
+            for task in asked
+        )
+        return min(self.questions.per_clip, len(asked)), max(widths, default=0)
+
+    def request_length(self, task: Task, _utterance: Utterance, samples: int) -> int:
+        """Tokens of the longest request for a task, audio included."""
+        if task.name not in self._requests:
+            languages = self.tasks.languages_of(task)
+            prompts = [prompt for language in languages for prompt in self.tasks.prompts(task, language)]
+            lengths = (len(self.processor.joint_ids(self.processor.request(prompt), [0])) for prompt in prompts)
+            self._requests[task.name] = max(lengths)
+        return self._requests[task.name] + audio_token_length(samples // self.processor.feature_extractor.hop_length)
 
     def candidates(self, utterance: Utterance) -> Sequence[Task]:
         """The tasks to draw from.

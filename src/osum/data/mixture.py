@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from osum.data.clips import ClipAudio
 from osum.data.readers import Manifest
 from osum.errors import AudioError, InputError, TaskError
 from osum.tasks import LabelSet, TaskSet
+from osum.tasks.text import closest
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,9 @@ class Part:
             raise InputError(f"mixture {name!r} is {values!r}: write {{manifest: FILE, weight: 1, tasks: [ASR]}}")
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1) or known
-                raise InputError(f"mixture {name!r}: {key!r} is unknown: did you mean {near[0]!r}?")
+                near = closest(str(key), known)
+                hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(known)}"
+                raise InputError(f"mixture {name!r}: {key!r} is unknown: {hint}")
         weight = values.get("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
             raise InputError(f"mixture {name!r}: weight is {weight!r}: give a number of passes, 0 or more")

@@ -7,7 +7,6 @@ what the audio holds; an utterance in a tar is found by its bytes, see `osum.dat
 from __future__ import annotations
 
 import gzip
-import json
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -258,16 +257,3 @@ def _text(suffix: str, content: bytes) -> str:
         return content.decode("utf-8").strip()
     except UnicodeDecodeError as fault:
         raise ManifestError(f"{suffix} is not UTF-8 (byte {fault.start}): pack it again as UTF-8") from fault
-
-
-def read_tasks(path: Path) -> TaskSet:
-    """The tasks of a checkpoint's `tasks.json`, where labels of one's own are.
-
-    Raises:
-        InputError: the file cannot be read.
-        TaskError: it holds no tasks.
-    """
-    try:
-        return TaskSet.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as fault:
-        raise InputError(f"{path} cannot be read ({fault}): give the tasks.json of a checkpoint") from fault

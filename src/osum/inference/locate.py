@@ -5,7 +5,6 @@ Loads no torch, so that asking what a model can do is quick.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -81,11 +80,9 @@ def read_tasks(folder: Path) -> TaskSet:
     if not path.is_file():
         return RELEASE
     try:
-        return TaskSet.from_dict(json.loads(path.read_text("utf8")))
-    except (OSError, ValueError, TaskError) as fault:
-        raise CheckpointError(
-            f"{path} cannot be read ({first_line(fault)}): restore it from the checkpoint's source"
-        ) from fault
+        return TaskSet.load(path)
+    except TaskError as fault:
+        raise CheckpointError(str(fault)) from fault
 
 
 def first_line(fault: BaseException) -> str:

@@ -1,6 +1,7 @@
 """How good answers are; no model."""
 
 from osum.scoring.metrics import (
+    ERROR_RATES,
     METRICS,
     Resampling,
     Score,
@@ -15,6 +16,7 @@ from osum.scoring.metrics import (
 from osum.scoring.normalize import mixed_units, normalize
 
 __all__ = [
+    "ERROR_RATES",
     "METRICS",
     "Resampling",
     "Score",

@@ -144,6 +144,8 @@ METRICS: Mapping[str, Callable[..., Score]] = {
     metric.__name__: metric for metric in (wer, cer, mer, aas, accuracy, macro_f1, unweighted_recall)
 }
 """Every metric by the name that a `Task` lists."""
+ERROR_RATES: Mapping[str, Callable[..., Score]] = {"en": wer, "zh": cer}
+"""Language to the error rate that is usual for it."""
 
 
 # Counts

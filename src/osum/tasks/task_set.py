@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from osum.errors import TaskError
@@ -191,6 +193,20 @@ class TaskSet(Mapping[str, Task]):
     def _task_row(self, task: Task) -> dict[str, Any]:
         prompts = {language: list(self.prompts(task, language)) for language in self.languages_of(task)}
         return {**vars(task), **_plain(task), "prompts": prompts}
+
+    @classmethod
+    def load(cls, path: Path) -> TaskSet:
+        """Read a `tasks.json`.
+
+        Raises:
+            TaskError: the file cannot be read, or holds no tasks.
+        """
+        try:
+            return cls.from_dict(json.loads(path.read_text("utf8")))
+        except (OSError, ValueError, TaskError) as fault:
+            raise TaskError(
+                f"{path} cannot be read ({fault}): give the tasks.json of a checkpoint as it was written"
+            ) from fault
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> TaskSet:

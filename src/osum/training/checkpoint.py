@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from osum.data.atomic import to_disk
 from osum.errors import CheckpointError
+from osum.inference.locate import first_line
 
 STATE = "training_state.safetensors"
 PROGRESS = "progress.json"
@@ -95,6 +97,21 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return load_file(folder / STATE), json.loads((folder / PROGRESS).read_text("utf8"))
     except (OSError, ValueError, SafetensorError) as fault:
         raise CheckpointError(f"{folder} is no training checkpoint ({fault}): give a step-N folder") from fault
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[None]:
+    """Turn what transformers says of a folder that it cannot read into one line.
+
+    Raises:
+        CheckpointError: such a folder.
+    """
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as fault:
+        raise CheckpointError(
+            f"{folder} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
+        ) from fault
 
 
 def _remove(folder: Path) -> None:

@@ -5,7 +5,6 @@ Command line wins over file, file wins over default. Unknown keys are errors.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from osum.errors import InputError
+from osum.tasks.text import closest
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class TrainConfig:
     """Compute activations twice instead of keeping them: a third slower, a fraction of the memory."""
     batch_seconds: float = 60.0
     """Padded audio of one batch, in seconds."""
+    batch_tokens: int = 0
+    """Padded tokens of one batch that the language model reads: requests, audio and answers; 0 is no limit."""
     batches_per_step: int = 1
     """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
     questions_per_clip: int = 3
@@ -128,8 +130,8 @@ class TrainConfig:
         known = {item.name for item in fields(cls)}
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+                near = closest(str(key), known)
+                hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
                 raise InputError(f"{key!r} is no training option: {hint}")
         return cls(**{item.name: _checked(item, values[item.name]) for item in fields(cls) if item.name in values})
 

@@ -140,6 +140,6 @@ class Objective(nn.Module):
 
 def counts(batch: Mapping[str, Any]) -> Tensor:
     """(3,): answers, letters and labels of a batch, what its losses are divided by."""
-    answers = len(batch["labels"]) if "labels" in batch else 0
+    answers = (batch["labels"] >= 0).any(1).sum().item() if "labels" in batch else 0
     known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets"))
     return torch.tensor([answers, *known], dtype=torch.float32)

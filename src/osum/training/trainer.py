@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer
@@ -26,8 +25,7 @@ from osum.data.augment import Augmentation
 from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.data.clips import ClipAudio
 from osum.data.mixture import Mixture, Part, read_mixture
-from osum.data.readers import read_tasks
-from osum.errors import AudioError, CheckpointError, InputError
+from osum.errors import AudioError, InputError
 from osum.inference.checkpoint import Checkpoint
 from osum.inference.locate import TASKS_FILE, first_line, locate
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
@@ -112,8 +110,9 @@ class Trainer:
             raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_told(mixture)})")
         changes = Augmentation.from_mapping(self.config.augmentation)
         augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
-        sampler = self._sampler(mixture)
-        return sampler, self._loader(mixture, sampler, augmenter)
+        collator = self._collator(mixture, augmenter)
+        sampler = self._sampler(mixture, collator)
+        return sampler, self._loader(collator, sampler)
 
     def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
         """Rows, number of batches of all processes together, and this process's batches."""
@@ -122,16 +121,22 @@ class Trainer:
             return (), 0, ()
         mixture = self._read({"valid": Part(manifest)})
         mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
-        batches = self._sampler(mixture).epoch(0)
+        collator = self._collator(mixture, None)
+        batches = self._sampler(mixture, collator).epoch(0)
         number = self.processes.num_processes
         # FSDP wants as many from every process; what is too much is not counted.
         shared = (batches + batches[: -len(batches) % number])[self.processes.process_index :: number]
-        return mixture.rows, len(batches), self._loader(mixture, shared, None)
+        return mixture.rows, len(batches), self._loader(collator, shared)
 
     def _read(self, parts: Mapping[str, Part]) -> Mixture:
         return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, self.config.sources)
 
-    def _sampler(self, mixture: Mixture) -> BucketSampler:
+    def _collator(self, mixture: Mixture, augmenter: Augmenter | None) -> Collator:
+        weights = self.config.tasks or dict.fromkeys(self.tasks, 1.0)
+        questions = Questions(self.config.questions_per_clip, weights, self.config.timed_share)
+        return self.kind.collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter)
+
+    def _sampler(self, mixture: Mixture, collator: Collator) -> BucketSampler:
         return BucketSampler(
             mixture.seconds,
             mixture.weights,
@@ -139,18 +144,17 @@ class Trainer:
             self.config.seed,
             self.processes.process_index,
             self.processes.num_processes,
+            self.config.batch_tokens,
+            collator.rows,
         )
 
-    def _loader(self, mixture: Mixture, batches: Any, augmenter: Augmenter | None) -> DataLoader[Any]:
-        config = self.config
-        weights = config.tasks or dict.fromkeys(self.tasks, 1.0)
-        questions = Questions(config.questions_per_clip, weights, config.timed_share)
+    def _loader(self, collator: Collator, batches: Any) -> DataLoader[Any]:
         return DataLoader(
             _Index(),
             batch_sampler=batches,
-            collate_fn=self.kind.collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter),
-            num_workers=config.workers,
-            prefetch_factor=4 if config.workers else None,
+            collate_fn=collator,
+            num_workers=self.config.workers,
+            prefetch_factor=4 if self.config.workers else None,
         )
 
     def run(self) -> Path:
@@ -173,8 +177,8 @@ class Trainer:
                 losses = self.train_step(share)
             except torch.OutOfMemoryError as fault:
                 raise InputError(
-                    f"memory is used up at step {self.step} ({first_line(fault)}): lower batch_seconds or "
-                    "questions_per_clip, or set activation_checkpointing=true"
+                    f"memory is used up at step {self.step} ({first_line(fault)}): lower batch_seconds, "
+                    "batch_tokens or questions_per_clip, or set activation_checkpointing=true"
                 ) from fault
             self.step += 1
             frames = sum(int(batch["feature_attention_mask"].sum()) for batch in share)
@@ -194,25 +198,19 @@ class Trainer:
         return last
 
     def _share(self, batches: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The batches of a step; what of them cannot be read is left out, and told.
+        """The batches of a step; clips that cannot be read are left out, and told.
 
         Raises:
             AudioError: no clip of many batches in a row can be read, so that it is no matter of some clips.
         """
         share: list[Mapping[str, Any]] = []
         for _ in range(self.config.batches_per_step // self.processes.num_processes):
-            try:
-                batch = next(batches)
-            except AudioError as fault:
-                reasons = [str(fault).strip().splitlines()[-1].removeprefix("osum.errors.AudioError: ")]  # of a worker
-                self.silent += 1
-                # Processes that share a model must make every pass together.
-                if self.config.shard or self.silent == MOST_SILENT:
-                    raise AudioError(reasons[0]) from fault
-            else:
-                share.append(batch)
-                reasons, self.silent = batch["unread"], 0
-            for reason in reasons:
+            batch = next(batches)
+            share.append(batch)
+            self.silent = 0 if batch["ids"] else self.silent + 1
+            if self.silent == MOST_SILENT:
+                raise AudioError(f"no clip of {MOST_SILENT} batches in a row can be read: {batch['unread'][0]}")
+            for reason in batch["unread"]:
                 self.unread += 1
                 log.warning("left out: %s (%d clips so far)", reason, self.unread)
         return share
@@ -275,6 +273,8 @@ class Trainer:
         self.model.eval()
         sums, number = (torch.zeros(3, device=self.device) for _ in range(2))
         for place, batch in enumerate(self.valid_loader):
+            if not batch["ids"]:
+                raise AudioError(f"no clip of a batch to validate on can be read: {batch['unread'][0]}")
             losses = self.losses(batch)
             if place * self.processes.num_processes + self.processes.process_index < self.valid_batches:
                 sums += losses
@@ -404,9 +404,9 @@ def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
         source: the checkpoint that the run goes on from, whose own tasks are taken where no file is named.
     """
     if config.tasks_file:
-        tasks = read_tasks(Path(config.tasks_file))
+        tasks = TaskSet.load(Path(config.tasks_file))
     elif source is not None and (source / TASKS_FILE).is_file():
-        tasks = read_tasks(source / TASKS_FILE)
+        tasks = TaskSet.load(source / TASKS_FILE)
     else:
         first = (config.prompt_set,) if config.prompt_set else ()
         tasks = replace(OSUM, prompt_sets=(*first, *OSUM.prompt_sets))
@@ -430,15 +430,11 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     options = quantization(config, source)
     if source is not None:
         # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
-        try:
+        with checkpoint.opening(source):
             model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **options)
             if options:
                 model.hf_quantizer.remove_quantization_config(model)  # a checkpoint of the run holds plain weights
             return model, OsumProcessor.from_pretrained(source)
-        except (OSError, ValueError, SafetensorError) as fault:
-            raise CheckpointError(
-                f"{source} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
-            ) from fault
     if (preset := config.model.removeprefix(NEW)) not in PRESETS:
         raise InputError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
     if not (folder := Path(config.data) / "tokenizer").is_dir():

@@ -8,10 +8,8 @@ from osum.audio import SAMPLE_RATE
 from osum.data.packed import Float32
 from osum.inference.checkpoint import Checkpoint
 from osum.inference.recognizer import Recognizer
-from osum.scoring import cer, normalize, wer
+from osum.scoring import ERROR_RATES, normalize
 from osum.utterance import Utterance
-
-ERROR_RATES = {"en": wer, "zh": cer}
 
 
 def answered(

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from transformers.masking_utils import create_bidirectional_mask
@@ -26,13 +25,13 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPE
 
 from osum.conversion.parts import encoder_sizes, part_config
 from osum.data.batch import Collator
-from osum.errors import AudioError, CheckpointError, InputError
-from osum.inference.locate import first_line
+from osum.errors import AudioError, InputError
 from osum.model import OsumAudioConfig, OsumProcessor
 from osum.model.configuration_osum import encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 from osum.model.processing_osum import pad_features, pad_rows
 from osum.tasks import LANGUAGES, Task, TaskSet
+from osum.training.checkpoint import opening
 from osum.training.config import TrainConfig
 from osum.training.learn import LORA, parts_of
 from osum.training.objective import Objective
@@ -131,6 +130,10 @@ class WhisperCollator(Collator):
         """The tags of a task and of the clip's language."""
         return self.processor.tags(task, utterance.language)
 
+    def request_length(self, task: Task, utterance: Utterance, _samples: int) -> int:
+        """The number of tags; the decoder reads no audio."""
+        return len(self.processor.text_ids(self.processor.tags(task, utterance.language)))
+
 
 class WhisperObjective(Objective):
     """The losses of a Whisper that `start` made."""
@@ -177,16 +180,13 @@ def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any
     if LORA in parts_of(config.learn) or config.quantize or config.answered_clips:
         raise InputError(
             f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}: a "
-            "Whisper learns without lora and 4 bits, validated by its loss; set learn=full quantize= answered_clips=0"
+            "Whisper learns without lora or 4 bits, and is validated by its loss; set learn=full quantize='' "
+            "answered_clips=0"
         )
     architecture = part_config(source, "whisper")
-    try:
+    with opening(source):
         model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
         written = WhisperProcessor.from_pretrained(source)
-    except (OSError, ValueError, SafetensorError) as fault:
-        raise CheckpointError(
-            f"{source} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
-        ) from fault
     add_tags(model, written.tokenizer, map(tag_of, tasks.values()))
     take_true_lengths(model)
     processor = WhisperTaskProcessor(
