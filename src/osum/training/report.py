@@ -165,6 +165,6 @@ def _tracker(name: str, out: Path, config: Mapping[str, Any]) -> Tracker:
             import trackio
         except ImportError as fault:
             raise MissingExtraError("trackio", "track") from fault
-        trackio.init(project="osum", name=out.name, config=dict(config))
+        trackio.init(project="osum", name=out.name, config=dict(config), resume="allow")
         return lambda values, step: trackio.log(dict(values), step=step)
     raise InputError(f"track: {name!r} is unknown: give tensorboard or trackio")
