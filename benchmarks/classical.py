@@ -26,6 +26,7 @@ import numpy as np
 import scipy.fft
 from figures import (
     QUESTIONS,
+    SOURCE,
     WORD_QUESTIONS,
     Labels,
     Question,
@@ -34,6 +35,7 @@ from figures import (
     label_tables,
     read_ravdess,
     read_split,
+    source_only,
     write_json,
 )
 from numpy.typing import NDArray
@@ -306,10 +308,12 @@ def main() -> None:
     started = time.monotonic()
     found = answers(arguments.data, arguments.out.parent, arguments.ravdess)
     test = read_split(arguments.data, "test") + (read_ravdess(arguments.ravdess) if arguments.ravdess else [])
-    figures = label_figures(QUESTIONS, test, read_split(arguments.data, "train"), found["labels"])
+    train = read_split(arguments.data, "train")
+    predictors = {SOURCE: source_only(QUESTIONS, test, train), **found["labels"]}
+    figures = label_figures(QUESTIONS, test, train, predictors)
     seconds = round(time.monotonic() - started, 1)
     write_json(arguments.out, {"models": found["models"], "figures": figures, "seconds": seconds})
-    print(label_tables(figures, (FRAMES, STATISTICS)))
+    print(label_tables(figures, (SOURCE, FRAMES, STATISTICS)))
     print(f"\n{seconds} s; models: {json.dumps(found['models'], indent=1)}")
 
 

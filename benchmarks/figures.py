@@ -22,6 +22,9 @@ RECORDINGS = "recordings"
 SYNTHETIC = "synthetic"
 RAVDESS = "ravdess"
 SEEN = " (speaker seen)"
+SOURCE = "source only"
+"""The predictor that names the commonest training label of a clip's source, or of its kind where it was made: most
+labels live in one source, so it says how much of a score could be had by recognising the microphone."""
 MIN_SPEAKERS = 5
 """Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
 
@@ -150,19 +153,39 @@ def by_subset(rows: Iterable[Utterance]) -> dict[str, list[Utterance]]:
 # Counting
 
 
-def majority(question: Question, train: Iterable[Utterance], subset: str) -> str:
-    """The commonest label of the training clips of the same subset, or of all recordings where it has none.
-
-    A source's own majority is a harder rival than that of all data: digits here are spoken by men only.
-    """
+def commonest(truth: Callable[[Utterance], str | None], train: Iterable[Utterance]) -> dict[str, str]:
+    """The commonest label of each subset's training clips."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in train:
-        label = question.truth(row)
+        label = truth(row)
         if label is not None:
             for name in subsets(row):
                 counts[name][label] += 1
-    found = counts[subset.removesuffix(SEEN)] or counts[RECORDINGS]
-    return found.most_common(1)[0][0] if found else ""
+    return {name: counter.most_common(1)[0][0] for name, counter in counts.items()}
+
+
+def majority(common: Mapping[str, str], subset: str) -> str:
+    """The commonest label of a subset, or of all recordings where it has no training clips.
+
+    A source's own majority is a harder rival than that of all data: digits here are spoken by men only.
+    """
+    return common.get(subset.removesuffix(SEEN)) or common.get(RECORDINGS, "")
+
+
+def source_guess(common: Mapping[str, str], row: Utterance) -> str:
+    """The label that the source of a clip suggests."""
+    return majority(common, subsets(row)[-1])
+
+
+def source_only(
+    questions: Iterable[Question], test: Sequence[Utterance], train: Sequence[Utterance]
+) -> dict[str, Labels]:
+    """The labels that the sources of the test clips suggest."""
+    found: dict[str, Labels] = {}
+    for question in questions:
+        common = commonest(question.truth, train)
+        found[question.name] = {row.id: source_guess(common, row) for row in test if question.truth(row) is not None}
+    return found
 
 
 def resampling(rows: Sequence[Utterance]) -> Resampling:
@@ -178,19 +201,19 @@ def label_figures(
     figures = []
     for question in questions:
         asked = [row for row in test if question.truth(row) is not None]
+        common = commonest(question.truth, train)
         for subset, rows in by_subset(asked).items():
             scores = {
                 name: _scores(question, rows, answers[question.name])
                 for name, answers in predictors.items()
                 if question.name in answers
             }
-            figures.append({**_counts(question, rows, train, subset), "scores": scores})
+            figures.append({**_counts(question, rows, majority(common, subset), subset), "scores": scores})
     return figures
 
 
-def _counts(question: Question, rows: Sequence[Utterance], train: Sequence[Utterance], subset: str) -> dict[str, Any]:
+def _counts(question: Question, rows: Sequence[Utterance], common: str, subset: str) -> dict[str, Any]:
     labels = Counter(question.truth(row) for row in rows)
-    common = majority(question, train, subset)
     return {
         "question": question.name,
         "title": question.title,

@@ -4,26 +4,26 @@
 
 Measured are labels (accuracy, macro F1, unweighted recall), single words (the whole transcript equals the word),
 transcripts (WER in English, CER in Mandarin) and word times (AAS with its coverage), each with a 95 % bootstrap
-interval over speakers, for recordings of unseen speakers, for each source, for synthetic and for made clips apart.
+interval over speakers, for recordings of unseen speakers, for each source, for synthetic and for made clips apart;
+before that, in one table, the slices that the project aims at (slices.py), replies among them.
 Everything is answered by the public API, each clip asked only for the tasks whose answer is known.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import classical
+from answers import REPLY, Answered, ask, labels_of, read_answers, read_clip, text_of, words_of, write_answers
 from figures import (
     QUESTIONS,
-    WORD_QUESTIONS,
+    SOURCE,
     Labels,
-    Question,
     by_subset,
     interval,
     label_figures,
@@ -33,26 +33,17 @@ from figures import (
     read_split,
     resampling,
     score_row,
+    source_only,
     speakers,
     table,
     write_json,
 )
-from tqdm import tqdm
+from slices import NANO, slice_figures, slice_table
 
 import osum
-from osum.audio import SAMPLE_RATE, load
-from osum.data.packed import Float32, PackedAudio
-from osum.scoring import Score, aas, cer, normalize, wer
-from osum.utterance import Segment, Utterance, Word
-
-CHUNK = 128  # clips of one call
-NANO = "nano"
-ERROR_RATES: Mapping[str, Callable[..., Score]] = {"en": wer, "zh": cer}
-
-Answered = Mapping[str, Utterance]
-"""Id of a clip to what the model answered."""
-Read = Callable[[Utterance], Float32]
-
+from osum.data.packed import PackedAudio
+from osum.scoring import ERROR_RATES, Score, aas
+from osum.utterance import Utterance
 
 # Asking
 
@@ -60,63 +51,7 @@ Read = Callable[[Utterance], Float32]
 def tasks_of(row: Utterance) -> tuple[str, ...]:
     """The tasks whose answer is known for a clip; `ASR` always, as it tells speech from silence."""
     known = [question.task for question in QUESTIONS if question.task and question.truth(row) is not None]
-    return ("ASR", *(["SRWT"] if row.words else []), *known)
-
-
-def ask(recognizer: Any, rows: Iterable[Utterance], read: Read) -> dict[str, Utterance]:
-    """The model's answer to every clip, clips with the same tasks together and the like in length side by side."""
-    groups: dict[tuple[str, ...], list[Utterance]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.duration or 0):
-        groups[tasks_of(row)].append(row)
-    answers: dict[str, Utterance] = {}
-    with tqdm(total=sum(map(len, groups.values())), desc="answering", unit="clip") as progress:
-        for tasks, group in groups.items():
-            for first in range(0, len(group), CHUNK):
-                chunk = group[first : first + CHUNK]
-                results = recognizer.label([(read(row), SAMPLE_RATE) for row in chunk], tasks=list(tasks))
-                answers |= {row.id: result for row, result in zip(chunk, results, strict=True)}
-                progress.update(len(chunk))
-    return answers
-
-
-def read_clip(packed: PackedAudio) -> Read:
-    """Reads packed clips, and those of RAVDESS from their files."""
-    return lambda row: packed.read(row) if "offset" in row.extra else load(row.path)
-
-
-# Reading answers
-
-
-def text_of(answer: Utterance) -> str:
-    """The transcript of all segments."""
-    return " ".join(segment.text for segment in answer.segments if segment.text)
-
-
-def words_of(answer: Utterance) -> tuple[Word, ...]:
-    """The timed words of all segments."""
-    return tuple(word for segment in answer.segments for word in segment.words)
-
-
-def label_of(question: Question, answer: Utterance) -> str | None:
-    """What the model says to a question; None for no label."""
-    if not answer.segments:
-        return None
-    if question in WORD_QUESTIONS:
-        return normalize(text_of(answer))
-    if question.name == "speech":
-        return "no speech" if all(segment.no_speech for segment in answer.segments) else "speech"
-    named = [label for segment in answer.segments if (label := _label(question, segment))]
-    return named[0] if named else None
-
-
-def _label(question: Question, segment: Segment) -> str | None:
-    found = segment.labels.get(question.task or "")
-    return found.label if found else None
-
-
-def labels_of(question: Question, rows: Iterable[Utterance], answers: Answered) -> Labels:
-    """The model's labels of the clips whose true one is known."""
-    return {row.id: label_of(question, answers[row.id]) for row in rows if question.truth(row) is not None}
+    return ("ASR", *(["SRWT"] if row.words else []), *known, *([REPLY] if row.reply else []))
 
 
 # Transcripts and times
@@ -189,8 +124,13 @@ def report(
     baselines: Mapping[str, Mapping[str, Labels]],
 ) -> dict[str, Any]:
     """All figures: the model's and, for labels, the baselines' on the same clips."""
-    predictors = {**baselines, NANO: {question.name: labels_of(question, test, answers) for question in QUESTIONS}}
+    predictors = {
+        SOURCE: source_only(QUESTIONS, test, train),
+        **baselines,
+        NANO: {question.name: labels_of(question, test, answers) for question in QUESTIONS},
+    }
     return {
+        "slices": slice_figures(test, train, predictors, answers),
         "labels": label_figures(QUESTIONS, test, train, predictors),
         "transcripts": text_figures(test, answers),
         "times": time_figures(test, answers),
@@ -201,14 +141,9 @@ def report(
 
 def show(found: Mapping[str, Any], predictors: Sequence[str]) -> str:
     """The Markdown of a report."""
-    parts = [label_tables(found["labels"], predictors), text_table(found["transcripts"]), time_table(found["times"])]
+    parts = [slice_table(found["slices"]), label_tables(found["labels"], predictors)]
+    parts += [text_table(found["transcripts"]), time_table(found["times"])]
     return "\n\n".join(parts)
-
-
-def write_answers(path: Path, answers: Answered) -> None:
-    """Every answer beside its clip's id, to look into errors."""
-    lines = [json.dumps({**answer.to_dict(), "id": name}, ensure_ascii=False) for name, answer in answers.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -219,6 +154,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, required=True, help="JSON to write; answers and baseline are kept beside it"
     )
+    parser.add_argument("--answers", type=Path, help="FILE.answers.jsonl of an earlier run: count these, ask nothing")
     parser.add_argument("--limit", type=int, help="most clips of each subset")
     parser.add_argument("--ravdess", type=Path, help="folder of RAVDESS (for measuring only)")
     return parser.parse_args()
@@ -230,17 +166,19 @@ def main() -> None:
     baselines = classical.answers(data, out.parent, arguments.ravdess)
     test = read_split(data, "test") + (read_ravdess(arguments.ravdess) if arguments.ravdess else [])
     test = limited(test, arguments.limit)
-    recognizer = osum.load(arguments.model)
     started = time.monotonic()
-    answers = ask(recognizer, test, read_clip(PackedAudio(data / "audio.i16")))
-    seconds = time.monotonic() - started
+    if arguments.answers:
+        answers = read_answers(arguments.answers)
+    else:
+        answers = ask(osum.load(arguments.model), test, read_clip(PackedAudio(data / "audio.i16")), tasks_of)
+        write_answers(out.with_suffix(".answers.jsonl"), answers)
+    seconds = None if arguments.answers else round(time.monotonic() - started, 1)
     found = report(test, read_split(data, "train"), answers, baselines["labels"])
-    run = {"model": arguments.model, "limit": arguments.limit, "seconds": round(seconds, 1)}
+    run = {"model": arguments.model, "limit": arguments.limit, "seconds": seconds}
     write_json(out, {**run, "baselines": baselines["models"], **found})
-    write_answers(out.with_suffix(".answers.jsonl"), answers)
-    print(show(found, (classical.FRAMES, classical.STATISTICS, NANO)))
+    print(show(found, (SOURCE, classical.FRAMES, classical.STATISTICS, NANO)))
     audio = sum(row.duration or 0 for row in test)
-    print(f"\n{len(test)} clips, {audio / 60:.1f} min of audio answered in {seconds:.0f} s")
+    print(f"\n{len(test)} clips, {audio / 60:.1f} min of audio answered in {seconds} s")
 
 
 if __name__ == "__main__":

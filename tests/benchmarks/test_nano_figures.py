@@ -1,12 +1,11 @@
-import json
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 import nano_figures
+from answers import ask, label_of, read_answers, reply_of, write_answers
 from figures import QUESTIONS
-from nano_figures import ask, label_of, report, show, tasks_of, write_answers
+from nano_figures import report, show, tasks_of
 
 from osum.utterance import Answer, Segment, Utterance, Word
 
@@ -34,7 +33,7 @@ class Stub:
     def _answer(self, samples):
         if not samples.any():
             return Utterance(id="x", path="-", segments=(Segment(0, 1, no_speech=True),))
-        segment = Segment(0, 1, "Two.", (WORD,), {"SGC": Answer("male"), "LID": Answer("en")})
+        segment = Segment(0, 1, "Two.", words=(WORD,), labels={"SGC": Answer("male"), "LID": Answer("en")})
         return Utterance(id="x", path="-", segments=(segment,))
 
 
@@ -48,11 +47,12 @@ ROWS = [clip("a"), clip("b", text="three"), clip("c", text="", words=(), languag
 def test_a_clip_is_asked_for_what_is_known_of_it():
     assert tasks_of(clip("a")) == ("ASR", "SRWT", "SGC")
     assert tasks_of(ROWS[2]) == ("ASR", "VED")
+    assert tasks_of(clip("d", words=(), labels={}, reply="three")) == ("ASR", "STTC")
 
 
 def test_clips_with_the_same_tasks_are_asked_together():
     stub = Stub()
-    answers = ask(stub, ROWS, read)
+    answers = ask(stub, ROWS, read, tasks_of)
     assert set(answers) == {"a", "b", "c"}
     assert sorted(stub.calls) == [(1, ["ASR", "VED"]), (2, ["ASR", "SRWT", "SGC"])]
 
@@ -63,7 +63,7 @@ def test_an_answer_without_segments_has_no_label():
 
 @pytest.fixture
 def found():
-    return report(ROWS, ROWS, ask(Stub(), ROWS, read), {})
+    return report(ROWS, ROWS, ask(Stub(), ROWS, read, tasks_of), {})
 
 
 def test_report_scores_labels_words_and_silence(found):
@@ -79,13 +79,23 @@ def test_report_scores_transcripts_and_times(found):
 
 
 def test_report_is_shown_as_tables(found):
-    assert show(found, ("nano",)).count("| task |") == 4
+    assert show(found, ("source only", "nano")).count("| task |") == 4
+    assert show(found, ("source only", "nano")).count("| what |") == 1
 
 
-def test_answers_are_written_under_the_names_of_their_clips(tmp_path):
-    write_answers(tmp_path / "a.jsonl", ask(Stub(), ROWS, read))
-    lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {json.loads(line)["id"] for line in lines} == {"a", "b", "c"}
+def test_kept_answers_give_the_same_report(tmp_path):
+    answers = ask(Stub(), ROWS, read, tasks_of)
+    write_answers(tmp_path / "a.jsonl", answers)
+    assert report(ROWS, ROWS, read_answers(tmp_path / "a.jsonl"), {}) == report(ROWS, ROWS, answers, {})
+
+
+def test_a_reply_that_was_not_asked_for_is_none():
+    segments = (
+        Segment(0, 1, labels={"STTC": Answer(None)}),
+        Segment(1, 2, reply="three", labels={"STTC": Answer(None)}),
+    )
+    assert reply_of(Utterance(id="x", path="-", segments=(Segment(0, 1, reply="three"),))) is None
+    assert reply_of(Utterance(id="x", path="-", segments=segments)) == "three"
 
 
 def test_a_failed_clip_is_named_in_the_report():
