@@ -24,14 +24,13 @@ from osum import audio
 from osum.cli import main
 from osum.data import kit as kit_module
 from osum.data import kit_list
-from osum.data.kit import LOCK, Hosts, Outcome, fetch_text, rebuild, still_missing
+from osum.data.kit import LOCK, Hosts, Outcome, rebuild, still_missing, write_texts
 from osum.data.kit_list import (
     LAYOUTS,
     ByHand,
     KitClip,
     KitList,
     KitSource,
-    KitText,
     fingerprint,
     read_list,
     unlike,
@@ -125,7 +124,6 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         made.put(f"wav dir/{number}.wav", wav(burst(number)))
     for number in range(4, 6):
         made.put(f"字/{number}-secret.wav", wav(burst(number)), "c/d")
-    made.put("字/list.txt", b"one\n", "c/d")
     yield made
     server.shutdown()
     thread.join()
@@ -144,9 +142,8 @@ def kit() -> KitList:
     part = [clip("y", number, f"*/{number}-*.wav") for number in range(4, 6)]
     return KitList(
         (KitSource("x", "a/b", COMMIT, tuple(whole)), KitSource("y", "c/d", COMMIT, tuple(part))),
-        (KitText("text/list.txt", "c/d", COMMIT, "字/list.txt", hashlib.sha256(b"one\n").hexdigest()),),
         ({"id": "smoke/s", "origin": "somewhere (wav dir/0.wav)"},),
-        (ByHand("text/words.txt", "it is not known", "example.org", hashlib.sha256(b"a\n").hexdigest()),),
+        (ByHand("real/words", "it is not known", "example.org"),),
     )
 
 
@@ -314,14 +311,13 @@ def test_a_broken_lock_names_its_line(tmp_path: Path, kit: KitList, mirror: Mirr
         run(tmp_path, kit, mirror)
 
 
-def test_a_text_is_fetched_once_and_must_be_the_kits_own(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
-    (text,) = kit.texts
-    assert fetch_text(tmp_path, text, mirror.hosts)
-    assert (tmp_path / "text/list.txt").read_bytes() == b"one\n"
-    assert not fetch_text(tmp_path, text, mirror.hosts)
-    mirror.files[f"/raw/c/d/{COMMIT}/字/list.txt"] = b"two\n"
-    with pytest.raises(InputError, match="the list of the kit tells: the file was changed"):
-        fetch_text(tmp_path / "new", text, mirror.hosts)
+def test_texts_come_with_the_package_and_what_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/chat_kdconv.jsonl").write_text("mine\n")
+    write_texts(tmp_path)
+    assert (tmp_path / "text/chat_kdconv.jsonl").read_text() == "mine\n"
+    assert len(read_rows(tmp_path / "text/tatoeba_en_zh.jsonl")) == 29_153
+    assert "CC BY" in (tmp_path / "text/README.md").read_text(encoding="utf-8")
 
 
 # Fingerprint
@@ -361,9 +357,8 @@ def test_the_list_in_the_package() -> None:
         assert len({one.path for one in source.clips}) == len(source.clips)
         assert all(one.fields["source"] == source.name and one.fields["licence"] for one in source.clips)
     assert not any(set("[?") & set(one.path) for one in clips), "they would be patterns"
-    assert {part.name for part in kit.by_hand} >= {"real/dspspeech20", "text/chat_crosswoz.jsonl"}
+    assert {part.name for part in kit.by_hand} == {"real/dspspeech20"}
     assert len(kit.samples) == 20
-    assert [text.path for text in kit.texts] == ["lists/HSK2012_all.txt"]
 
 
 def test_the_layouts_name_files_that_are_known_to_be_there() -> None:
@@ -383,7 +378,6 @@ def test_a_list_is_made_from_a_kit_and_read_back(
     tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kit_list, "LAYOUTS", {"x": lambda name, _: f"wav dir/{name}.wav"})
-    monkeypatch.setattr(kit_list, "TEXTS", {"text/words.txt": ("x", "list.txt")})
     folder = tmp_path / "kit"
     (folder / "real/x/audio").mkdir(parents=True)
     told = {"text": "t", "source": "x", "licence": "CC0", "orig_sr": RATE}
@@ -393,13 +387,10 @@ def test_a_list_is_made_from_a_kit_and_read_back(
     write_lines(folder / "real/x/manifest.jsonl", rows)
     (folder / "real/sources.json").write_text(json.dumps({"x": {"repo": "a/b", "commit": COMMIT}}))
     (folder / "smoke").mkdir()
-    (folder / "text").mkdir()
-    (folder / "text/words.txt").write_text("a\n")
     write_lines(folder / "smoke/manifest.jsonl", [{"id": "smoke/s", "origin": "here", "text": "no"}])
     write_list(tmp_path / "list.gz", folder)
     kit = read_list(tmp_path / "list.gz")
     assert kit.sources[0].clips[1].fields == told | {"age": 1} and kit.samples == ({"id": "smoke/s", "origin": "here"},)
-    assert kit.texts == (KitText("text/words.txt", "a/b", COMMIT, "list.txt", hashlib.sha256(b"a\n").hexdigest()),)
     assert faults(run(tmp_path / "out", kit, mirror)) == {}
     written = read_rows(tmp_path / "out/real/x/manifest.jsonl")
     assert written == [row | {"audio": f"audio/{n}.flac"} for n, row in enumerate(rows)]
@@ -411,13 +402,11 @@ def test_what_is_no_list_is_one_line(tmp_path: Path) -> None:
         read_list(tmp_path / "a.gz")
 
 
-def test_a_part_by_hand_is_held_against_the_kits_own(tmp_path: Path, kit: KitList) -> None:
+def test_a_part_by_hand_is_missing_until_it_is_there(tmp_path: Path, kit: KitList) -> None:
     (part,) = kit.by_hand
-    assert "see example.org" in (still_missing(tmp_path, part) or "")
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text/words.txt").write_text("b\n")
-    assert "not the kit's own" in (still_missing(tmp_path, part) or "")
-    (tmp_path / "text/words.txt").write_text("a\n")
+    assert still_missing(tmp_path, part) == "it is not known; see example.org"
+    (tmp_path / "real/words").mkdir(parents=True)
+    write_lines(tmp_path / "real/words/manifest.jsonl", [])
     assert still_missing(tmp_path, part) is None
 
 
@@ -437,7 +426,7 @@ def test_the_command_counts_and_tells(tmp_path: Path, listed: Mirror, capsys: py
     assert main(["data", "kit", "--out", str(tmp_path)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("osum: error: x/1: ") and lines[0].endswith(": 404 Not Found")
-    assert lines[1].startswith("osum: by hand: text/words.txt: it is not known; see example.org; ")
+    assert lines[1].startswith("osum: by hand: real/words: it is not known; see example.org")
     assert lines[2] == f"osum: {tmp_path}: 5 of 6 clips, 5 fetched now, 5 held against their commit, 1 lost"
     listed.files[f"/raw/a/b/{COMMIT}/wav dir/1.wav"] = missing
     assert main(["data", "kit", "--out", str(tmp_path)]) == 0

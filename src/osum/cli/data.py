@@ -233,9 +233,8 @@ def run_kit(arguments: Namespace) -> int:
     """Fetch the public recordings that nano learns from, check each, and write them as `osum data nano` reads them."""
     from tqdm import tqdm
 
-    from osum.data.kit import Hosts, fetch_text, rebuild, still_missing
+    from osum.data.kit import Hosts, rebuild, still_missing, write_texts
     from osum.data.kit_list import read_list
-    from osum.errors import InputError
 
     kit = read_list().only(arguments.source)
     hosts = Hosts(files=arguments.mirror) if arguments.mirror else Hosts()
@@ -246,12 +245,7 @@ def run_kit(arguments: Namespace) -> int:
         if done.fault:
             tell(f"error: {done.clip.id}: {done.fault}")
     lost = total - counts["there"]
-    for text in kit.texts:
-        try:
-            fetch_text(arguments.out, text, hosts)
-        except InputError as fault:
-            lost += 1
-            tell(f"error: {text.name}: {fault}")
+    write_texts(arguments.out)
     for part in kit.by_hand:
         if left := still_missing(arguments.out, part):
             tell(f"by hand: {part.name}: {left}")

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import re
+import tarfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -29,12 +32,13 @@ from urllib.request import Request, urlopen
 from osum import audio
 from osum.audio import SAMPLE_RATE
 from osum.data.atomic import atomic_file
-from osum.data.kit_list import ByHand, KitClip, KitList, KitSource, KitText, unlike
+from osum.data.kit_list import ByHand, KitClip, KitList, KitSource, unlike
 from osum.data.packed import Float32
 from osum.data.shards import flac
 from osum.errors import InputError, OsumError
 
 LOCK = "kit.lock.jsonl"
+TEXTS = "kit_text.tar.xz"
 MAX_BYTES = 16 * 2**20  # of one recording; the largest of the kit is below 3 MB
 MAX_TREE_BYTES = 64 * 2**20
 MAX_UNREACHABLE = 10  # files on end that no answer comes for: then the net is gone, not a file
@@ -117,33 +121,21 @@ def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: in
                 _write_rows(fetcher.folder / "manifest.jsonl", rows)
 
 
-def fetch_text(out: Path, text: KitText, hosts: Hosts | None = None) -> bool:
-    """Write `out/NAME`; False where it is there already.
-
-    Raises:
-        InputError: it cannot be fetched, or is not the kit's own.
-    """
-    place, hosts = out / text.name, hosts or Hosts()
-    if place.is_file() and _sha256(place.read_bytes()) == text.sha256:
-        return False
-    url = f"{hosts.files}/{text.repo}/{text.commit}/{quote(text.path)}"
-    content = fetch(url, MAX_BYTES, hosts.pause)
-    _check(url, _sha256(content), text.sha256, "the list of the kit")
-    with atomic_file(place) as file:
-        file.write(content)
-    return True
+def write_texts(out: Path) -> None:
+    """Write the sentences and dialogues of the package to `out/text`; what is there stays."""
+    packed = io.BytesIO(files("osum.data").joinpath(TEXTS).read_bytes())
+    with tarfile.open(fileobj=packed) as archive:
+        for member in archive:
+            place, content = out / "text" / member.name, archive.extractfile(member)
+            if content is not None and not place.exists():
+                with atomic_file(place) as file:
+                    file.write(content.read())
 
 
 def still_missing(out: Path, part: ByHand) -> str | None:
     """What is left to do for a part that cannot be fetched; None where it is done."""
-    place = out / part.name
-    if part.sha256 is None:
-        done = (place / "manifest.jsonl").is_file()
-        return None if done else f"{part.missing}; see {part.where}"
-    if not place.is_file():
-        return f"{part.missing}; see {part.where}; the kit's own has SHA-256 {part.sha256[:16]}..."
-    same = _sha256(place.read_bytes()) == part.sha256
-    return None if same else "is there, but is not the kit's own: figures may differ"
+    done = (out / part.name / "manifest.jsonl").is_file()
+    return None if done else f"{part.missing}; see {part.where}"
 
 
 class _Fetcher:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -66,27 +65,13 @@ class KitSource:
 
 
 @dataclass(frozen=True, slots=True)
-class KitText:
-    """A text file that is in a repository as the kit has it, byte for byte."""
-
-    name: str
-    """File of the kit."""
-    repo: str
-    commit: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class ByHand:
     """A part of the kit whose origin is known but not file by file."""
 
     name: str
-    """Folder or file of the kit."""
+    """Folder of the kit."""
     missing: str
     where: str
-    sha256: str | None = None
-    """Of the kit's own file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +79,6 @@ class KitList:
     """Everything that the kit is made of."""
 
     sources: tuple[KitSource, ...]
-    texts: tuple[KitText, ...]
     samples: tuple[Row, ...]
     """`id` and `origin` of each sample clip: what must not be trained on."""
     by_hand: tuple[ByHand, ...]
@@ -189,18 +173,12 @@ LAYOUTS: Mapping[str, Callable[[str, Row], str]] = {
 CUT = 10.0
 """Seconds at which the kit cut the LibriSpeech clips that it has no text for."""
 
-_UNLISTED = "the kit renamed its speakers and tells no file names"
-_CHOSEN = "which dialogues the kit took is not known"
-TEXTS = {"text/hsk2012_words.txt": ("audio-cmn-words", "lists/HSK2012_all.txt")}
-"""File of the kit to the source whose repository has it, and where."""
-
 BY_HAND = (
-    ByHand("real/dspspeech20", _UNLISTED, "github.com/zhongyuchen/DSPSpeech-20 at 8165959"),
-    ByHand("text/tatoeba_en_zh.jsonl", "its export changes with time", "manythings.org/anki/cmn-eng.zip"),
-    ByHand("text/chat_chatterbot.jsonl", "the commit is not known", "github.com/gunthercox/chatterbot-corpus"),
-    ByHand("text/chat_taskmaster4.jsonl", _CHOSEN, "github.com/google-research-datasets/Taskmaster, TM-4-2024"),
-    ByHand("text/chat_crosswoz.jsonl", _CHOSEN, "github.com/thu-coai/CrossWOZ"),
-    ByHand("text/chat_kdconv.jsonl", _CHOSEN, "github.com/thu-coai/KdConv"),
+    ByHand(
+        "real/dspspeech20",
+        "the kit renamed its speakers and tells no file names",
+        "github.com/zhongyuchen/DSPSpeech-20 at 8165959",
+    ),
 )
 """Parts of the kit that cannot be fetched."""
 
@@ -235,18 +213,13 @@ def _parsed(rows: list[Row]) -> KitList:
             clips[source].append(KitClip(**own, fields=common[source] | row["fields"], end=row.get("end")))
     return KitList(
         tuple(KitSource(name, row["repo"], row["commit"], tuple(clips[name])) for name, row in sources.items()),
-        tuple(KitText(**_plain(row)) for row in rows if row["kind"] == "text"),
         tuple({"id": row["id"], "origin": row["origin"]} for row in rows if row["kind"] == "sample"),
-        tuple(ByHand(**_plain(row)) for row in rows if row["kind"] == "by_hand"),
+        tuple(ByHand(row["name"], row["missing"], row["where"]) for row in rows if row["kind"] == "by_hand"),
     )
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "kind"}
-
-
 def write_list(path: Path, kit: Path) -> None:
-    """Make the list from a kit: a folder with `real/` (and `sources.json` in it), `text/` and `smoke/`."""
+    """Make the list from a kit: a folder with `real/` (and `sources.json` in it) and `smoke/`."""
     lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in _rows(kit))
     content = "".join(lines).encode()
     with atomic_file(path) as file:
@@ -273,22 +246,15 @@ def _rows(kit: Path) -> Iterator[Row]:
                 **end,
                 "fields": {k: v for k, v in fields.items() if k not in common},
             }
-    for name, (source, path) in TEXTS.items():
-        origin = {key: origins[source][key] for key in ("repo", "commit")}
-        yield {"kind": "text", "name": name, **origin, "path": path, "sha256": _sha256(kit / name)}
     for row in read_rows(kit / "smoke" / "manifest.jsonl"):
         yield {"kind": "sample", "id": row["id"], "origin": row["origin"]}
     for part in BY_HAND:
-        yield {"kind": "by_hand", **asdict(part), "sha256": _sha256(kit / part.name)}
-
-
-def _sha256(file: Path) -> str | None:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+        yield {"kind": "by_hand", **asdict(part)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the list of a kit.")
-    parser.add_argument("--kit", type=Path, required=True, help="folder with real/, text/ and smoke/")
+    parser.add_argument("--kit", type=Path, required=True, help="folder with real/ and smoke/")
     parser.add_argument("--out", type=Path, required=True, help="kit.jsonl.gz to write")
     arguments = parser.parse_args()
     write_list(arguments.out, arguments.kit)
