@@ -46,6 +46,8 @@ class Segment:
     start: float
     end: float
     text: str = ""
+    confidences: tuple[float | None, ...] = ()
+    """Probability of each word (English) or character (Chinese) of `text`, in order; empty where it is not known."""
     words: tuple[Word, ...] = ()
     labels: Mapping[str, Answer] = field(default_factory=dict)
     """Task name to answer."""
@@ -178,6 +180,7 @@ def _segment(item: Mapping[str, Any]) -> Segment:
         start=float(item["start"]),
         end=float(item["end"]),
         text=item.get("text", ""),
+        confidences=tuple(item.get("confidences", ())),
         words=tuple(_word(word) for word in item.get("words", ())),
         labels={str(task): _answer(answer) for task, answer in item.get("labels", {}).items()},
         reply=item.get("reply"),

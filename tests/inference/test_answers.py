@@ -15,13 +15,13 @@ FEMALE = {"female": 0.8, "male": 0.2}
 
 def segment(raws: dict[str, str], silence: float | None = 0.1, tasks: TaskSet = OSUM, **best: str) -> Segment:
     """The segment of raw answers; each label set is as sure as 0.9 of one label, by default its first."""
-    heard = Heard(2.0, dict(raws), {}, silence)
+    distributions: dict[tuple[str, str], dict[str, float]] = {}
     for name in raws:
         for labels in tasks[name].label_sets:
             top = best.get(labels.name, labels.labels[0])
             rest = 0.1 / (len(labels.labels) - 1)
-            heard.distributions[name, labels.name] = {label: 0.9 if label == top else rest for label in labels.labels}
-    return segment_of(heard, [tasks[name] for name in raws], 10.0)
+            distributions[name, labels.name] = {label: 0.9 if label == top else rest for label in labels.labels}
+    return segment_of(Heard(2.0, raws, distributions, silence), [tasks[name] for name in raws], 10.0)
 
 
 RAWS = {"ASR": "hi", "VED": "hi<laugh>", "SER": "hi<sad>", "SSR": "hi<客服>", "SGC": "hi<female>"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from osum.formats import to_row
 from osum.inference.checkpoint import Checkpoint
 from osum.inference.options import GenerationOptions, LabelOptions
 from osum.inference.recognizer import Recognizer
+from osum.inference.request import Reply, Request, Result
 from osum.tasks import OSUM, RELEASE, LabelSet, Task
 from osum.utterance import Utterance, Word
 
@@ -285,10 +287,13 @@ def test_a_question_about_too_long_a_clip_is_refused(recognizer: Recognizer) -> 
 
 
 def test_a_chat_gives_the_reply(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        recognizer.engine, "answer", lambda _, requests, __: ["hi<开始回答>hello there"] * len(requests)
-    )
-    monkeypatch.setattr(recognizer.engine, "empty_probability", lambda *_: [0.0])
+    reply = Reply("hi<开始回答>hello there", (), empty=0.0)
+
+    def answer(requests: Iterable[Request], ahead: int) -> Iterator[Result]:
+        assert ahead == 8
+        return (Result(request.id, (reply, reply)) for request in requests)
+
+    monkeypatch.setattr(recognizer.engine, "run", answer)
     assert recognizer.chat(CLIPS[0]) == "hello there"
     assert recognizer.label(CLIPS[0], tasks="STTC").reply == "hello there"
 

@@ -5,12 +5,14 @@ Pure values: knows neither the model nor audio.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from osum.scoring.normalize import mixed_units
 from osum.tasks import Task, TaskResult, normalise_target
 from osum.utterance import Answer, Segment, Word
 
+Sureness = Callable[[str, Sequence[str]], Sequence[float | None]]
 NO_SPEECH = 0.5
 """From this probability on, a window counts as holding no speech."""
 NO_EVENT = "none"
@@ -18,21 +20,16 @@ NO_EVENT = "none"
 
 @dataclass
 class Heard:
-    """All answers about one window, as they come in."""
+    """All answers about one window."""
 
     seconds: float
-    raws: dict[str, str] = field(default_factory=dict)
+    raws: Mapping[str, str]
     """Task name to raw answer."""
-    distributions: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    distributions: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     """(task name, label set name) to label to probability."""
     no_speech_probability: float | None = None
-
-    def before(self, task: Task, index: int) -> str:
-        """The raw text that the tag of a task's label set stands behind: transcript and earlier tags."""
-        raw = self.raws[task.name]
-        found = task.parse(raw).labels
-        earlier = [f"<{found[labels.name] or labels.labels[0]}>" for labels in task.label_sets[:index]]
-        return task.transcript_of(raw) + "".join(earlier)
+    sureness: Sureness = lambda *_: ()
+    """How sure the answer of a task is of each of its words or characters, in order."""
 
 
 def answer_key(task: Task, label_set: str) -> str:
@@ -48,12 +45,13 @@ def join_text(parts: Sequence[str]) -> str:
 def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     """Put one window's answers together; times count from `offset`, in seconds of the file."""
     parsed = {task.name: task.parse(heard.raws[task.name]) for task in tasks}
-    text = _transcript(tasks, parsed)
+    teller = _teller(tasks)
+    text = normalise_target(parsed[teller.name].text) if teller else None
     probability = heard.no_speech_probability
     no_speech = text == "" or (probability is not None and probability >= NO_SPEECH)
     event = _event(heard, tasks)
     present = {"speech": not no_speech, "voice": not no_speech or event not in (None, NO_EVENT), "sound": True}
-    words, word_problem = _words(tasks, parsed, heard.seconds, offset)
+    words, word_problem = _words(tasks, parsed, heard, offset)
     labels: dict[str, Answer] = {}
     for task in tasks:
         extra = (word_problem,) if word_problem and task.transcript == "timed" else ()
@@ -63,6 +61,7 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
         start=round(offset, 4),
         end=round(offset + heard.seconds, 4),
         text="" if no_speech else text or "",
+        confidences=() if no_speech or not teller else tuple(heard.sureness(teller.name, mixed_units(text or ""))),
         words=() if no_speech else words,
         labels=labels,
         reply=None if no_speech else reply,
@@ -71,11 +70,15 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     )
 
 
-def _transcript(tasks: Sequence[Task], parsed: Mapping[str, TaskResult]) -> str | None:
-    """The transcript of the plainest task that has one: bare, then with tags, then with times."""
+def silence_of(start: float, end: float) -> Segment:
+    """A stretch in which there is nothing to hear, and about which nothing was asked."""
+    return Segment(round(start, 4), round(end, 4), no_speech=True)
+
+
+def _teller(tasks: Sequence[Task]) -> Task | None:
+    """The plainest task that has a transcript: bare, then with tags, then with times."""
     having = [task for task in tasks if task.transcript != "none"]
-    having.sort(key=lambda task: (task.transcript == "timed", len(task.label_sets) + task.reply))
-    return normalise_target(parsed[having[0].name].text) if having else None
+    return min(having, key=lambda task: (task.transcript == "timed", len(task.label_sets) + task.reply), default=None)
 
 
 def _event(heard: Heard, tasks: Sequence[Task]) -> str | None:
@@ -109,18 +112,33 @@ def _answers(
 
 
 def _words(
-    tasks: Sequence[Task], parsed: Mapping[str, TaskResult], seconds: float, offset: float
+    tasks: Sequence[Task], parsed: Mapping[str, TaskResult], heard: Heard, offset: float
 ) -> tuple[tuple[Word, ...], str | None]:
     """Words in file time, never running backwards and never outside their window."""
-    found = next((parsed[task.name].words for task in tasks if task.transcript == "timed"), ())
+    teller = next((task.name for task in tasks if task.transcript == "timed"), None)
+    if teller is None:
+        return (), None
+    found, seconds = parsed[teller].words, heard.seconds
+    sure = heard.sureness(teller, [word.text for word in found]) or [None] * len(found)
     words, last, moved = [], 0.0, 0
-    for word in found:
+    for word, value in zip(found, sure, strict=True):
         start = min(max(word.start, last), seconds)
         end = min(max(word.end, start), seconds)
         moved += (start, end) != (word.start, word.end)
-        words.append(Word(word.text, round(offset + start, 4), round(offset + end, 4), word.confidence))
+        words.append(Word(word.text, round(offset + start, 4), round(offset + end, 4), value))
         last = start
     return tuple(words), f"{moved} word times were out of order or outside the clip" if moved else None
+
+
+def keep_confidences(before: Segment, after: Segment) -> Segment:
+    """The confidences of what is left of a segment's text."""
+    if before.text == after.text:
+        return after
+    units, left = mixed_units(before.text), mixed_units(after.text)
+    starts = (at for at in range(len(units) - len(left) + 1) if units[at : at + len(left)] == left)
+    at = next(starts, None)
+    kept = () if at is None or not left else before.confidences[at : at + len(left)]
+    return replace(after, confidences=kept)
 
 
 def summary_of(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Answer]:
@@ -129,7 +147,8 @@ def summary_of(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, 
     for task in tasks:
         for labels in task.label_sets:
             key = answer_key(task, labels.name)
-            having = [(segment.end - segment.start, segment.labels[key].distribution) for segment in segments]
+            answered = [segment for segment in segments if key in segment.labels]
+            having = [(segment.end - segment.start, segment.labels[key].distribution) for segment in answered]
             summary[key] = _mean([(weight, found) for weight, found in having if found is not None], task)
     return summary
 

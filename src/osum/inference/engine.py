@@ -1,31 +1,37 @@
-"""Engine: the only caller of the model. Clips and tasks in, raw answers and probabilities out.
+"""Engine: the only caller of the model. Requests in, streams of ids and replies out, a pass at a time.
 
-A clip is encoded once; its audio embeddings serve every task. Knows nothing of files or windows.
-Shapes: R rows (one request each), L tokens, D width, V vocabulary.
+1. `add` takes requests. A step encodes the clips of those that wait and gives each a row in the cache: one for all
+   its questions where the clips stand before every question, else one for each.
+2. The step then makes one pass of the language model: a heavy one (prompts, drafts, labels) when enough is ready or
+   nothing else is, else one id for every row.
+3. The first question with a transcript leads. Its transcript is the draft of the others (see `branch`).
+
+Knows nothing of files or windows. Shapes: M mel bins, F frames, T audio tokens, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, groupby
-from typing import Any
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, groupby, islice
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, set_seed
-from transformers.generation import GenerationConfig
 
+from osum.errors import LayoutError, OsumError
+from osum.inference.beams import search
+from osum.inference.branch import Branch
+from osum.inference.cache import TokenCache
 from osum.inference.checkpoint import Checkpoint
 from osum.inference.options import GenerationOptions
-from osum.model.encoder import length_mask
-from osum.model.modeling_osum import positions
-from osum.model.processing_osum import pad_features, pad_rows
+from osum.inference.request import Ask, Event, Reply, Request, Result
+from osum.inference.rows import Row, forward
+from osum.inference.tree import common
+from osum.model.configuration_osum import audio_token_length
+from osum.model.processing_osum import pad_features
 from osum.tasks import Task
-
-Samples = NDArray[np.float32]
 
 BASE_TOKENS = 40
 """Longest answer for no audio at all."""
@@ -33,189 +39,325 @@ TOKENS_PER_SECOND = {"plain": 12, "timed": 90, "none": 0}
 """Added to it per second of audio: fast speech, and with times before and after each word."""
 REPLY_TOKENS = 120
 """Added for a reply, whose length does not depend on the audio."""
-ROWS_PER_PASS = 64
-"""Rows of one forward pass; bounds memory, never answers."""
-OPTIONS_PER_PASS = 128
-"""Options scored in one forward pass, each with a copy of its row's cache; bounds memory likewise."""
+ALIKE = 1.25
+"""Rows of one heavy pass are at most this much longer than the shortest: padding is work for nothing."""
+
+WAITING = 8
+"""Results kept behind an unfinished one before a run takes no more, in numbers of what is on its way."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """One question about one clip of a batch."""
+class Budget:
+    """What bounds memory and never changes an answer."""
 
-    clip: int
-    prompt: str
-    max_new_tokens: int
+    clips: int = 64
+    """Requests on their way at once."""
+    frames: int = 16_000
+    """Mel frames, padding included, of one pass of the encoder; a single request may need more."""
+    tokens: int = 8_192
+    """Tokens, padding included, of one heavy pass; a single row may need more."""
+    ready: int = 512
+    """Tokens that make a heavy pass worth while although other rows wait for their next id."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Audio embeddings of a batch of clips, each (T_i, D)."""
+@dataclass
+class Counts:
+    """What was done since the engine was made."""
 
-    audio: tuple[Tensor, ...]
+    clips: int = 0
+    """Clips encoded."""
+    heavy: int = 0
+    """Passes over prompts, drafts and labels."""
+    light: int = 0
+    """Passes of one id for each question."""
+    tokens: int = 0
+    """Tokens fed, padding aside."""
+    drafted: int = 0
+    """Tokens of drafts, of questions that are answered."""
+    accepted: int = 0
+    """Tokens that were guessed right."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way."""
+
+    rows: list[Row]
+    branches: list[Branch]
+    """In the order of the request's questions."""
+    leader: Branch | None
+    """Whose transcript is the draft of the others."""
+    followers: list[Branch]
+    """Those that wait for it."""
+    untold: set[int]
+    """Numbers of the questions whose reply was not told yet."""
+
+
+class _Place(NamedTuple):
+    """Id of a request of `run`."""
+
+    run: int
+    number: int
 
 
 class Engine:
-    """Runs one checkpoint on one device."""
+    """Runs one checkpoint on one device. In float32 a reply is the same alone and in any company.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    Example:
+        >>> engine.add(Request("a", (processor.log_mel(samples),), (Ask(processor.request("what is said?"), 40),)))
+        >>> while engine.busy:
+        ...     for event in engine.step():
+        ...         print(event.ids, event.reply)
+    """
+
+    def __init__(self, checkpoint: Checkpoint, budget: Budget | None = None) -> None:
         self.model = checkpoint.model
         self.processor = checkpoint.processor
         self.device = self.model.device
-        self.end = self.processor.answer_end_token_id
-        self.num_text = self.model.config.text_config.vocab_size
-        self.speech_ids = list(range(self.num_text, self.model.config.vocab_size))
+        self.budget = budget or Budget()
+        self.counts = Counts()
+        self._cache = TokenCache(self.model.config.text_config, self.device, self.model.dtype)
+        self._waiting: deque[tuple[Request, list[list[int]]]] = deque()
+        self._jobs: dict[Hashable, Job] = {}
+        self._rows: list[Row | None] = []
+        self._runs: dict[int, dict[int, dict[int, Reply]]] = {}
+        self._run_numbers = count()
 
-    @torch.inference_mode()
-    def encode(self, clips: Sequence[Samples]) -> Encoded:
-        """Waveforms (S_i,) at the model's rate to audio embeddings.
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        return bool(self._waiting or self._jobs)
 
-        Raises:
-            AudioError: a clip is empty, not finite, or longer than the model takes.
-        """
-        features, mask = pad_features([self.processor.log_mel(clip) for clip in clips])
-        return Encoded(self.model.get_audio_features(features.to(self.device), mask.to(self.device)))
-
-    def token_limit(self, task: Task, seconds: float, options: GenerationOptions) -> int:
+    @staticmethod
+    def token_limit(task: Task, seconds: float, options: GenerationOptions) -> int:
         """Longest answer of a task about a clip of `seconds`; depends on nothing else in the batch."""
         if options.max_new_tokens is not None:
             return options.max_new_tokens
         reply = REPLY_TOKENS if task.reply else 0
         return BASE_TOKENS + reply + int(TOKENS_PER_SECOND[task.transcript] * seconds)
 
-    @torch.inference_mode()
-    def answer(self, encoded: Encoded, requests: Sequence[Request], options: GenerationOptions) -> list[str]:
-        """The raw answer of each request, in order."""
-        answers = [""] * len(requests)
-        for chunk in _chunks([request.max_new_tokens for request in requests], same=options.num_beams > 1):
-            for index, text in zip(chunk, self._generate(encoded, [requests[i] for i in chunk], options), strict=True):
-                answers[index] = text
-        return answers
+    def add(self, request: Request) -> None:
+        """Take a request; steps answer it.
 
-    def _generate(self, encoded: Encoded, requests: Sequence[Request], options: GenerationOptions) -> list[str]:
-        inputs = self._inputs(encoded, [(request.clip, request.prompt, []) for request in requests])
-        if options.do_sample and options.seed is not None:
-            set_seed(options.seed)
-        config = GenerationConfig(
-            **options.to_generate(),
-            max_new_tokens=max(request.max_new_tokens for request in requests),
-            suppress_tokens=self.speech_ids or None,
-            eos_token_id=self.end,
-            pad_token_id=self.processor.pad_token_id,
-        )
-        ids = self.model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :]
-        return [
-            self.processor.decode(row[: request.max_new_tokens]) for row, request in zip(ids, requests, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def choose(
-        self, encoded: Encoded, prefixes: Sequence[tuple[int, str, str]], options: Sequence[Sequence[str]]
-    ) -> list[list[float]]:
-        """Log-probabilities of continuations: for each (clip, prompt, answer so far), one per option.
-
-        An option is scored as the whole tag after the answer, from the first token in which the
-        options differ, because a tag's `<` may melt into the token before it.
+        Raises:
+            LayoutError: an id that is on its way, no question, clips that are not in the text, or a text too long.
         """
-        scores: list[list[float]] = []
-        while len(scores) < len(prefixes):
-            chunk = slice(len(scores), len(scores) + _fitting(options[len(scores) :]))
-            scores += self._choose(encoded, prefixes[chunk], options[chunk])
-        return scores
+        if request.id in self._jobs or any(request.id == waiting.id for waiting, _ in self._waiting):
+            raise LayoutError(f"request {request.id!r} is on its way already: give each its own id")
+        if not request.asks:
+            raise LayoutError(f"request {request.id!r} asks nothing: give it at least one question")
+        lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
+        ids = [self.processor.joint_ids(ask.text, lengths) for ask in request.asks]
+        limit = self.model.config.text_config.max_position_embeddings
+        if (longest := max(map(len, ids))) >= limit:
+            raise LayoutError(f"a conversation of {longest} tokens: this model takes less than {limit}; shorten it")
+        self._waiting.append((request, ids))
 
-    def _choose(
-        self, encoded: Encoded, prefixes: Sequence[tuple[int, str, str]], options: Sequence[Sequence[str]]
-    ) -> list[list[float]]:
-        shared, tails = [], []
-        for (_, _, answer), texts in zip(prefixes, options, strict=True):
-            rows = [self._answer_ids(answer, text) for text in texts]
-            same = _common(rows)
-            shared.append(rows[0][:same])
-            tails.append([row[same:] for row in rows])
-        inputs = self._inputs(
-            encoded, [(clip, prompt, ids) for (clip, prompt, _), ids in zip(prefixes, shared, strict=True)]
-        )
-        mask = inputs["attention_mask"]
-        out = self.model(inputs_embeds=inputs["inputs_embeds"], attention_mask=mask, use_cache=True, logits_to_keep=1)
-        log_probs = self._log_probs(out.logits[:, -1])  # (R, V)
-        row_of = torch.tensor([row for row, tail in enumerate(tails) for _ in tail], device=self.device)
-        flat = [ids for tail in tails for ids in tail]
-        values = log_probs[row_of, torch.tensor([ids[0] for ids in flat], device=self.device)]  # (N,)
-        if max(map(len, flat)) > 1:
-            values = values + self._follow(out.past_key_values, mask, row_of, flat)
-        split = torch.split(values, [len(tail) for tail in tails])
-        return [part.tolist() for part in split]
-
-    def _follow(self, cache: DynamicCache, mask: Tensor, row_of: Tensor, flat: list[list[int]]) -> Tensor:
-        """Log-probability of every token but the first of N tails, each behind its row of the cache: (N,)."""
-        longest = max(map(len, flat))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in flat], device=self.device)  # (N, C)
-        real = length_mask(torch.tensor([len(row) for row in flat], device=self.device), longest)
-        cache.batch_select_indices(row_of)
-        full = torch.cat([mask[row_of], real.long()], dim=1)  # (N, L + C)
-        out = self.model(
-            input_ids=ids, attention_mask=full, position_ids=positions(full)[:, -longest:], past_key_values=cache
-        )
-        log_probs = self._log_probs(out.logits[:, :-1])  # (N, C - 1, V)
-        steps = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
-        return (steps * real[:, 1:]).sum(1)
+    def cancel(self, request_id: Hashable) -> bool:
+        """Forget a request, whatever it was at; False where it is not on its way."""
+        job = self._jobs.pop(request_id, None)
+        for row in job.rows if job else ():
+            self._leave(row)
+        kept = deque(pair for pair in self._waiting if pair[0].id != request_id)
+        found = job is not None or len(kept) < len(self._waiting)
+        self._waiting = kept
+        return found
 
     @torch.inference_mode()
-    def empty_probability(self, encoded: Encoded, clips: Sequence[int], prompt: str) -> list[float]:
-        """Probability that the answer to a prompt ends before it begins, per clip."""
-        inputs = self._inputs(encoded, [(clip, prompt, []) for clip in clips])
-        out = self.model(
-            inputs_embeds=inputs["inputs_embeds"], attention_mask=inputs["attention_mask"], logits_to_keep=1
-        )
-        return self._log_probs(out.logits[:, -1])[:, self.end].exp().tolist()
+    def step(self) -> list[Event]:
+        """One pass of the model; what it brought for each question it went over."""
+        events = self._admit()
+        rows = [row for row in self._rows if row is not None and row.open]
+        heavy = [row for row in rows if row.heavy]
+        light = [row for row in rows if not row.heavy]
+        if heavy and (not light or sum(row.num_tokens for row in heavy) >= self.budget.ready):
+            self.counts.heavy += 1
+            events += self._pass(self._alike(heavy))
+        elif light:
+            self.counts.light += 1
+            events += self._pass(self._gathered(light))
+        return events
 
-    def _log_probs(self, logits: Tensor) -> Tensor:
-        """(..., V) over the text ids alone: an answer is text even where a model can speak (echat 1.6)."""
-        return logits[..., : self.num_text].float().log_softmax(-1)
+    def run(self, requests: Iterable[Request], ahead: int = 16) -> Iterator[Result]:
+        """Results in the order of the requests, each that cannot be answered with its error in its place.
 
-    def _answer_ids(self, answer: str, option: str) -> list[int]:
-        return self.processor.text_ids(answer + option)
+        Args:
+            requests: read as they are needed; their ids need not differ.
+            ahead: how many are on their way at once; they are taken in halves, those of like length together.
+        """
+        run = next(self._run_numbers)
+        replies = self._runs[run] = {}  # of what is on its way
+        names: dict[int, tuple[Hashable, int]] = {}
+        results: dict[int, Result] = {}
+        source, order = enumerate(requests), deque[int]()
+        try:
+            while True:
+                while order and order[0] in results:
+                    yield results.pop(order.popleft())
+                room = 2 * len(replies) <= ahead and len(order) < WAITING * ahead
+                pulled = list(islice(source, ahead - len(replies))) if room else []
+                if not (pulled or order):
+                    return
+                order.extend(number for number, _ in pulled)
+                for number, request in sorted(pulled, key=_num_frames):
+                    names[number] = request.id, len(request.asks)
+                    try:
+                        self.add(replace(request, id=_Place(run, number)))
+                        replies[number] = {}
+                    except OsumError as fault:
+                        results[number] = Result(request.id, error=str(fault))
+                self._deliver(self.step())
+                for number in [number for number, found in replies.items() if len(found) == names[number][1]]:
+                    found = replies.pop(number)
+                    results[number] = Result(names.pop(number)[0], tuple(found[ask] for ask in range(len(found))))
+        finally:
+            del self._runs[run]
+            for number in replies:
+                self.cancel(_Place(run, number))
 
-    def _inputs(self, encoded: Encoded, rows: Sequence[tuple[int, str, list[int]]]) -> dict[str, Any]:
-        """Left-padded ids, mask and embeddings of (clip, prompt, answer ids so far) rows."""
+    def _deliver(self, events: Iterable[Event]) -> None:
+        """Hand replies to the run that waits for them: two may be open at once, and each steps for both."""
+        for event in events:
+            if event.reply is not None and isinstance(event.id, _Place) and event.id.run in self._runs:
+                self._runs[event.id.run][event.id.number][event.ask] = event.reply
+
+    def _admit(self) -> list[Event]:
+        """Encode the clips of those that wait, as many as fit, and begin their questions."""
+        taken: list[tuple[Request, list[list[int]]]] = []
+        clips: list[Tensor] = []
+        while self._waiting and len(self._jobs) + len(taken) < self.budget.clips:
+            more = [*clips, *self._waiting[0][0].features]
+            if taken and len(more) * max((clip.shape[-1] for clip in more), default=0) > self.budget.frames:
+                break
+            taken.append(self._waiting.popleft())
+            clips = more
+        audio = iter(self._encode(clips))
+        events = []
+        for request, ids in taken:
+            events += self._begin(request, ids, list(islice(audio, len(request.features))))
+        return events
+
+    def _encode(self, clips: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Log-mel (M, F_i) to audio embeddings (T_i, D)."""
+        if not clips:
+            return ()
+        self.counts.clips += len(clips)
+        features, mask = pad_features(clips)
+        return self.model.get_audio_features(features.to(self.device), mask.to(self.device))
+
+    def _begin(self, request: Request, ids: list[list[int]], audio: Sequence[Tensor]) -> list[Event]:
+        """Give a request its rows, and start what needs no draft."""
+        nothing = torch.empty(0, self.model.config.text_config.hidden_size, device=self.device, dtype=self.model.dtype)
+        sound = torch.cat([*audio, nothing])  # (sum T_i, D)
+        shared = min(common(ids), min(map(len, ids)) - 1)
+        together = all(self.processor.audio_token_id not in row[shared:] for row in ids)
+        rows = []
+        for group in [list(range(len(ids)))] if together else [[number] for number in range(len(ids))]:
+            cut = shared if together else len(ids[group[0]]) - 1
+            branches = [self._branch(request.asks[number], ids[number][cut:]) for number in group]
+            rows.append(Row(ids[group[0]][:cut], sound, branches))
+        branches = [branch for row in rows for branch in row.branches]
+        plain = [branch for branch in branches if branch.ask.transcribes and not branch.ask.options.searches]
+        leader = min(plain, key=lambda branch: not branch.ask.bare, default=None)
+        followers = [branch for branch in plain if branch is not leader]
+        job = self._jobs[request.id] = Job(rows, branches, leader, followers, set(range(len(ids))))
+        searched = [(branch, row) for branch, row in zip(branches, ids, strict=True) if branch.ask.options.searches]
+        self._search(searched, sound)
+        for branch in branches:
+            if not branch.ask.options.searches and branch not in followers:
+                branch.start()
+        return self._settle(request.id, job, {})
+
+    def _branch(self, ask: Ask, ids: list[int]) -> Branch:
         processor = self.processor
-        ids = [
-            processor.joint_ids(processor.request(prompt), [len(encoded.audio[clip])]) + answer
-            for clip, prompt, answer in rows
+        return Branch(ask, ids, processor.answer_end_token_id, processor.text_ids, processor.decode)
+
+    def _search(self, asked: Sequence[tuple[Branch, list[int]]], sound: Tensor) -> None:
+        """Answer by beam search; where it draws, each question alone, so that its seed alone decides."""
+
+        def alike(pair: tuple[int, tuple[Branch, list[int]]]) -> tuple[int, str, int]:
+            ask = pair[1][0].ask
+            return ask.max_new_tokens, repr(ask.options), pair[0] if ask.options.do_sample else 0
+
+        for _, group in groupby(sorted(enumerate(asked), key=alike), key=alike):
+            pairs = [pair for _, pair in group]
+            ask = pairs[0][0].ask
+            rows = [(ids, sound) for _, ids in pairs]
+            found = search(self.model, self.processor, rows, ask.max_new_tokens, ask.options)
+            for (branch, _), answer in zip(pairs, found, strict=True):
+                branch.settle(answer)
+
+    def _alike(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows for one heavy pass: the shortest, and those of like length, within the budget."""
+        ordered = sorted(rows, key=lambda row: row.num_tokens)
+        longest = ALIKE * ordered[0].num_tokens
+        return [
+            row
+            for number, row in enumerate(ordered)
+            if number == 0 or (row.num_tokens <= longest and (number + 1) * row.num_tokens <= self.budget.tokens)
         ]
-        input_ids = pad_rows(ids, processor.pad_token_id, "left").to(self.device)  # (R, L)
-        mask = pad_rows([[1] * len(row) for row in ids], 0, "left").to(self.device)
-        embeds = self.model.model.embed_ids(input_ids)
-        audio = torch.cat([encoded.audio[clip] for clip, _, _ in rows])  # (sum T_i, D)
-        holes = (input_ids == processor.audio_token_id)[..., None]
-        return {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            "inputs_embeds": embeds.masked_scatter(holes, audio.to(embeds.dtype)),
-        }
+
+    def _gathered(self, rows: Sequence[Row]) -> list[Row]:
+        """The same rows, moved to the beginning of the cache, where a pass reads them in place."""
+        size = len(rows)
+        holes = [place for place in range(size) if self._rows[place] not in rows]
+        for row in rows:
+            if row.index is not None and row.index >= size:
+                place, old = holes.pop(), row.index
+                other = self._rows[place]
+                self._cache.swap(place, old)
+                self._rows[place], self._rows[old] = row, other
+                row.index = place
+                if other is not None:
+                    other.index = old
+        return [row for row in self._rows[:size] if row is not None]
+
+    def _pass(self, rows: Sequence[Row]) -> list[Event]:
+        self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
+        asked = [branch for row in rows for branch in row.open]
+        self.counts.tokens += sum(row.num_tokens for row in rows)
+        news = dict(zip(asked, forward(self.model, self._cache, rows, self.processor.answer_end_token_id), strict=True))
+        touched = [pair for pair in self._jobs.items() if not news.keys().isdisjoint(pair[1].branches)]
+        return [event for request_id, job in touched for event in self._settle(request_id, job, news)]
+
+    def _settle(self, request_id: Hashable, job: Job, news: Mapping[Branch, list[int]]) -> list[Event]:
+        """After a pass: start what waited for a draft, give rows up or places in the cache, and tell the news."""
+        if job.leader is not None and job.leader.complete:
+            self._draft(job.leader, job.followers)
+            job.followers = []
+        for row in job.rows:
+            if row.done:
+                self._leave(row)
+            elif row.index is None and row.open:
+                self._enter(row)
+        events = []
+        for number, branch in enumerate(job.branches):
+            told = number in job.untold and branch.reply is not None
+            if told or news.get(branch):
+                events.append(Event(request_id, number, tuple(news.get(branch, ())), branch.reply if told else None))
+            if told and branch.reply is not None:
+                job.untold.remove(number)
+                self.counts.drafted += branch.reply.drafted
+                self.counts.accepted += branch.reply.accepted
+        if not job.untold:
+            del self._jobs[request_id]
+        return events
+
+    def _draft(self, leader: Branch, followers: Sequence[Branch]) -> None:
+        task = leader.ask.task
+        assert task is not None
+        transcript = task.transcript_of(self.processor.decode(leader.ids))
+        for branch in followers:
+            branch.start(transcript, leader.ids if leader.ask.bare else ())
+
+    def _enter(self, row: Row) -> None:
+        row.index = next((place for place, other in enumerate(self._rows) if other is None), len(self._rows))
+        self._rows[row.index : row.index + 1] = [row]
+
+    def _leave(self, row: Row) -> None:
+        if row.index is not None:
+            self._rows[row.index], row.index = None, None
 
 
-def _chunks(limits: Sequence[int], same: bool) -> Iterator[list[int]]:
-    """Rows that decode together: of like token limits, as a batch decodes as long as its longest.
-
-    With `same`, of equal limits: beams that a longer limit lets go on may end elsewhere.
-    """
-    order = sorted(range(len(limits)), key=limits.__getitem__)
-    for _, group in groupby(order, key=lambda row: limits[row] if same else 0):
-        rows = list(group)
-        yield from (rows[first : first + ROWS_PER_PASS] for first in range(0, len(rows), ROWS_PER_PASS))
-
-
-def _fitting(options: Sequence[Sequence[str]]) -> int:
-    """How many leading rows are scored in one pass; at least one."""
-    totals = accumulate(map(len, options[:ROWS_PER_PASS]))
-    return max(1, sum(total <= OPTIONS_PER_PASS for total in totals))
-
-
-def _common(rows: Sequence[Sequence[int]]) -> int:
-    """How many leading ids all rows share; at least one id of each row is left over."""
-    shortest = min(map(len, rows)) - 1
-    for place in range(shortest):
-        if len({row[place] for row in rows}) > 1:
-            return place
-    return shortest
+def _num_frames(pair: tuple[int, Request]) -> int:
+    return sum(clip.shape[-1] for clip in pair[1].features)

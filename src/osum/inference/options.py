@@ -34,6 +34,11 @@ class GenerationOptions:
             max_new_tokens=400, num_beams=4, do_sample=True, top_k=5, top_p=0.9, repetition_penalty=1.05, seed=seed
         )
 
+    @property
+    def searches(self) -> bool:
+        """Whether several beams are followed."""
+        return self.num_beams > 1
+
     def to_generate(self) -> dict[str, Any]:
         """Keyword arguments of `generate`, the length aside."""
         sampling = {"top_k": self.top_k, "top_p": self.top_p, "temperature": self.temperature}
@@ -57,6 +62,10 @@ class LabelOptions:
     """Of the prompts; None takes the first the checkpoint has. Independent of the speech's."""
     batch_size: int = 8
     """Clips answered together; any number gives the same answers in float32."""
+    num_workers: int = 0
+    """Processes that read files ahead of the model; 0 reads in this one."""
+    read_timeout: float = 60.0
+    """Seconds until a worker that brings nothing of its file is stopped; the file is an error then."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:
@@ -64,3 +73,7 @@ class LabelOptions:
             raise InputError(f"language {self.language!r}: choose one of {', '.join(LANGUAGES)}")
         if self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: it must be 1 or more")
+        if self.num_workers < 0:
+            raise InputError(f"{self.num_workers} workers: it must be 0 or more")
+        if not self.read_timeout > 0:
+            raise InputError(f"read timeout {self.read_timeout}: it must be more than 0 seconds")

@@ -6,6 +6,7 @@ Reads audio, cuts long clips, asks the engine, and puts answers together. Bad au
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,24 @@ from numpy.typing import NDArray
 
 from osum import audio as audio_io
 from osum.audio import SAMPLE_RATE
-from osum.errors import InputError, OsumError, TaskError
-from osum.inference.answers import Heard, answer_key, join_text, segment_of, summary_of
+from osum.errors import InputError, TaskError
+from osum.inference.answers import (
+    Heard,
+    answer_key,
+    join_text,
+    keep_confidences,
+    segment_of,
+    silence_of,
+    summary_of,
+)
 from osum.inference.checkpoint import Checkpoint, open_checkpoint
-from osum.inference.engine import Encoded, Engine, Request
-from osum.inference.longform import Window, windows
+from osum.inference.confidence import confidences
+from osum.inference.engine import Engine
+from osum.inference.feeding import Failure, Piece, Source, read
+from osum.inference.merge import in_sequence
 from osum.inference.options import GenerationOptions, LabelOptions
-from osum.tasks import RELEASE, Task, TaskSet
+from osum.inference.request import Ask, Reply, Request
+from osum.tasks import RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
@@ -153,9 +165,11 @@ class Recognizer:
         """
         samples = audio_io.load(_source(audio))
         generation = options or GenerationOptions()
-        limit = generation.max_new_tokens or ASK_TOKENS
-        encoded = self.engine.encode([samples])
-        return self.engine.answer(encoded, [Request(0, question, limit)], generation)[0]
+        ask = Ask(self.engine.processor.request(question), generation.max_new_tokens or ASK_TOKENS, options=generation)
+        (result,) = self.engine.run([Request(0, (self.engine.processor.log_mel(samples),), (ask,))])
+        if result.error is not None:
+            raise InputError(result.error)
+        return result.replies[0].text
 
     def label_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
         """Answer files one after the other; results come in order, with `error` set where one is bad.
@@ -170,91 +184,102 @@ class Recognizer:
 
     def _run(self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         asked = Asked.of(self.tasks, options)
-        queue: list[_File] = []
-        waiting: list[tuple[_File, Window]] = []
-        for file, window in self._windows(sources):
-            if file not in queue:
-                queue.append(file)
-            if window is not None:
-                waiting.append((file, window))
-            if len(waiting) >= options.batch_size:
-                self._answer(waiting, asked)
-                waiting = []
-            while queue and queue[0].read and not queue[0].waiting:
-                yield self._result(queue.pop(0), options, asked)
-        if waiting:
-            self._answer(waiting, asked)
-        for file in queue:
+        files: deque[_File] = deque()
+        places: deque[tuple[_File, Piece]] = deque()
+        for result in self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size):
+            file, piece = places.popleft()
+            file.waiting -= 1
+            if result.error is not None:
+                file.error = result.error
+            else:
+                file.segments.append(self._segment(result.replies, file, piece, asked))
+            while files and files[0].read and not files[0].waiting:
+                yield self._result(files.popleft(), options, asked)
+        for file in files:
             yield self._result(file, options, asked)
 
-    def _windows(self, sources: Iterable[tuple[Utterance, Audio]]) -> Iterator[tuple[_File, Window | None]]:
-        """Read each source in windows; every file ends with None, also one that cannot be read."""
-        for item, source in sources:
-            file = _File(item)
-            try:
-                blocks = audio_io.read_blocks(
-                    _source(source), channel=_channel(item.channel), start=item.start, end=item.end
-                )
-                for window in windows(blocks, self._max_samples):
-                    file.waiting += 1
-                    file.length += len(window.samples)
-                    yield file, window
-            except OsumError as fault:
-                file.error = str(fault)
-            file.read = True
-            yield file, None
+    def _requests(
+        self,
+        sources: Iterable[tuple[Utterance, Audio]],
+        asked: Asked,
+        files: deque[_File],
+        places: deque[tuple[_File, Piece]],
+    ) -> Iterator[Request]:
+        """A request for each window of each source; `files` and `places` get what the results belong to."""
+        started: dict[int, _File] = {}
 
-    def _answer(self, waiting: Sequence[tuple[_File, Window]], asked: Asked) -> None:
-        """Answer a batch of windows and hand the segments to their files."""
-        encoded = self.engine.encode([window.samples for _, window in waiting])
-        heard = [Heard(len(window.samples) / SAMPLE_RATE) for _, window in waiting]
-        requests = [
-            (clip, task, Request(clip, asked.prompts[task.name], self._limit(task, heard[clip], asked)))
-            for clip in range(len(waiting))
+        def opened() -> Iterator[Source]:
+            for number, (item, audio) in enumerate(sources):
+                started[number] = _File(item)
+                files.append(started[number])
+                yield Source(_source(audio), _channel(item.channel), item.start, item.end)
+
+        options = asked.options
+        news = read(opened(), self.engine.processor, self._max_samples, options.num_workers, options.read_timeout)
+        for number, found in news:
+            file = started[number]
+            if isinstance(found, Failure):
+                file.error = found.message
+            else:
+                file.length = max(file.length, found.start + found.num_samples)
+            file.read = isinstance(found, Failure) or found.last
+            if file.read:
+                del started[number]
+            if isinstance(found, Failure):
+                continue
+            if found.features is None:
+                file.segments.append(silence_of(*self._times(file, found)))
+                continue
+            file.waiting += 1
+            places.append((file, found))
+            yield Request(number, (found.features,), self._asks(found, asked))
+
+    def _asks(self, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
+        """Every task's question about a window, and the one that tells silence where no task does."""
+        seconds, generation = piece.num_samples / SAMPLE_RATE, asked.options.generation
+        request, limit = self.engine.processor.request, self.engine.token_limit
+        asks = [
+            Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation)
             for task in asked.tasks
         ]
-        raws = self.engine.answer(encoded, [request for _, _, request in requests], asked.options.generation)
-        for (clip, task, _), raw in zip(requests, raws, strict=True):
-            heard[clip].raws[task.name] = raw
-        self._distributions(encoded, heard, asked)
-        for clip, value in enumerate(self._silence(encoded, len(waiting), asked)):
-            heard[clip].no_speech_probability = value
-        for (file, window), found in zip(waiting, heard, strict=True):
-            offset = (file.item.start or 0.0) + window.start / SAMPLE_RATE
-            file.segments.append(segment_of(found, asked.tasks, offset))
-            file.waiting -= 1
+        if asked.silence_prompt is not None and not asked.tells_silence:
+            asks.append(Ask(request(asked.silence_prompt), 1))
+        return tuple(asks)
 
-    def _limit(self, task: Task, heard: Heard, asked: Asked) -> int:
-        return self.engine.token_limit(task, heard.seconds, asked.options.generation)
+    def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
+        """One window's answers; the last reply tells silence where no task does."""
+        told = dict(zip([task.name for task in asked.tasks], replies, strict=False))
+        silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
+        decode = self.engine.processor.decode
 
-    def _distributions(self, encoded: Encoded, heard: Sequence[Heard], asked: Asked) -> None:
-        """Score every label of every tag after each task's own transcript and earlier tags."""
-        rows = [
-            (clip, task, index)
-            for clip in range(len(heard))
-            for task in asked.tasks
-            for index in range(len(task.label_sets))
-        ]
-        prefixes = [(clip, asked.prompts[task.name], heard[clip].before(task, index)) for clip, task, index in rows]
-        options = [task.label_sets[index].tags for _, task, index in rows]
-        scores = self.engine.choose(encoded, prefixes, options) if rows else []
-        for (clip, task, index), values in zip(rows, scores, strict=True):
-            labels = task.label_sets[index]
-            scaled = torch.tensor(values, dtype=torch.float64) / (task.temperature or 1.0)
-            heard[clip].distributions[task.name, labels.name] = dict(
-                zip(labels.labels, scaled.softmax(0).tolist(), strict=True)
-            )
+        def sureness(task: str, units: Sequence[str]) -> list[float | None]:
+            reply = told[task]
+            return confidences(reply.text, units, reply.ids, reply.log_probs, decode)
 
-    def _silence(self, encoded: Encoded, count: int, asked: Asked) -> list[float] | list[None]:
-        if asked.silence_prompt is None:
-            return [None] * count
-        return self.engine.empty_probability(encoded, range(count), asked.silence_prompt)
+        heard = Heard(
+            seconds=piece.num_samples / SAMPLE_RATE,
+            raws={name: reply.text for name, reply in told.items()},
+            distributions={
+                (task.name, labels.name): _distribution(task, labels, told[task.name])
+                for task in asked.tasks
+                for labels in task.label_sets
+            },
+            no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
+            sureness=sureness,
+        )
+        return segment_of(heard, asked.tasks, self._times(file, piece)[0])
+
+    @staticmethod
+    def _times(file: _File, piece: Piece) -> tuple[float, float]:
+        """Begin and end of a window in seconds of the file."""
+        offset = file.item.start or 0.0
+        return offset + piece.start / SAMPLE_RATE, offset + (piece.start + piece.num_samples) / SAMPLE_RATE
 
     def _result(self, file: _File, options: LabelOptions, asked: Asked) -> Utterance:
         stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
         if file.error is not None:
             return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
-        segments = tuple(sorted(file.segments, key=lambda segment: segment.start))
+        segments = _in_sequence(file.segments)
         spoken = [segment for segment in segments if not segment.no_speech]
         summary = summary_of(segments, asked.tasks)
         language = options.language if options.language != "auto" else _language(summary, spoken)
@@ -279,6 +304,18 @@ class Recognizer:
         )
 
 
+def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float]:
+    """Label to probability: the scores of the whole tags, normalised over the set."""
+    scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / (task.temperature or 1.0)
+    return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
+
+
+def _in_sequence(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """In order of time, what two windows both heard kept once."""
+    ordered = sorted(segments, key=lambda segment: segment.start)
+    return tuple(keep_confidences(*pair) for pair in zip(ordered, in_sequence(ordered), strict=True))
+
+
 @dataclass(frozen=True)
 class Asked:
     """What one call asks: tasks, their prompts, and the prompt that silence is judged by."""
@@ -287,6 +324,11 @@ class Asked:
     tasks: tuple[Task, ...]
     prompts: Mapping[str, str]
     silence_prompt: str | None
+
+    @property
+    def tells_silence(self) -> bool:
+        """Whether the first step of a transcript says how likely it is that nothing is said."""
+        return any(task.name == TRANSCRIBE for task in self.tasks) and not self.options.generation.searches
 
     @classmethod
     def of(cls, tasks: TaskSet, options: LabelOptions) -> Asked:

@@ -1,0 +1,248 @@
+"""Branch: one question on its way to its answer. Says what the next pass feeds, and takes what it found.
+
+1. The question's own ids are fed, with guesses of the answer behind them where a draft is at hand.
+2. The answer is read along the guesses for as long as they are what this question alone would say; from there on
+   it is decoded id by id. A wrong guess costs time and never changes an answer.
+3. The labels of a complete answer are scored, from what was seen already where every tag was guessed.
+
+Knows nothing of the model: only lists of ids and what a pass says of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers.generation import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from osum.inference.options import GenerationOptions
+from osum.inference.request import Ask, Reply
+from osum.inference.tree import Tree, common
+from osum.tasks import REPLY_SEPARATOR, Task
+
+TextIds = Callable[[str], list[int]]
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pass says of a tree, for the root and every guess behind it, N nodes."""
+
+    best: list[int]
+    """The likeliest id behind each node."""
+    best_log_probs: list[float]
+    given: list[float]
+    """Log-probability of each guess behind its parent, N - 1."""
+    end: float
+    """Log-probability that nothing follows the root."""
+    logits: Tensor | None = None
+    """(N, V) float32, where they were asked for."""
+
+
+class Sampler:
+    """Draws ids from a branch's own stream of random numbers, so that a seed decides whatever the batch."""
+
+    def __init__(self, options: GenerationOptions) -> None:
+        self.draws = options.do_sample
+        self._generator = torch.Generator()
+        if options.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(options.seed)
+        self._processors = LogitsProcessorList()
+        if options.repetition_penalty != 1.0:
+            self._processors.append(RepetitionPenaltyLogitsProcessor(options.repetition_penalty))
+        if options.do_sample:
+            if options.temperature != 1.0:
+                self._processors.append(TemperatureLogitsWarper(options.temperature))
+            if options.top_k:
+                self._processors.append(TopKLogitsWarper(options.top_k))
+            if options.top_p < 1.0:
+                self._processors.append(TopPLogitsWarper(options.top_p))
+
+    def __call__(self, ids: Sequence[int], logits: Tensor) -> int:
+        """The next id behind `ids`, from logits (V,)."""
+        scores = self._processors(torch.tensor([ids], dtype=torch.long), logits[None].clone())  # (1, V)
+        if not self.draws:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(-1), 1, generator=self._generator))
+
+
+def sampler(options: GenerationOptions) -> Sampler | None:
+    """How ids are picked; None takes the likeliest."""
+    return Sampler(options) if options.do_sample or options.repetition_penalty != 1.0 else None
+
+
+@dataclass(eq=False)
+class Branch:
+    """One question behind what its row shares. `tree` is what the next pass feeds; None while there is nothing."""
+
+    ask: Ask
+    prompt: list[int]
+    """The question's ids behind the row's prefix, at least one."""
+    end: int
+    text_ids: TextIds
+    decode: Decode
+    tree: Tree | None = None
+    slots: list[int] = field(default_factory=list)
+    """Where in the row the ids stand that later ones see: prompt and answer so far."""
+    ids: list[int] = field(default_factory=list)
+    """The answer so far; the end is left out."""
+    log_probs: list[float] = field(default_factory=list)
+    complete: bool = False
+    reply: Reply | None = None
+
+    def __post_init__(self) -> None:
+        self.pick = sampler(self.ask.options)
+        self._cached: list[int] = []  # the ids that stand in `slots`
+        self._guessed: tuple[Tree, Seen] | None = None
+        self._wanted: list[list[list[int]]] = []  # label set, tag, ids
+        self._ended = True
+        self._empty: float | None = None
+        self._drafted = self._accepted = 0
+
+    def start(self, transcript: str | None = None, spoken: Sequence[int] = ()) -> None:
+        """Begin, with a transcript as a draft, and the ids it was decoded in where it was all that was said."""
+        self.tree = Tree(self.prompt)
+        if transcript is not None:
+            self._drafted = len(spoken or self.text_ids(transcript))
+            self.tree.add(spoken)
+        for text in guesses(self.ask.task, transcript):
+            self.tree.add(self.text_ids(text))
+
+    def settle(self, ids: Sequence[int]) -> None:
+        """Take an answer that was decoded elsewhere, whatever stands behind its end."""
+        self._ended = self.end in ids
+        self.ids = list(ids[: ids.index(self.end)] if self._ended else ids)
+        self._finish()
+
+    def take(self, seen: Seen, slots: Sequence[int]) -> list[int]:
+        """Read what a pass says of `tree`, which stands in `slots`; returns the new ids of the answer."""
+        tree = self.tree
+        assert tree is not None
+        self.tree = None
+        if self.complete:
+            self._read(tree, seen, len(self._cached) + len(tree.ids[: tree.root + 1]) - len(self.prompt))
+            return []
+        if not self.ids:
+            self._empty, self._guessed = torch.tensor(seen.end).exp().item(), (tree, seen)
+        before, path, node = len(self.ids), list(range(tree.root + 1)), tree.root
+        while not self.complete:
+            token, log_prob = self._next(seen, node - tree.root)
+            self.complete = token == self.end or len(self.ids) + 1 == self.ask.max_new_tokens
+            self._ended = token == self.end
+            if not self._ended:
+                self.ids.append(token)
+                self.log_probs.append(log_prob)
+            child = tree.child(node, token)
+            if child is None or self._ended:
+                break
+            self._accepted += 1
+            path.append(node := child)
+        self._cached += [tree.ids[node] for node in path]
+        self.slots += [slots[node] for node in path]
+        if self.complete:
+            self._finish()
+        else:
+            self.tree = Tree(self.ids[-1:])
+        return self.ids[before:]
+
+    def _next(self, seen: Seen, place: int) -> tuple[int, float]:
+        if self.pick is None:
+            return seen.best[place], seen.best_log_probs[place]
+        assert seen.logits is not None
+        token = self.pick(self.ids, seen.logits[place])
+        return token, seen.logits[place].log_softmax(-1)[token].item()
+
+    def _finish(self) -> None:
+        """The answer is complete: score its labels, or ask for the pass that does."""
+        self.complete = True
+        task = self.ask.task
+        text = self.decode(self.ids)
+        self._wanted = (
+            []
+            if task is None
+            else [
+                [self.text_ids(before_label(task, text, place) + tag) for tag in labels.tags]
+                for place, labels in enumerate(task.label_sets)
+            ]
+        )
+        if not self._wanted:
+            self._answer({})
+            return
+        if self._guessed is not None and self._read(*self._guessed, 0):
+            return
+        rows = [row for rows in self._wanted for row in rows]
+        shared = _shared(rows)
+        whole = self.prompt + rows[0][:shared]
+        # The last id is fed again even where it is cached: what follows it was not kept.
+        reused = min(common([self._cached, whole]), len(whole) - 1)
+        self._cached, self.slots = self._cached[:reused], self.slots[:reused]
+        self.tree = Tree(whole[reused:])
+        for row in rows:
+            self.tree.add(row[shared:])
+
+    def _read(self, tree: Tree, seen: Seen, offset: int) -> bool:
+        """Score every tag from a tree whose root stands behind `offset` ids of the answer; False if one is missing."""
+        scores: dict[str, tuple[float, ...]] = {}
+        for labels, rows in zip(self.ask.task.label_sets if self.ask.task else (), self._wanted, strict=True):
+            same = _shared(rows)
+            paths = [tree.path(row[offset:]) for row in rows]
+            values = tuple(
+                sum(seen.given[node - tree.root - 1] for node in path[same - offset :])
+                for path in paths
+                if path is not None
+            )
+            if len(values) < len(rows):
+                return False
+            scores[labels.name] = values
+        self._answer(scores)
+        return True
+
+    def _answer(self, scores: Mapping[str, tuple[float, ...]]) -> None:
+        self.reply = Reply(
+            text=self.decode(self.ids),
+            ids=tuple(self.ids),
+            log_probs=tuple(self.log_probs),
+            ended=self._ended,
+            empty=self._empty,
+            scores=scores,
+            drafted=self._drafted,
+            accepted=self._accepted,
+        )
+        self._guessed = None
+
+
+def _shared(rows: Sequence[Sequence[int]]) -> int:
+    """How many leading ids all rows share; at least one id of each row is left over."""
+    return min(common(rows), min(map(len, rows)) - 1)
+
+
+def guesses(task: Task | None, transcript: str | None) -> list[str]:
+    """What a task's answer may begin with, when its transcript is known or when it has none.
+
+    Tags are guessed with the transcript before them, because a tag's `<` may melt into the token before it.
+    """
+    if task is None or (task.transcript != "none" and transcript is None) or task.transcript == "timed":
+        return []
+    text = transcript or "" if task.transcript == "plain" else ""
+    if task.label_sets:
+        return [text + tag for tag in task.label_sets[0].tags]
+    if task.reply:
+        return [text + REPLY_SEPARATOR] if task.transcript == "plain" else []
+    return [text]
+
+
+def before_label(task: Task, raw: str, place: int) -> str:
+    """The text that the tag of a task's label set stands behind: the answer's own transcript and earlier tags."""
+    found = task.parse(raw).labels if place else {}
+    earlier = [f"<{found[labels.name] or labels.labels[0]}>" for labels in task.label_sets[:place]]
+    return task.transcript_of(raw) + "".join(earlier)

@@ -1,0 +1,256 @@
+"""Feeding: from sources of sound to windows of features, in this process or in workers that read ahead.
+
+A worker reads, decodes, resamples and featurises one file at a time, and hands each window over as it comes. A file
+that breaks its worker, or that brings nothing for too long, is given up with an error, and a new worker goes on with
+the next. Memory holds a few windows, whatever the length of a file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from queue import Full, Queue
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from osum import audio
+from osum.errors import OsumError
+from osum.inference.longform import Window, windows
+from osum.model import OsumProcessor
+
+DEADLINE = 60.0
+"""Seconds within which a worker has to bring the next window of its file."""
+AHEAD = 16
+"""Windows kept ready before workers have to wait."""
+TICK = 0.2
+"""Seconds between two looks at the clock."""
+STARTING = 120.0
+"""Seconds a new worker may take to load what it needs, on top of the deadline."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to read: anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
+
+    audio: Any
+    channel: Any = "mix"
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no truth value
+class Piece:
+    """One window, ready for the model."""
+
+    start: int
+    """Samples of the source before it."""
+    num_samples: int
+    features: Tensor | None
+    """Log-mel (M, F); None where there is nothing to hear."""
+    last: bool
+    """Whether the source ends with it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a source brings nothing more."""
+
+    message: str
+
+
+News = Piece | Failure
+
+
+def read(
+    sources: Iterable[Source],
+    processor: OsumProcessor,
+    max_samples: int,
+    num_workers: int = 0,
+    deadline: float = DEADLINE,
+) -> Iterator[tuple[int, News]]:
+    """The windows of each source, by its number. Each source ends with a last piece or with a failure.
+
+    Args:
+        sources: read as they are needed.
+        processor: makes the features.
+        max_samples: longest window.
+        num_workers: processes that read ahead; 0 reads here, source after source, and knows no deadline.
+        deadline: seconds until a worker that brings nothing is killed.
+    """
+    if num_workers:
+        yield from _Crew(processor, max_samples, num_workers, deadline).read(sources)
+        return
+    for number, source in enumerate(sources):
+        yield from ((number, news) for news in _news(source, processor, max_samples))
+
+
+def pieces(source: Source, processor: OsumProcessor, max_samples: int) -> Iterator[Piece]:
+    """The windows of one source, each given when the next was read, so that the last one is known.
+
+    Raises:
+        OsumError: the source cannot be read, where the fault is met.
+    """
+    blocks = audio.read_blocks(source.audio, channel=source.channel, start=source.start, end=source.end)
+    held: Piece | None = None
+    for found in windows(blocks, max_samples):
+        if held is not None:
+            yield held
+        features = processor.log_mel(found.samples) if isinstance(found, Window) else None
+        held = Piece(found.start, found.end - found.start, features, last=False)
+    if held is not None:
+        yield replace(held, last=True)
+
+
+def _news(source: Source, processor: OsumProcessor, max_samples: int) -> Iterator[News]:
+    try:
+        yield from pieces(source, processor, max_samples)
+    except OsumError as fault:
+        yield Failure(str(fault))
+
+
+def _work(pipe: Connection, processor: OsumProcessor, max_samples: int) -> None:
+    """What a worker does: take a source, send its windows, until there are no more."""
+    torch.set_num_threads(1)
+    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        while (source := pipe.recv()) is not None:
+            for news in _news(source, processor, max_samples):
+                pipe.send(_packed(news))
+
+
+def _packed(news: News) -> tuple[int, int, Any, bool] | str:
+    """Plain values: tensors would travel by shared memory and open files."""
+    if isinstance(news, Failure):
+        return news.message
+    features = None if news.features is None else news.features.numpy()
+    return news.start, news.num_samples, features, news.last
+
+
+def _unpacked(packed: tuple[int, int, Any, bool] | str) -> News:
+    if isinstance(packed, str):
+        return Failure(packed)
+    start, num_samples, features, last = packed
+    return Piece(start, num_samples, None if features is None else torch.from_numpy(features), last)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, what it is at, and until when it has to bring something."""
+
+    process: BaseProcess
+    pipe: Connection
+    number: int | None = None
+    until: float = 0.0
+    fresh: bool = True
+
+
+class _Crew:
+    """Workers, and a thread that hands out sources and takes windows ahead of the model."""
+
+    def __init__(self, processor: OsumProcessor, max_samples: int, num_workers: int, deadline: float) -> None:
+        self._arguments = (processor, max_samples)
+        self._size = num_workers
+        self._deadline = deadline
+        # A server forks workers that have loaded everything, before any thread runs in it.
+        methods = multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            self._context.set_forkserver_preload([__name__])
+        self._ready: Queue[tuple[int, News] | BaseException | None] = Queue(AHEAD)
+        self._stopped = threading.Event()
+
+    def read(self, sources: Iterable[Source]) -> Iterator[tuple[int, News]]:
+        thread = threading.Thread(target=self._run, args=(sources,), daemon=True)
+        thread.start()
+        try:
+            while (found := self._ready.get()) is not None:
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
+        finally:
+            self._stopped.set()
+            thread.join()
+
+    def _run(self, sources: Iterable[Source]) -> None:
+        workers = [self._hire() for _ in range(self._size)]
+        last: BaseException | None = None
+        try:
+            left = enumerate(sources)
+            while not self._stopped.is_set():
+                self._hand_out(workers, left)
+                if not any(worker.number is not None for worker in workers):
+                    break
+                self._take(workers)
+        except BaseException as fault:  # told where the results are read
+            last = fault
+        finally:
+            for worker in workers:
+                self._dismiss(worker)
+            if last is not None:
+                self._put(last)
+            self._put(None)
+
+    def _hand_out(self, workers: Sequence[_Worker], left: Iterator[tuple[int, Source]]) -> None:
+        for worker in workers:
+            if worker.number is None and (given := next(left, None)) is not None:
+                worker.number = given[0]
+                worker.until = time.monotonic() + self._deadline + (STARTING if worker.fresh else 0)
+                with suppress(BrokenPipeError):  # it died; that shows when it is listened to
+                    worker.pipe.send(given[1])
+
+    def _take(self, workers: list[_Worker]) -> None:
+        """One round of listening: windows, ends, deaths, deadlines."""
+        busy = {worker.pipe: worker for worker in workers if worker.number is not None}
+        heard = wait(list(busy), timeout=TICK)
+        for pipe, worker in busy.items():
+            if pipe in heard:
+                self._hear(worker, workers)
+            elif time.monotonic() > worker.until:
+                self._replace(worker, workers, f"nothing came of it for {self._deadline:g} s, so it was given up")
+
+    def _hear(self, worker: _Worker, workers: list[_Worker]) -> None:
+        assert worker.number is not None
+        try:
+            found = _unpacked(worker.pipe.recv())
+        except (EOFError, ConnectionError):
+            worker.process.join()
+            self._replace(worker, workers, f"its reader died (exit code {worker.process.exitcode}): repair the file")
+            return
+        number, worker.fresh = worker.number, False
+        worker.until = time.monotonic() + self._deadline
+        if isinstance(found, Failure) or found.last:
+            worker.number = None
+        self._put((number, found))
+
+    def _replace(self, worker: _Worker, workers: list[_Worker], message: str) -> None:
+        assert worker.number is not None
+        self._dismiss(worker)
+        workers[workers.index(worker)] = self._hire()
+        self._put((worker.number, Failure(message)))
+
+    def _hire(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    @staticmethod
+    def _dismiss(worker: _Worker) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.process.close()
+        worker.pipe.close()
+
+    def _put(self, found: tuple[int, News] | BaseException | None) -> None:
+        while not self._stopped.is_set():
+            with suppress(Full):
+                self._ready.put(found, timeout=TICK)
+                return
