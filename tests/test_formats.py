@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -30,7 +31,7 @@ CLIP = Utterance(
     "a b.wav",
     duration=3.0000004,
     language="en",
-    segments=(Segment(0.5, 1.4, "hello world", WORDS, LABELS), Segment(1.5, 3.0, "bye", reply="see you")),
+    segments=(Segment(0.5, 1.4, "hello world", words=WORDS, labels=LABELS), Segment(1.5, 3.0, "bye", reply="see you")),
     extra={"start_note": 0.123456789},
 )
 SILENT = Utterance("s", "s.wav", segments=(Segment(0, 1, no_speech=True, no_speech_probability=0.98),))
@@ -48,14 +49,14 @@ def write(name: str, *utterances: Utterance) -> str:
 
 
 def clip_of(text: str, words: tuple[Word, ...] = (), duration: float | None = None) -> Utterance:
-    return Utterance("x", "x.wav", duration=duration, segments=(Segment(0.0, 2.0, text, words),))
+    return Utterance("x", "x.wav", duration=duration, segments=(Segment(0.0, 2.0, text, words=words),))
 
 
 # json, jsonl
 
 
 def test_json_reads_back_as_the_same_utterance() -> None:
-    exact = CLIP.with_(duration=3.0, segments=(Segment(0.5, 1.4, ODD, (Word("你", 0.25, 0.5, 0.875),)),))
+    exact = CLIP.with_(duration=3.0, segments=(Segment(0.5, 1.4, ODD, words=(Word("你", 0.25, 0.5, 0.875),)),))
     assert Utterance.from_dict(json.loads(render("json", exact))) == exact
     assert Utterance.from_dict(json.loads(render("jsonl", exact))) == exact
 
@@ -170,6 +171,75 @@ def test_highlighted_words_get_a_cue_each() -> None:
     written = format_named("vtt", SubtitleOptions(highlight_words=True)).render(CLIP)
     assert "00:00:00.500 --> 00:00:00.900\n<u>hello</u> world" in written
     assert "00:00:00.900 --> 00:00:01.400\nhello <u>world</u>" in written
+
+
+def test_a_highlighted_cue_stays_between_its_words() -> None:
+    words = (Word("hello", 0.5, 0.9), Word("world", 1.2, 1.4))
+    written = format_named("vtt", SubtitleOptions(highlight_words=True)).render(clip_of("", words))
+    assert "00:00:00.900 --> 00:00:01.200\nhello world\n" in written
+
+
+def test_words_of_a_line_are_counted_unless_its_width_is_given() -> None:
+    words = tuple(Word(text, at / 2, at / 2 + 0.5) for at, text in enumerate(["one", "two", "three"]))
+    cues = read_srt(format_named("srt", SubtitleOptions(max_words_per_line=2)).render(clip_of("", words)))
+    assert cues == [(0.0, 1.0, "one two"), (1.0, 1.5, "three")]
+    both = SubtitleOptions(max_words_per_line=1, max_line_width=40, max_line_count=1)
+    assert read_srt(format_named("srt", both).render(clip_of("", words))) == [(0.0, 2.0, "one two three")]
+    untimed = format_named("srt", SubtitleOptions(max_words_per_line=2)).render(clip_of("one two three"))
+    assert read_srt(untimed) == [(0.0, 2.0, "one two\nthree")]
+
+
+def test_a_long_pause_ends_a_cue_that_may_be_cut() -> None:
+    words = (Word("hello", 0.5, 0.9), Word("world", 4.0, 4.4))
+    options = SubtitleOptions(max_line_width=40, max_line_count=2)
+    assert read_srt(format_named("srt", options).render(clip_of("", words))) == [
+        (0.5, 0.9, "hello"),
+        (4.0, 4.4, "world"),
+    ]
+    assert len(read_srt(format_named("srt").render(clip_of("hello world", words)))) == 1
+
+
+def read_srt(text: str) -> list[tuple[float, float, str]]:
+    """An independent reader of SubRip and WebVTT: start, end (seconds) and text of each cue."""
+    cues = []
+    for block in re.split(r"\n\n+", text.strip()):
+        lines = block.split("\n")
+        at = next((n for n, line in enumerate(lines) if "-->" in line), None)
+        if at is not None:
+            times = [time.replace(",", ".").split(":") for time in lines[at].split(" --> ")]
+            start, end = (int(h) * 3600 + int(m) * 60 + float(s) for h, m, s in times)
+            cues.append((start, end, "\n".join(lines[at + 1 :])))
+    return cues
+
+
+spoken = st.lists(
+    st.tuples(st.text("ab<&你好", min_size=1, max_size=6), st.integers(1, 900), st.integers(0, 5000)), max_size=12
+)
+limits = st.none() | st.integers(1, 20)
+subtitles = st.builds(SubtitleOptions, limits, limits, limits, st.booleans())
+
+
+@given(spoken, subtitles, st.sampled_from(["srt", "vtt"]))
+def test_subtitles_read_back_in_order_with_every_word_within_its_limits(
+    parts: list[tuple[str, int, int]], options: SubtitleOptions, name: str
+) -> None:
+    words, at = [], 0
+    for text, length, gap in parts:
+        words.append(Word(text, at / 1000, (at + length) / 1000))
+        at += length + gap
+    clip = Utterance("x", "x.wav", segments=(Segment(0.0, at / 1000, join_words(words), words=tuple(words)),))
+    cues = read_srt(format_named(name, options).render(clip))
+    edges = [edge for start, end, _ in cues for edge in (start, end)]
+    assert edges == sorted(edges)
+    lines = [line for _, _, text in cues for line in html.unescape(re.sub("</?u>", "", text)).split("\n")]
+    if not options.highlight_words:
+        assert "".join(lines).replace(" ", "") == "".join(word.text for word in words)
+    if options.max_line_count is not None and options.max_line_width is not None:
+        assert all(text.count("\n") < options.max_line_count for _, _, text in cues)
+    if options.max_line_width is not None:
+        assert all(len(line) <= options.max_line_width or " " not in line for line in lines)
+    elif options.max_words_per_line is not None:
+        assert all(len(line.split()) <= options.max_words_per_line for line in lines)
 
 
 def test_chinese_characters_are_joined_without_spaces() -> None:

@@ -27,6 +27,8 @@ _DIGITS = {
     **dict.fromkeys(("start", "end", "duration"), 3),  # milliseconds
     **dict.fromkeys(("probability", "distribution", "confidence", "no_speech_probability"), 4),
 }
+_CUE_PAUSE = 3.0
+"""Seconds without a word that end a cue, as Whisper has it."""
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _UNSAFE_IN_JSON = re.compile("[\u0085\u2028\u2029\ud800-\udfff]")
 """Line ends to some readers, and halves of characters that stand for undecodable bytes in file names."""
@@ -40,14 +42,31 @@ class SubtitleOptions:
     """Characters of a line; None keeps a segment's text on one line."""
     max_line_count: int | None = None
     """Lines of a cue, where words have times; None keeps a segment in one cue."""
+    max_words_per_line: int | None = None
+    """Words of a line, and where words have times a cue for each line; means nothing beside a line width."""
     highlight_words: bool = False
     """Repeat each cue once per word with that word underlined."""
 
     def __post_init__(self) -> None:
-        for name in ("max_line_width", "max_line_count"):
+        for name in ("max_line_width", "max_line_count", "max_words_per_line"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; a whole number from 1 is needed, or none for no limit")
+
+    @property
+    def words(self) -> int | None:
+        """Words of a line, where they count."""
+        return self.max_words_per_line if self.max_line_width is None else None
+
+    @property
+    def lines(self) -> int | None:
+        """Lines of a cue whose words have times."""
+        return 1 if self.words is not None else self.max_line_count
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether times of words change anything."""
+        return self.highlight_words or self.lines is not None
 
 
 PLAIN_SUBTITLES = SubtitleOptions()
@@ -94,7 +113,7 @@ def format_named(name: str, subtitles: SubtitleOptions | None = None) -> Format:
     Raises:
         InputError: there is no such format.
     """
-    known = FORMATS if subtitles is None else _formats(subtitles)
+    known = FORMATS if subtitles is None else formats_with(subtitles)
     if name not in known:
         raise InputError(f"format {name!r} is unknown; use one of {', '.join(known)}")
     return known[name]
@@ -121,7 +140,7 @@ def segments_of(utterance: Utterance) -> tuple[Segment, ...]:
     elif utterance.duration is not None:
         end = start + utterance.duration
     text = join_words(utterance.words) if utterance.text is None else utterance.text
-    return (Segment(start, end, text, utterance.words, reply=utterance.reply),)
+    return (Segment(start, end, text, words=utterance.words, reply=utterance.reply),)
 
 
 def join_words(words: Iterable[Word]) -> str:
@@ -283,19 +302,46 @@ def _cues(
 ) -> Iterator[tuple[float, float, str]]:
     """Yield (start, end, text) of each cue; a segment is one cue unless the options cut or repeat it."""
     for segment in segments_of(utterance):
-        by_word = bool(segment.words) and (options.highlight_words or options.max_line_count is not None)
-        lines = _lines(_timed_pieces(segment.words) if by_word else _text_pieces(segment), options.max_line_width)
-        count = (options.max_line_count if by_word else None) or len(lines) or 1
-        for at in range(0, len(lines), count):
-            group = lines[at : at + count]
+        timed = bool(segment.words) and options.needs_words
+        cues = _timed_cues(segment, options) if timed else [_lines(_text_pieces(segment), options)]
+        for cue in filter(None, cues):
             start, end = segment.start, segment.end
-            if len(lines) > count:
-                start, end = group[0][0].start, group[-1][-1].end
-            if options.highlight_words and by_word:
-                for piece in (piece for line in group for piece in line):
-                    yield piece.start, max(piece.start, piece.end), _cue_text(group, escape, piece)
+            if len(cues) > 1:
+                start, end = cue[0][0].start, cue[-1][-1].end
+            if timed and options.highlight_words:
+                yield from _highlighted(cue, escape)
             else:
-                yield start, max(start, end), _cue_text(group, escape)
+                yield start, max(start, end), _cue_text(cue, escape)
+
+
+def _timed_cues(segment: Segment, options: SubtitleOptions) -> list[list[_Line]]:
+    """The lines of each cue; where cues are cut, a long pause ends one."""
+    cues: list[list[_Line]] = []
+    for phrase in _phrases(_timed_pieces(segment.words), math.inf if options.lines is None else _CUE_PAUSE):
+        lines = _lines(phrase, options)
+        count = options.lines or len(lines)
+        cues += [lines[at : at + count] for at in range(0, len(lines), count)]
+    return cues
+
+
+def _phrases(pieces: _Line, pause: float) -> list[_Line]:
+    found: list[_Line] = []
+    for piece in pieces:
+        if found and piece.start - found[-1][-1].end <= pause:
+            found[-1] += (piece,)
+        else:
+            found.append((piece,))
+    return found
+
+
+def _highlighted(cue: list[_Line], escape: Callable[[str], str]) -> Iterator[tuple[float, float, str]]:
+    """The cue once per word and once per gap between words, so that it does not go away in between."""
+    at = cue[0][0].start
+    for piece in (piece for line in cue for piece in line):
+        if piece.start > at:
+            yield at, piece.start, _cue_text(cue, escape)
+        at = max(piece.start, piece.end)
+        yield piece.start, at, _cue_text(cue, escape, piece)
 
 
 def _timed_pieces(words: Iterable[Word]) -> _Line:
@@ -312,17 +358,17 @@ def _text_pieces(segment: Segment) -> _Line:
     return tuple(_Piece(glue, text, segment.start, segment.end) for glue, text in found)
 
 
-def _lines(pieces: _Line, width: int | None) -> list[_Line]:
+def _lines(pieces: _Line, options: SubtitleOptions) -> list[_Line]:
     lines: list[_Line] = []
     room = 0.0
     for piece in pieces:
         needed = len(piece.glue) + len(piece.text)
-        if lines and needed <= room:
+        if lines and needed <= room and len(lines[-1]) != options.words:
             lines[-1] += (piece,)
             room -= needed
         else:
             lines.append((piece,))
-            room = math.inf if width is None else width - len(piece.text)
+            room = math.inf if options.max_line_width is None else options.max_line_width - len(piece.text)
     return lines
 
 
@@ -453,7 +499,8 @@ def _each(render: Callable[[Utterance], str], utterances: Iterable[Utterance]) -
     return map(render, utterances)
 
 
-def _formats(subtitles: SubtitleOptions) -> dict[str, Format]:
+def formats_with(subtitles: SubtitleOptions) -> dict[str, Format]:
+    """Every format by its name, with cues broken as `subtitles` says."""
     formats = (
         Format("json", ".json", render_json, _json_array),
         Format("jsonl", ".jsonl", render_jsonl, partial(_each, render_jsonl)),
@@ -468,5 +515,5 @@ def _formats(subtitles: SubtitleOptions) -> dict[str, Format]:
     return {known.name: known for known in formats}
 
 
-FORMATS = _formats(PLAIN_SUBTITLES)
+FORMATS = formats_with(PLAIN_SUBTITLES)
 """Every format by its name."""

@@ -41,19 +41,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a file, at most the model's limit long, with all its answers."""
+    """A stretch of a file with all its answers, at most the model's limit long unless it is silence."""
 
     start: float
     end: float
     text: str = ""
-    confidences: tuple[float | None, ...] = ()
-    """Probability of each word (English) or character (Chinese) of `text`, in order; empty where it is not known."""
     words: tuple[Word, ...] = ()
     labels: Mapping[str, Answer] = field(default_factory=dict)
     """Task name to answer."""
     reply: str | None = None
     no_speech: bool = False
     no_speech_probability: float | None = None
+    confidences: tuple[float | None, ...] = ()
+    """Probability of each word (English) or character (Chinese) of `text`, in order; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

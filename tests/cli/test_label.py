@@ -346,9 +346,29 @@ def test_transcribe_prints_the_text_alone(osum: Run, clip: MakeClip, model: Stan
     assert model.options.tasks == "ASR"
 
 
-@pytest.mark.parametrize("words", [["--word_timestamps", "True"], ["--word-timestamps"], ["-f", "ctm"]])
+NEED_WORDS = [
+    ["--word_timestamps", "True"],
+    ["--word-timestamps"],
+    ["-f", "ctm"],
+    ["-f", "srt", "--max_line_width", "20", "--max_line_count", "1"],
+    ["-f", "vtt", "--highlight-words"],
+]
+
+
+@pytest.mark.parametrize("words", NEED_WORDS)
 def test_word_times_are_asked_for_where_they_are_needed(
     osum: Run, clip: MakeClip, model: StandIn, words: list[str]
 ) -> None:
     osum("transcribe", clip(), *words)
     assert model.options.tasks == "ASR,SRWT"
+
+
+@pytest.mark.parametrize("spelling", ["--max-line-width", "--max_line_width"])
+@pytest.mark.parametrize("to_file", [False, True], ids=["standard output", "file"])
+def test_subtitles_keep_to_the_line_width(
+    osum: Run, clip: MakeClip, model: StandIn, tmp_path: Path, spelling: str, to_file: bool
+) -> None:
+    place = ["-o", tmp_path / "out.srt"] if to_file else ["-f", "srt"]
+    out = osum("transcribe", clip(), spelling, "5", *place).out
+    written = (tmp_path / "out.srt").read_text() if to_file else out
+    assert "\nhello\nthere\n" in written and model.options.tasks == "ASR"

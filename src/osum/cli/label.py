@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from osum.cli.inputs import ChannelChoice, Inputs
     from osum.cli.outputs import Target
     from osum.cli.tally import Tally
+    from osum.formats import SubtitleOptions
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "all")
 """Spelled here as well, since help must not import what renders them; a test compares."""
@@ -68,9 +69,25 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     group.add_argument("--overwrite", action="store_true", help="replace results that are there")
     group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
     group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
+    _add_subtitles(parser)
     add_model_options(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together")
     add_generation_options(parser)
+
+
+def _add_subtitles(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("subtitles (srt, vtt; cues are cut where words have times)")
+    limits = (
+        ("line-width", "characters of a line"),
+        ("line-count", "lines of a cue"),
+        ("words-per-line", "words of a line, each a cue, without a width"),
+    )
+    for name, meaning in limits:
+        spellings = (f"--max-{name}", f"--max_{name.replace('-', '_')}")
+        group.add_argument(*spellings, type=positive, metavar="N", help=meaning)
+    highlight = "underline each word while it is said"
+    spellings = ("--highlight-words", "--highlight_words")
+    group.add_argument(*spellings, type=_truth, nargs="?", const=True, default=False, help=highlight)
 
 
 def _format(word: str) -> str:
@@ -113,13 +130,13 @@ def run_transcribe(arguments: Namespace) -> int:
     """Write down what is said, in lower case and without punctuation. The text goes to standard output."""
     if arguments.format is None and arguments.out is None:
         arguments.format = "txt"
-    timed = arguments.word_timestamps or arguments.format in TIMED_FORMATS
+    timed = arguments.word_timestamps or arguments.format in TIMED_FORMATS or _subtitles(arguments).needs_words
     return _run(arguments, "ASR,SRWT" if timed else "ASR")
 
 
 def _run(arguments: Namespace, tasks: str) -> int:
     from osum.cli.inputs import collected
-    from osum.cli.outputs import TABLE, formats_named, target_of
+    from osum.cli.outputs import TABLE, target_of
     from osum.errors import InputError
 
     if arguments.format == TABLE and arguments.out is not None:
@@ -129,15 +146,24 @@ def _run(arguments: Namespace, tasks: str) -> int:
             raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")
         target = target_of(
             arguments.out,
-            formats_named(arguments.format),
+            arguments.format,
             inputs.items,
             default=arguments.folder_format,
             overwrite=arguments.overwrite,
+            subtitles=_subtitles(arguments),
         )
         if arguments.dry_run:
             return _show_plan(inputs.items, target.names)
         target.prepare()
         return _answer(arguments, tasks, inputs, target)
+
+
+def _subtitles(arguments: Namespace) -> SubtitleOptions:
+    from osum.formats import SubtitleOptions
+
+    return SubtitleOptions(
+        arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_line, arguments.highlight_words
+    )
 
 
 def _given(arguments: Namespace) -> Sequence[str]:

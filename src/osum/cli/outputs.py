@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from osum.cli.inputs import STDIN
 from osum.data.manifest import read_manifest, write_manifest
 from osum.errors import InputError, OsumError
-from osum.formats import FORMATS, Format, format_of
+from osum.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
 from osum.table import table
 from osum.utterance import Utterance
 
@@ -51,31 +51,39 @@ class Target(Protocol):
 
 
 def target_of(
-    out: str | None, formats: Sequence[Format], rows: Sequence[Utterance], *, default: str, overwrite: bool
+    out: str | None,
+    name: str | None,
+    rows: Sequence[Utterance],
+    *,
+    default: str,
+    overwrite: bool,
+    subtitles: SubtitleOptions = PLAIN_SUBTITLES,
 ) -> Target:
-    """The target that `-o` and `-f` mean; `default` is the format of a folder.
+    """The target that `-o` and `-f NAME` mean; `default` is the format of a folder.
 
     Raises:
         InputError: the place cannot be written, holds results already, or the format does not fit it.
     """
+    known = formats_with(subtitles)
+    formats = _named(name, known)
     if out is None:
         form = _single(formats, "standard output")
         return Screen(len(rows)) if form is None else Pipe(form, len(rows))
     path = Path(out).expanduser()
     suffix = None if path.is_dir() or out.endswith("/") else format_of(path)
     if suffix is None:
-        return Folder(path, formats or (FORMATS[default],), rows, overwrite)
+        return Folder(path, formats or (known[default],), rows, overwrite)
     chosen = _single(formats, out) or suffix
     if chosen.suffix != suffix.suffix:
         raise InputError(f"{out} ends in {suffix.suffix} but -f is {chosen.name}: make the two agree, or leave out -f")
-    return File(path, suffix, len(rows), overwrite)
+    return File(path, known[suffix.name], len(rows), overwrite)
 
 
-def formats_named(name: str | None) -> tuple[Format, ...]:
+def _named(name: str | None, known: Mapping[str, Format]) -> tuple[Format, ...]:
     """The formats that `-f` means; none for the table, which is the default."""
     if name in (None, TABLE):
         return ()
-    return tuple(FORMATS[each] for each in (_ALL_FORMATS if name == ALL else (name,)))
+    return tuple(known[each] for each in (_ALL_FORMATS if name == ALL else (name,)))
 
 
 def _single(formats: Sequence[Format], place: str) -> Format | None:
