@@ -92,7 +92,7 @@ VARIANTS = {
 
 def with_layout(start: Path, layout: Layout, out: Path) -> Path:
     """A copy of a checkpoint whose requests have another order; its weights fit any."""
-    shutil.copytree(start, out, ignore=shutil.ignore_patterns("chat_template.jinja", "progress.json"))
+    shutil.copytree(start, out, ignore=shutil.ignore_patterns("chat_template.jinja"), dirs_exist_ok=True)
     for name in ("config.json", "processor_config.json"):
         content = json.loads((out / name).read_text(encoding="utf-8"))
         (out / name).write_text(json.dumps({**content, "layout": layout}, indent=2) + "\n", encoding="utf-8")
@@ -118,11 +118,7 @@ def config_of(variant: Variant, start: Path, out: Path, steps: int) -> TrainConf
 
 def trained(variant: Variant, arguments: argparse.Namespace, out: Path) -> Path:
     """The last checkpoint of a variant."""
-    start = arguments.start
-    if variant.layout != "speech_first":
-        start = out.parent / f"start-{variant.layout}"
-        if not start.exists():
-            with_layout(arguments.start, variant.layout, start)
+    start = with_layout(arguments.start, variant.layout, out.parent / f"start-{variant.layout}")
     return Trainer(config_of(variant, start, out, arguments.steps)).run()
 
 
@@ -163,20 +159,14 @@ def scores(rows: Sequence[Utterance], answers: Answered, suffix: str = "") -> di
     """Accuracy of each label and the error rate of digits and words, each with its number of clips."""
     found = {}
     for question in QUESTIONS:
-        known = [row for row in rows if question in questions_of(row)]
-        if known:
+        if known := [row for row in rows if question in questions_of(row)]:
             named = labels_of(replace(question, task=f"{question.task}{suffix}"), known, answers)
             truth = [question.truth(row) or "" for row in known]
-            score = accuracy(truth, [named[row.id] for row in known], resampling(known))
-            found[question.title] = {**score_row(score), "count": len(known)}
-    spelled = [row for row in rows if spells_words(row)]
-    if spelled:
+            found[question.title] = accuracy(truth, [named[row.id] for row in known], resampling(known))
+    if spelled := [row for row in rows if spells_words(row)]:
         heard = [text_of(answers[row.id]) for row in spelled]
-        found["digits and words, MER"] = {
-            **score_row(mer([row.text or "" for row in spelled], heard, resampling(spelled))),
-            "count": len(spelled),
-        }
-    return found
+        found["digits and words, MER"] = mer([row.text or "" for row in spelled], heard, resampling(spelled))
+    return {title: {**score_row(score), "count": score.count} for title, score in found.items()}
 
 
 def measured(variant: Variant, arguments: argparse.Namespace, out: Path, rows: Sequence[Utterance]) -> dict[str, Any]:
@@ -210,7 +200,7 @@ def show(found: Mapping[str, Mapping[str, Any]]) -> str:
         for title, score in first[name].items():
             cells = [interval(results.get(name, {}).get(title)) for results in found.values()]
             lines.append([f"{title}, {name}", str(score["count"]), *cells])
-    for title, loss in (("validation loss of answers", "loss"), ("validation loss of letters (CTC)", "ctc")):
+    for title, loss in {"validation loss of answers": "loss", "validation loss of letters (CTC)": "ctc"}.items():
         lines.append([title, "", *(f"{results['losses'][loss]:.2f}" for results in found.values())])
     return table(["", "n", *found], lines)
 

@@ -40,6 +40,7 @@ def test_a_start_gets_another_layout_and_keeps_its_weights(tmp_path):
     (start / "model.safetensors").write_bytes(b"weights")
     (start / "chat_template.jinja").write_text("of the other layout", encoding="utf-8")
     made = with_layout(start, "prompt_first", tmp_path / "made")
+    assert made == with_layout(start, "prompt_first", made)
     assert json.loads((made / "config.json").read_text(encoding="utf-8")) == {"layout": "prompt_first", "more": 1}
     assert sorted(path.name for path in made.iterdir()) == ["config.json", "model.safetensors", "processor_config.json"]
 
