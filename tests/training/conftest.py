@@ -58,14 +58,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def short_run(data: Path, tiny: Path, out: Path, /, **changes: Any) -> TrainConfig:
+    """A run of four steps, with some fields changed."""
+    fields: dict[str, Any] = {"data": str(data), "out": str(out), "model": str(tiny), "steps": 4}
+    fields |= {"batch_seconds": 2.0, "questions_per_clip": 2, "tasks": TASKS, "warmup_steps": 1, "workers": 0}
+    fields |= {"dtype": "float32", "save_every": 2, "log_every": 1, "timed_share": 0.3, "label_weight": 0.2}
+    return TrainConfig(**{**fields, **changes})
+
+
 @pytest.fixture
 def config(data: Path, tiny: Path, tmp_path: Path) -> MakeConfig:
-    """A run of four steps, with some fields changed."""
-
-    def make(**changes: Any) -> TrainConfig:
-        fields: dict[str, Any] = {"data": str(data), "out": str(tmp_path / "run"), "model": str(tiny), "steps": 4}
-        fields |= {"batch_seconds": 2.0, "questions_per_clip": 2, "tasks": TASKS, "warmup_steps": 1, "workers": 0}
-        fields |= {"dtype": "float32", "save_every": 2, "log_every": 1, "timed_share": 0.3, "label_weight": 0.2}
-        return TrainConfig(**{**fields, **changes})
-
-    return make
+    """`short_run` of the data and the model here."""
+    return lambda **changes: short_run(data, tiny, tmp_path / "run", **changes)

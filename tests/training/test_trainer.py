@@ -16,7 +16,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 
 import osum
-from osum.data.batch import CTC_PAD, CTC_UNKNOWN
+from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Pick
 from osum.data.letters import BLANK
 from osum.data.manifest import read_manifest, write_manifest
 from osum.errors import CheckpointError, InputError
@@ -25,11 +25,11 @@ from osum.model.modeling_osum import next_token_loss
 from osum.tasks import OSUM, LabelSet, Task
 from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
-from osum.training.objective import NOT_INPUTS, CtcHead
+from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
 from osum.training.trainer import Trainer, start
 from osum.utterance import Utterance
-from training.conftest import TASKS, MakeConfig
+from training.conftest import TASKS, MakeConfig, short_run
 
 LOSSES = ("loss", "ctc", "label", "norm", "rate")
 
@@ -152,6 +152,19 @@ def test_the_answer_loss_is_the_sum_over_answers_of_the_models_loss(config: Make
     logits = trainer.model(**inputs).logits
     rows = [next_token_loss(logits[[row]], batch["labels"][[row]]) for row in range(len(logits))]
     assert trainer.losses(batch)[0].item() == pytest.approx(torch.stack(rows).sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("questions", [0, 2])
+def test_a_batch_that_cannot_be_read_moves_nothing(config: MakeConfig, questions: int) -> None:
+    trainer = Trainer(config(questions_per_clip=questions))
+    collator = trainer.loader.collate_fn
+    collator.utterances = [Utterance("gone", "gone.wav", text="tone")]
+    silence = collator([Pick(0, 1)])
+    assert counts(silence).tolist() == [0, 0, 0]
+    found = trainer.losses(silence)
+    found.sum().backward()
+    assert found.tolist() == [0, 0, 0]
+    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in trainer.learned.values())
 
 
 def test_without_questions_the_encoder_alone_learns(config: MakeConfig, tiny: Path) -> None:
@@ -289,37 +302,59 @@ def test_batches_that_processes_cannot_share_are_told(config: MakeConfig, monkey
         Trainer(config(batches_per_step=3))
 
 
-def together(settings: TrainConfig, out: Path, processes: int, **changes: object) -> Path:
-    """The last checkpoint of a run by torchrun."""
+def together(settings: TrainConfig, out: Path, **changes: object) -> Path:
+    """The last checkpoint of a run that two processes of torchrun share."""
     recipe = out.with_suffix(".yaml")
     recipe.write_text(yaml.safe_dump({**settings.to_dict(), "out": str(out), "freeze": [], "track": [], **changes}))
-    command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python", "osum", "train"]
+    command = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "osum", "train", str(recipe)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run([*command, str(recipe)], check=False, env=environment, capture_output=True, timeout=300)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=300)
     told = [line for line in done.stderr.decode().splitlines() if line.startswith("osum:")]
     assert done.returncode == 0, told
+    assert "gone.wav" in done.stderr.decode()
     return out / f"step-{settings.steps}"
 
 
+@pytest.fixture(scope="module")
+def alone(data: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Path]:
+    """A run of one process with four batches a step, and its last checkpoint; one batch cannot be read at all."""
+    folder = tmp_path_factory.mktemp("processes")
+    gone = Utterance("gone", str(folder / "gone.wav"), text="tone", duration=9.0)
+    write_manifest(folder / "train.jsonl", [*read_manifest(data / "train.jsonl"), gone])
+    mixture = {"all": str(folder / "train.jsonl")}
+    settings = short_run(data, tiny, folder / "alone", batches_per_step=4, mixture=mixture)
+    return settings, Trainer(settings).run()
+
+
+@pytest.fixture(scope="module")
+def sharded(alone: tuple[TrainConfig, Path]) -> Path:
+    """The same run by two processes, each with half of everything."""
+    settings, done = alone
+    return together(settings, done.parents[1] / "sharded", shard=True)
+
+
 @pytest.mark.parametrize("shard", [False, True])
-def test_two_processes_are_one(config: MakeConfig, tmp_path: Path, shard: bool) -> None:
-    """A step of four batches, taken by one process and shared by two: the same losses, and the same weights."""
-    settings = config(steps=3, batches_per_step=4, save_every=3)
-    alone, shared = (together(settings, tmp_path / name, n, shard=shard and n > 1) for name, n in (("1", 1), ("2", 2)))
-    one, two = losses(alone.parent), losses(shared.parent)
-    assert sorted(one) == [1, 2, 3]
-    for step in one:
-        assert two[step][:2] == pytest.approx(one[step][:2], rel=1e-5)
-    there = weights(shared)
-    for name, value in weights(alone).items():
+def test_two_processes_are_one(
+    alone: tuple[TrainConfig, Path], tmp_path: Path, shard: bool, request: pytest.FixtureRequest
+) -> None:
+    """A step of four batches, taken by one process and shared by two: the same losses, and the same weights.
+
+    Whoever has the batch that cannot be read makes the passes of the others all the same.
+    """
+    settings, one = alone
+    two = request.getfixturevalue("sharded") if shard else together(settings, tmp_path / "two")
+    expected, found = losses(one.parent), losses(two.parent)
+    assert sorted(expected) == [1, 2, 3, 4]
+    for step in expected:
+        assert found[step][:3] == pytest.approx(expected[step][:3], rel=1e-5)
+    there = weights(two)
+    for name, value in weights(one).items():
         assert torch.allclose(there[name], value, atol=1e-5), name
 
 
-def test_a_sharded_run_goes_on(config: MakeConfig, tmp_path: Path) -> None:
-    settings = config(batches_per_step=2)
-    done = together(settings, tmp_path / "whole", 2, shard=True)
-    shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
-    assert same(together(settings, tmp_path / "other", 2, shard=True), done)
+def test_a_sharded_run_goes_on(alone: tuple[TrainConfig, Path], sharded: Path, tmp_path: Path) -> None:
+    shutil.copytree(sharded.parent / "step-2", tmp_path / "other" / "step-2")
+    assert same(together(alone[0], tmp_path / "other", shard=True), sharded)
 
 
 @pytest.mark.parametrize(("change", "told"), [({"learning_rate": 1.0}, "learning_rate=0.001"), ({"seed": 5}, "seed=1")])

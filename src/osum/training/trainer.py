@@ -305,7 +305,7 @@ class Trainer:
         Args:
             better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
         """
-        state = {name: whole(value).cpu() for name, value in self._heads().items()}
+        state = {name: whole(value.detach()).cpu() for name, value in self._heads().items()}
         for name, parameter in self.learned.items():
             for key, value in self._optimizer_of(parameter).state[parameter].items():
                 state[f"{key}/{name}"] = whole(torch.as_tensor(value)).cpu()
