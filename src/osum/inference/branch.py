@@ -28,6 +28,10 @@ from osum.inference.request import Ask, Reply
 from osum.inference.tree import Tree, common
 from osum.tasks import REPLY_SEPARATOR, Task
 
+LOOKAHEAD = 8
+"""Ids guessed from what was said before."""
+OWN_GRAM, OTHER_GRAM = 3, 2
+"""Ids that have to be the same, in one's own answer and in another's, before what follows is guessed."""
 TextIds = Callable[[str], list[int]]
 Decode = Callable[[Sequence[int]], str]
 
@@ -91,6 +95,8 @@ class Branch:
     end: int
     text_ids: TextIds
     decode: Decode
+    beside: Sequence[Branch] = ()
+    """Questions about the same clips, whose answers are worth a look."""
     tree: Tree | None = None
     slots: list[int] = field(default_factory=list)
     """Where in the row the ids stand that later ones see: prompt and answer so far."""
@@ -153,6 +159,7 @@ class Branch:
             self._finish()
         else:
             self.tree = Tree(self.ids[-1:])
+            self.tree.add(continuation(self.ids, [other.ids for other in self.beside]))
         return self.ids[before:]
 
     def _next(self, seen: Seen, place: int) -> tuple[int, float]:
@@ -219,6 +226,21 @@ class Branch:
             accepted=self._accepted,
         )
         self._guessed = None
+
+
+def continuation(ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[int]:
+    """What may follow `ids`: what followed its last few ids before, here or in another answer (prompt lookup).
+
+    It costs no model, and finds the way back to a draft behind a word that differs, and the next turn of a loop.
+    """
+    for source, size in ((ids, OWN_GRAM), *((other, OTHER_GRAM) for other in others)):
+        gram = list(ids[-size:])
+        for at in range(len(source) - size - 1, -1, -1):
+            if len(gram) == size and list(source[at : at + size]) == gram:
+                found = list(source[at + size : at + size + LOOKAHEAD])
+                # Behind the end of one's own answer comes what came before: the loop goes on.
+                return (found * LOOKAHEAD)[:LOOKAHEAD] if source is ids else found
+    return []
 
 
 def _shared(rows: Sequence[Sequence[int]]) -> int:

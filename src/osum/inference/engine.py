@@ -42,6 +42,8 @@ REPLY_TOKENS = 120
 ALIKE = 1.25
 """Rows of one heavy pass are at most this much longer than the shortest: padding is work for nothing."""
 
+PATIENCE = 8
+"""Light steps that a heavy pass waits for company."""
 WAITING = 8
 """Results kept behind an unfinished one before a run takes no more, in numbers of what is on its way."""
 
@@ -69,7 +71,7 @@ class Counts:
     heavy: int = 0
     """Passes over prompts, drafts and labels."""
     light: int = 0
-    """Passes of one id for each question."""
+    """Passes of the next id of each question."""
     tokens: int = 0
     """Tokens fed, padding aside."""
     drafted: int = 0
@@ -122,6 +124,7 @@ class Engine:
         self._rows: list[Row | None] = []
         self._runs: dict[int, dict[int, dict[int, Reply]]] = {}
         self._run_numbers = count()
+        self._passed_over = 0
 
     @property
     def busy(self) -> bool:
@@ -170,12 +173,15 @@ class Engine:
         rows = [row for row in self._rows if row is not None and row.open]
         heavy = [row for row in rows if row.heavy]
         light = [row for row in rows if not row.heavy]
-        if heavy and (not light or sum(row.num_tokens for row in heavy) >= self.budget.ready):
+        ready = not light or self._passed_over >= PATIENCE or sum(row.num_tokens for row in heavy) >= self.budget.ready
+        if heavy and ready:
+            self._passed_over = 0
             self.counts.heavy += 1
-            events += self._pass(self._alike(heavy))
-        elif light:
+            return events + self._pass(self._alike(heavy))
+        self._passed_over += bool(heavy)
+        for group in self._evened(self._gathered(light)):
             self.counts.light += 1
-            events += self._pass(self._gathered(light))
+            events += self._pass(group)
         return events
 
     def run(self, requests: Iterable[Request], ahead: int = 16) -> Iterator[Result]:
@@ -261,6 +267,8 @@ class Engine:
         leader = min(plain, key=lambda branch: not branch.ask.bare, default=None)
         followers = [branch for branch in plain if branch is not leader]
         job = self._jobs[request.id] = Job(rows, branches, leader, followers, set(range(len(ids))))
+        for branch in plain:
+            branch.beside = [other for other in plain if other is not branch]
         searched = [(branch, row) for branch, row in zip(branches, ids, strict=True) if branch.ask.options.searches]
         self._search(searched, sound)
         for branch in branches:
@@ -296,6 +304,17 @@ class Engine:
             for number, row in enumerate(ordered)
             if number == 0 or (row.num_tokens <= longest and (number + 1) * row.num_tokens <= self.budget.tokens)
         ]
+
+    @staticmethod
+    def _evened(rows: Sequence[Row]) -> list[Sequence[Row]]:
+        """The same rows, in two passes where more than half of one would be padding."""
+        if not rows:
+            return []
+        sizes = [row.num_tokens for row in rows]
+        if max(sizes) * len(rows) <= 2 * sum(sizes):
+            return [rows]
+        few = [row for row in rows if row.num_tokens <= 2 * min(sizes)]
+        return [few, [row for row in rows if row not in few]]
 
     def _gathered(self, rows: Sequence[Row]) -> list[Row]:
         """The same rows, moved to the beginning of the cache, where a pass reads them in place."""

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from osum.inference.branch import Branch, Seen
+from osum.inference.branch import LOOKAHEAD, Branch, Seen
 from osum.inference.cache import TokenCache
 from osum.model import OsumForConditionalGeneration
 
@@ -50,8 +50,8 @@ class Row:
 
     @property
     def heavy(self) -> bool:
-        """Whether the next pass feeds more than the next id of each question."""
-        return not self.filled or self.num_tokens > len(self.open)
+        """Whether the next pass feeds more than the next id of each question and what is looked up behind it."""
+        return not self.filled or any(len(branch.tree or ()) > 1 + LOOKAHEAD for branch in self.branches)
 
     @property
     def done(self) -> bool:

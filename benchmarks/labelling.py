@@ -1,0 +1,465 @@
+"""Labelling speed: the original's way, the stock `generate`, and ours in one pass, turn by turn on the same clips.
+
+    python benchmarks/labelling.py [--config nano|mid|full] [--clips N] [--turns N] [--out FILE.json]
+
+original  one clip, one task at a time: features, encoder and prompt anew for each, beams of 4 with sampling, float32
+          without SDPA, LoRA beside the weights where the model is random (specification 1.4, 1.7, 7)
+stock     `generate` of transformers, greedy, one task at a time over batches of clips
+ours      the engine: every task in one pass
+
+L6 is ASR, VED, SER, SSR, SGC and SAP; L8 adds SRWT and STTC, whose answers are their own. Clips are stretches of the
+recordings in a folder laid end to end, drawn with a seed. Random models (`mid`, `full`) answer with as many ids as
+they may (`--tokens`); they have nothing to agree on, so `--one-prompt` gives all tasks one prompt, as if every draft
+held, and without it none does. The floor is what the FLOPs and the bytes of our passes take at the measured ceilings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import osum
+from osum.audio import SAMPLE_RATE, find_audio, load
+from osum.inference.checkpoint import Checkpoint
+from osum.inference.engine import Counts, Engine
+from osum.inference.options import GenerationOptions
+from osum.inference.request import Ask, Request
+from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.tasks import TaskSet
+
+ROOT = Path(__file__).parents[1]
+L6 = ("ASR", "VED", "SER", "SSR", "SGC", "SAP")
+SETS = {"ASR": ("ASR",), "L6": L6, "L8": (*L6, "SRWT", "STTC")}
+RELEASE = GenerationOptions.release()
+MID: dict[str, Any] = {
+    "audio_config": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "dropout": 0.0,
+    },
+    "adaptor_config": {"dropout": 0.0},
+    "text_config": {
+        "vocab_size": 151_936,
+        "hidden_size": 896,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "intermediate_size": 4864,
+        "tie_word_embeddings": True,
+    },
+    "num_speech_ids": 0,
+    "tie_word_embeddings": True,
+}
+"""A 12-layer, 768-wide encoder and the shapes of Qwen2-0.5B."""
+LORA = {"r": 8, "lora_alpha": 32, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]}
+"""Of the release (specification 1.4)."""
+Samples = NDArray[np.float32]
+Answers = dict[tuple[int, str], str]
+
+
+def stretches(folder: Path, count: int, seconds: float) -> list[Samples]:
+    """Clips of equal length from the recordings of a folder laid end to end."""
+    whole = np.concatenate([load(path) for path in find_audio([folder])])
+    size = int(seconds * SAMPLE_RATE)
+    starts = np.random.default_rng(0).integers(0, len(whole) - size, count)
+    return [whole[start : start + size] for start in starts]
+
+
+def checkpoint_of(config: str, layout: str, device: str, dtype: torch.dtype) -> Checkpoint:
+    """The packaged model, or a random one with its tokenizer and tasks."""
+    engine = osum.load("nano", device=device, dtype=str(dtype).removeprefix("torch.")).engine
+    tasks = osum.load("nano").tasks
+    if config == "nano":
+        return Checkpoint("nano", "", engine.model, engine.processor, tasks)
+    sizes = MID if config == "mid" else {"audio_config": {}, "adaptor_config": {}}
+    if config == "full":
+        sizes = {**sizes, "text_config": OsumConfig.preset("osum").text_config.to_dict()}
+    shape = OsumConfig(**sizes, layout=layout)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = OsumForConditionalGeneration(shape).to(dtype).eval()
+    processor = OsumProcessor.for_config(shape, engine.processor.tokenizer, engine.processor.answer_end_token_id)
+    with torch.no_grad():  # no id that the tokenizer lacks is likeliest, nor is the end, so that lengths are forced
+        model.lm_head.weight[len(processor.tokenizer) :] = 0
+        model.lm_head.weight[processor.answer_end_token_id] = 0
+    return Checkpoint(config, "", model, processor, tasks)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked about which clips."""
+
+    clips: Sequence[Samples]
+    tasks: Sequence[str]
+    prompts: Mapping[str, str]
+    known: TaskSet
+    tokens: int | None
+    """Length of every answer; None for the model's own."""
+
+    def limit(self, task: str, clip: int) -> int:
+        """Longest answer."""
+        seconds = len(self.clips[clip]) / SAMPLE_RATE
+        return self.tokens or Engine.token_limit(self.known[task], seconds, GenerationOptions())
+
+
+Way = Callable[[Work], Iterator[tuple[int, str, str]]]
+"""Yields (clip, task, raw answer)."""
+
+
+def original(checkpoint: Checkpoint) -> Way:
+    """The original's way, on a copy of its own."""
+    model: Any = copy.deepcopy(checkpoint.model).float()
+    model.set_attn_implementation("eager")
+    if checkpoint.name != "nano":
+        from peft import LoraConfig, inject_adapter_in_model
+
+        inject_adapter_in_model(LoraConfig(**LORA), model.model.language_model)
+    processor = checkpoint.processor
+
+    def run(work: Work) -> Iterator[tuple[int, str, str]]:
+        for clip, samples in enumerate(work.clips):
+            for task in work.tasks:
+                inputs = processor(text=[processor.request(work.prompts[task])], audio=[samples]).to(model.device)
+                settings = {**RELEASE.to_generate(), "max_new_tokens": work.tokens or RELEASE.max_new_tokens}
+                yield clip, task, generated(model, processor, inputs, settings)[0]
+
+    return run
+
+
+def stock(checkpoint: Checkpoint, batch: int) -> Way:
+    """`generate` over batches of clips, one task after the other."""
+    model, processor = checkpoint.model, checkpoint.processor
+
+    def run(work: Work) -> Iterator[tuple[int, str, str]]:
+        for first in range(0, len(work.clips), batch):
+            clips = work.clips[first : first + batch]
+            for task in work.tasks:
+                texts = [processor.request(work.prompts[task])] * len(clips)
+                inputs = processor(text=texts, audio=list(clips)).to(model.device)
+                found = generated(model, processor, inputs, {"max_new_tokens": work.limit(task, first)})
+                yield from ((first + place, task, raw) for place, raw in enumerate(found))
+
+    return run
+
+
+def generated(model: Any, processor: OsumProcessor, inputs: Any, settings: Mapping[str, Any]) -> list[str]:
+    """Raw answers of the stock loop."""
+    end = processor.answer_end_token_id
+    with torch.inference_mode():
+        ids = model.generate(**inputs, **settings, eos_token_id=end, pad_token_id=end)
+    return processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :])
+
+
+@dataclass
+class Passes:
+    """What our passes took, in seconds and tokens, by kind."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: {"heavy": 0.0, "light": 0.0})
+    counts: Counts = field(default_factory=Counts)
+
+
+def ours(checkpoint: Checkpoint, batch: int, passes: Passes, apart: bool = False) -> Way:
+    """The engine; with `apart` each task as a request of its own, which no other helps."""
+    engine = Engine(checkpoint)
+    step = engine.step
+
+    def timed() -> Any:
+        start, before = time.perf_counter(), engine.counts.light
+        events = step()
+        passes.seconds["light" if engine.counts.light > before else "heavy"] += time.perf_counter() - start
+        return events
+
+    engine.step = timed  # type: ignore[method-assign]
+
+    def run(work: Work) -> Iterator[tuple[int, str, str]]:
+        passes.seconds.update(heavy=0.0, light=0.0)
+        engine.counts = passes.counts = Counts()
+        places: list[tuple[int, tuple[str, ...]]] = []
+
+        def requests() -> Iterator[Request]:
+            for clip, samples in enumerate(work.clips):
+                features = (engine.processor.log_mel(samples),)
+                for group in [(task,) for task in work.tasks] if apart else [tuple(work.tasks)]:
+                    places.append((clip, group))
+                    yield Request(len(places), features, tuple(question(engine, work, task, clip) for task in group))
+
+        for number, result in enumerate(engine.run(requests(), ahead=batch)):
+            clip, group = places[number]
+            yield from ((clip, task, reply.text) for task, reply in zip(group, result.replies, strict=True))
+
+    return run
+
+
+def question(engine: Engine, work: Work, task: str, clip: int) -> Ask:
+    """A task's question about a clip."""
+    return Ask(engine.processor.request(work.prompts[task]), work.limit(task, clip), work.known[task])
+
+
+@dataclass
+class Measured:
+    """One turn of one way."""
+
+    seconds: float
+    first: float
+    """Seconds until the first clip had all its answers."""
+    peak_mb: float
+    answers: Answers
+
+
+def measure(way: Way, work: Work, device: str) -> Measured:
+    """Run a way once."""
+    answers: Answers = {}
+    first: float | None = None
+    with peak(device) as memory:
+        start = time.perf_counter()
+        for clip, task, raw in way(work):
+            answers[clip, task] = raw
+            if first is None and all((clip, each) in answers for each in work.tasks):
+                first = time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    assert first is not None
+    return Measured(seconds, first, memory.megabytes, answers)
+
+
+class peak:  # noqa: N801, a context manager is named as a function
+    """Peak memory while a way runs: of the device, or resident on a CPU, looked at every 20 ms."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device == "cuda"
+        self._done = threading.Event()
+        self.megabytes = 0.0
+
+    def __enter__(self) -> peak:
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            self._thread = threading.Thread(target=self._watch)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+            self.megabytes = torch.cuda.max_memory_allocated() / 1e6
+            return
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        size = os.sysconf("SC_PAGE_SIZE")
+        while not self._done.is_set():
+            pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+            self.megabytes = max(self.megabytes, pages * size / 1e6)
+            self._done.wait(0.02)
+
+
+def ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:
+    """Measured FLOP/s of a product of matrices, and bytes/s of a sum over more than any cache holds."""
+    size = 8192 if device == "cuda" else 2048
+    left = torch.randn(size, size, dtype=dtype, device=device)
+    long = torch.ones(1 << (30 if device == "cuda" else 27), dtype=torch.float32, device=device)
+    return {
+        "flops": 2 * size**3 / fastest(lambda: left @ left, device),
+        "bytes": 4 * len(long) / fastest(long.sum, device),
+    }
+
+
+def fastest(run: Callable[[], Any], device: str, turns: int = 8) -> float:
+    """Seconds of the fastest of some turns."""
+    times = []
+    for _ in range(turns):
+        start = time.perf_counter()
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def floor(checkpoint: Checkpoint, work: Work, passes: Passes, limits: Mapping[str, float]) -> dict[str, float]:
+    """Seconds that the arithmetic and the reading of weights take at the ceilings, and what we took beside them.
+
+    Two FLOPs for each weight and position; attention over positions is left out, so the floor is below the truth.
+    """
+    inner = checkpoint.model.model
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in inner.named_children()}
+    width = next(checkpoint.model.parameters()).element_size()
+    table = inner.language_model.embed_tokens.weight.numel()
+    language = parts["language_model"] - table  # the table is looked up, and multiplied with where an id is chosen
+    frames = sum(len(clip) // checkpoint.model.config.audio_config.hop_length for clip in work.clips)
+    encode = 2 * (parts["audio_tower"] * frames / 2 + parts["adaptor"] * frames / 8)
+    tokens = 2 * language * passes.counts.tokens
+    read = (language + table) * width * passes.counts.light
+    spent = passes.seconds
+    return {
+        "encode_seconds": encode / limits["flops"],
+        "tokens_seconds": tokens / limits["flops"],
+        "weights_seconds": read / limits["bytes"],
+        "heavy_seconds": spent["heavy"],
+        "light_seconds": spent["light"],
+        "light_share_of_bandwidth": read / limits["bytes"] / spent["light"] if spent["light"] else 0.0,
+        "heavy_share_of_flops": (encode + tokens) / limits["flops"] / spent["heavy"] if spent["heavy"] else 0.0,
+    }
+
+
+def share_equal(one: Answers, other: Answers) -> float:
+    """Share of the answers both have that are the same text."""
+    both = one.keys() & other.keys()
+    return sum(one[key] == other[key] for key in both) / len(both) if both else float("nan")
+
+
+def report(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything measured, set by set."""
+    dtype, device = getattr(torch, arguments.dtype), arguments.device
+    checkpoint = checkpoint_of(arguments.config, arguments.layout, device, dtype)
+    clips = stretches(arguments.audio, arguments.clips, arguments.seconds)
+    limits = ceilings(device, dtype)
+    forced = arguments.tokens if arguments.config != "nano" else None
+    prompts = {name: checkpoint.tasks.prompt("ASR" if arguments.one_prompt else name, "en") for name in SETS["L8"]}
+    passes = Passes()
+    makers: dict[str, Callable[[], Way]] = {
+        "original": lambda: original(checkpoint),
+        "stock": lambda: stock(checkpoint, arguments.batch),
+        "ours": lambda: ours(checkpoint, arguments.batch, passes),
+    }
+    ways = {name: makers[name]() for name in arguments.ways}
+    sets = {}
+    for name in arguments.sets:
+        work = Work(clips, SETS[name], prompts, checkpoint.tasks, forced)
+        sets[name] = one_set(ways, work, arguments)
+        if "ours" in ways:
+            sets[name]["floor"] = floor(checkpoint, work, passes, limits)
+            sets[name]["counts"] = vars(passes.counts)
+            alone = measure(ours(checkpoint, arguments.batch, Passes(), apart=True), work, device).answers
+            together = measure(ways["ours"], work, device).answers
+            sets[name]["one_pass_equals_separate"] = share_equal(together, alone)
+    return {
+        "config": arguments.config,
+        "layout": checkpoint.processor.layout,
+        "dtype": arguments.dtype,
+        "clips": len(clips),
+        "seconds_per_clip": arguments.seconds,
+        "batch": arguments.batch,
+        "forced_tokens": forced,
+        "one_prompt": arguments.one_prompt,
+        "ceilings": {"tflops": limits["flops"] / 1e12, "gbytes_per_second": limits["bytes"] / 1e9},
+        "machine": machine(device),
+        "sets": sets,
+    }
+
+
+def one_set(ways: Mapping[str, Way], work: Work, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every way, turn by turn; the first turn of each warms up on one clip and does not count."""
+    few = replace(work, clips=work.clips[: arguments.original_clips or len(work.clips)])
+    works = {name: few if name == "original" else work for name in ways}
+    found: dict[str, list[Measured]] = {name: [] for name in ways}
+    for way in ways.values():
+        measure(way, replace(work, clips=work.clips[:1]), arguments.device)
+    for _ in range(arguments.turns):
+        for name, way in ways.items():
+            found[name].append(measure(way, works[name], arguments.device))
+    rows: dict[str, Any] = {}
+    for name, turns in found.items():
+        seconds = median(turn.seconds for turn in turns)
+        number = len(works[name].clips)
+        rows[name] = {
+            "clips_per_second": number / seconds,
+            "times_real_time": sum(map(len, works[name].clips)) / SAMPLE_RATE / seconds,
+            "first_result_seconds": median(turn.first for turn in turns),
+            "peak_mb": max(turn.peak_mb for turn in turns),
+            "seconds": [round(turn.seconds, 3) for turn in turns],
+        }
+        if "ours" in found:
+            rows[name]["equal_to_ours"] = share_equal(turns[0].answers, found["ours"][0].answers)
+    for row in rows.values():
+        if "ours" in rows:
+            row["ours_over"] = rows["ours"]["clips_per_second"] / row["clips_per_second"]
+    return {"ways": rows}
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What it ran on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    load = round(os.getloadavg()[0], 2)
+    return {"device": name, "threads": torch.get_num_threads(), "load": load, "torch": torch.__version__}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The report as a table."""
+    lines = [
+        f"{found['config']}, {found['layout']}, {found['dtype']}; {found['clips']} clips of "
+        f"{found['seconds_per_clip']:g} s, batches of {found['batch']}; {found['machine']['device']}, "
+        f"{found['machine']['threads']} threads, load {found['machine']['load']}; medians.",
+        "",
+        "| asked | way | x real time | clips/s | first result, s | peak MB | ours is faster | same answers as ours |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in found["sets"].items():
+        for way, row in rows["ways"].items():
+            lines.append(
+                f"| {name} | {way} | {row['times_real_time']:.1f} | {row['clips_per_second']:.2f} | "
+                f"{row['first_result_seconds']:.2f} | {row['peak_mb']:.0f} | {row.get('ours_over', 1):.1f} | "
+                f"{row.get('equal_to_ours', float('nan')):.0%} |"
+            )
+    seconds = {name: rows["ways"].get("ours", {}).get("clips_per_second") for name, rows in found["sets"].items()}
+    if seconds.get("ASR") and seconds.get("L6"):
+        lines += ["", f"Six labels take {seconds['ASR'] / seconds['L6']:.2f} times the time of ASR alone."]
+    for name, rows in found["sets"].items():
+        if "floor" in rows:
+            parts = ", ".join(f"{key} {value:.3g}" for key, value in rows["floor"].items())
+            lines += ["", f"{name}: {parts}; one pass equals separate in {rows['one_pass_equals_separate']:.1%}."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=("nano", "mid", "full"), default="nano")
+    parser.add_argument(
+        "--layout", choices=("speech_first", "prompt_first"), default="speech_first", help="of random ones"
+    )
+    parser.add_argument("--audio", type=Path, default=ROOT / "samples", help="folder of recordings")
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
+    parser.add_argument("--original-clips", type=int, help="fewer clips for the original's way")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=["ASR", "L6"])
+    parser.add_argument(
+        "--ways", nargs="+", choices=("original", "stock", "ours"), default=["original", "stock", "ours"]
+    )
+    parser.add_argument("--tokens", type=int, default=40, help="length of each answer of a random model")
+    parser.add_argument("--one-prompt", action="store_true", help="one prompt for all tasks")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    found = report(arguments)
+    text = json.dumps(found, indent=1)
+    print(f"{markdown(found)}\n\n{text}")
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
