@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model.tiny import noise
 
+import osum
 from osum.audio import SAMPLE_RATE, read_blocks
 from osum.errors import AudioError
 from osum.inference.longform import EDGE, FAINT, MIN_FRAMES, SILENCE, Piece, Samples, Silence, Window, windows
 from osum.inference.vad import FRAME, Energy
 
 RATE = SAMPLE_RATE
+SAMPLES = Path(__file__).parents[2] / "samples"
 LIMIT = 4 * RATE
 LIMITS = st.integers(MIN_FRAMES * FRAME, 3 * RATE)
 CUTS = st.lists(st.integers(0, 20 * RATE), max_size=8)
@@ -205,6 +207,27 @@ def test_a_header_that_lies_about_its_rate_gives_windows_of_what_it_says(recordi
     samples, _ = soundfile.read(recording, dtype="int16")
     soundfile.write(recording, samples, rate)
     assert places(recording, "")[-1][1] == pytest.approx(len(samples) / rate * RATE, abs=2)
+
+
+# With a model
+
+
+def test_a_long_recording_is_its_windows_each_heard_alone() -> None:
+    """So no word is lost or doubled at a cut, beyond what the model itself gets wrong."""
+    nano, rest = osum.load("nano"), np.zeros(RATE // 2, np.float32)
+    names = ("en_adult_male_zh_accent", "zh_sentence_2", "en_child_girl", "zh_sentence_3", "en_child_boy")
+    clips = [soundfile.read(SAMPLES / f"{name}.flac", dtype="float32")[0] for name in names]
+    samples = np.concatenate([part for clip in clips for part in (clip, rest)])
+    result = nano.label(samples, tasks="SGC")
+    edges = [0.0, *itertools.accumulate((len(clip) + len(rest)) / RATE for clip in clips)]
+    assert len(result.segments) > 1 and "where nobody speaks" in result.warnings[0]
+    assert [segment.start for segment in result.segments] == [0, *(each.end for each in result.segments[:-1])]
+    for segment in result.segments[:-1]:
+        assert any(abs(segment.end - edge) < 0.6 for edge in edges)
+    for segment in result.segments:
+        alone = nano.label(samples[round(segment.start * RATE) : round(segment.end * RATE)], tasks="SGC")
+        assert alone.text == segment.text
+        assert alone.summary["SGC"].distribution == pytest.approx(segment.labels["SGC"].distribution, abs=1e-4)
 
 
 def test_the_limit_must_be_half_a_second() -> None:

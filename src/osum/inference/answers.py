@@ -6,7 +6,7 @@ Pure values: knows neither the model nor audio.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task, TaskResult, normalise_target
@@ -128,17 +128,6 @@ def _words(
         words.append(Word(word.text, round(offset + start, 4), round(offset + end, 4), value))
         last = start
     return tuple(words), f"{moved} word times were out of order or outside the clip" if moved else None
-
-
-def keep_confidences(before: Segment, after: Segment) -> Segment:
-    """The confidences of what is left of a segment's text."""
-    if before.text == after.text:
-        return after
-    units, left = mixed_units(before.text), mixed_units(after.text)
-    starts = (at for at in range(len(units) - len(left) + 1) if units[at : at + len(left)] == left)
-    at = next(starts, None)
-    kept = () if at is None or not left else before.confidences[at : at + len(left)]
-    return replace(after, confidences=kept)
 
 
 def summary_of(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Answer]:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from osum import audio as audio_io
 from osum.audio import SAMPLE_RATE
@@ -25,7 +26,6 @@ from osum.inference.answers import (
     Heard,
     answer_key,
     join_text,
-    keep_confidences,
     segment_of,
     silence_of,
     summary_of,
@@ -34,9 +34,11 @@ from osum.inference.checkpoint import Checkpoint, open_checkpoint
 from osum.inference.confidence import confidences
 from osum.inference.engine import Engine
 from osum.inference.feeding import Failure, Piece, Source, read
+from osum.inference.loops import AGAIN, marked, num_marked, unlooped
 from osum.inference.merge import in_sequence
 from osum.inference.options import GenerationOptions, LabelOptions
 from osum.inference.request import Ask, Reply, Request
+from osum.inference.vad import best_detector
 from osum.tasks import RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
@@ -248,6 +250,7 @@ class Recognizer:
 
     def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
         """One window's answers; the last reply tells silence where no task does."""
+        replies, again = self._unlooped(replies, piece, asked)
         told = dict(zip([task.name for task in asked.tasks], replies, strict=False))
         silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
         decode = self.engine.processor.decode
@@ -267,7 +270,18 @@ class Recognizer:
             no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
             sureness=sureness,
         )
-        return segment_of(heard, asked.tasks, self._times(file, piece)[0])
+        return marked(segment_of(heard, asked.tasks, self._times(file, piece)[0]), again)
+
+    def _unlooped(
+        self, replies: Sequence[Reply], piece: Piece, asked: Asked
+    ) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
+        """The replies with repetition loops decoded again, and the tasks of which that was done."""
+
+        def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
+            (result,) = self.engine.run([Request(0, (cast(Tensor, piece.features),), tuple(asks))])
+            return result.replies
+
+        return unlooped(self._asks(piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
 
     @staticmethod
     def _times(file: _File, piece: Piece) -> tuple[float, float]:
@@ -279,7 +293,7 @@ class Recognizer:
         stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
         if file.error is not None:
             return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
-        segments = _in_sequence(file.segments)
+        segments = in_sequence(file.segments)
         spoken = [segment for segment in segments if not segment.no_speech]
         summary = summary_of(segments, asked.tasks)
         language = options.language if options.language != "auto" else _language(summary, spoken)
@@ -287,8 +301,10 @@ class Recognizer:
         if len(segments) > 1:
             warnings.append(
                 f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
-                "where it is quietest"
+                f"where nobody speaks (by {best_detector().name})"
             )
+        if count := num_marked(segments):
+            warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
         return replace(
             file.item,
             duration=round(file.length / SAMPLE_RATE, 4),
@@ -308,12 +324,6 @@ def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float
     """Label to probability: the scores of the whole tags, normalised over the set."""
     scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / (task.temperature or 1.0)
     return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
-
-
-def _in_sequence(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """In order of time, what two windows both heard kept once."""
-    ordered = sorted(segments, key=lambda segment: segment.start)
-    return tuple(keep_confidences(*pair) for pair in zip(ordered, in_sequence(ordered), strict=True))
 
 
 @dataclass(frozen=True)
