@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -23,14 +24,17 @@ from osum.cli.arguments import (
 if TYPE_CHECKING:
     from osum import LabelOptions, Recognizer, Utterance
     from osum.cli.inputs import ChannelChoice, Inputs
-    from osum.cli.outputs import Target
+    from osum.cli.outputs import Place, Target
     from osum.cli.tally import Tally
     from osum.formats import SubtitleOptions
+    from osum.labelling.shard import Shard
 
-FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "all")
+FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
 """Spelled here as well, since help must not import what renders them; a test compares."""
 TIMED_FORMATS = ("textgrid", "ctm")
 """Formats that are of little use without word times."""
+MANY = 64
+"""From so many recordings on, other processes read them, unless --num-workers says how many."""
 
 
 def register(commands: Subparsers) -> None:
@@ -68,10 +72,15 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     group.add_argument("-o", "--output", "--output-dir", "--output_dir", dest="out", metavar="OUT", help=out)
     group.add_argument("--overwrite", action="store_true", help="replace results that are there")
     group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
+    group.add_argument("--resume", action="store_true", help="go on with an -o FILE.jsonl or FILE.parquet")
+    group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
+    group.add_argument("--shard", type=_shard, metavar="I/N", help="only one of N parts of the input, from 0/N on")
     group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
     _add_subtitles(parser)
     add_model_options(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together")
+    workers = "processes that read ahead; without it none for a few recordings, else one for 4 cores"
+    parser.add_argument("--num-workers", type=_count, metavar="N", help=workers)
     add_generation_options(parser)
 
 
@@ -105,6 +114,20 @@ def _channel(word: str) -> ChannelChoice:
     if not word.isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is no channel: use mix, each, or a number from 0")
     return int(word)
+
+
+def _shard(word: str) -> Shard:
+    from osum.errors import InputError
+    from osum.labelling.shard import Shard
+
+    try:
+        return Shard.parse(word)
+    except InputError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
+
+
+def _count(word: str) -> int:
+    return 0 if word == "0" else positive(word)
 
 
 def _truth(word: str) -> bool:
@@ -141,21 +164,40 @@ def _run(arguments: Namespace, tasks: str) -> int:
 
     if arguments.format == TABLE and arguments.out is not None:
         raise InputError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
+    place = _place(arguments)
     with collected(_given(arguments), arguments.channel) as inputs:
         if not inputs.items:
             raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")
-        target = target_of(
-            arguments.out,
-            arguments.format,
-            inputs.items,
-            default=arguments.folder_format,
-            overwrite=arguments.overwrite,
-            subtitles=_subtitles(arguments),
-        )
+        target = target_of(place, inputs.items)
+        inputs.items = [row for row in inputs.items if place.holds(row)]
         if arguments.dry_run:
             return _show_plan(inputs.items, target.names)
         target.prepare()
         return _answer(arguments, tasks, inputs, target)
+
+
+def _place(arguments: Namespace) -> Place:
+    from osum.cli.inputs import STDIN
+    from osum.cli.outputs import Place
+    from osum.errors import InputError
+
+    if arguments.resume and arguments.overwrite:
+        raise InputError("--resume keeps what is there and --overwrite drops it: give one of them")
+    if arguments.retry_failed and not arguments.resume:
+        raise InputError("--retry-failed is about an earlier run: give --resume with it")
+    if arguments.resume and STDIN in arguments.paths:
+        raise InputError(f"{STDIN} cannot be read a second time, so --resume does not go with it: name a file")
+    return Place(
+        out=arguments.out,
+        format=arguments.format,
+        folder_format=arguments.folder_format,
+        subtitles=_subtitles(arguments),
+        overwrite=arguments.overwrite,
+        resume=arguments.resume,
+        retry_failed=arguments.retry_failed,
+        shard=arguments.shard,
+        part_size=arguments.batch_size,
+    )
 
 
 def _subtitles(arguments: Namespace) -> SubtitleOptions:
@@ -208,21 +250,30 @@ def _measured(row: Utterance) -> Utterance:
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import keep_failed
     from osum.cli.tally import Tally
+    from osum.labelling.run import asked_of
 
     usable = any(row.error is None for row in inputs.items)
     model = load_model(arguments) if usable else None
-    options = _options(arguments, tasks, model)
+    options = _options(arguments, tasks, model, len(inputs.items))
+    left = target.left(inputs.items, asked_of(model, options) if model else {})
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
+    way_out = "ask again with --resume --retry-failed" if target.resumable else None
     try:
-        target.write(_watched(inputs, model, options, tally, bar=not arguments.quiet and not target.streams))
+        bar = sys.stderr.isatty() and not arguments.quiet and not target.streams
+        target.write(_watched(inputs, left, model, options, tally, bar))
+    except KeyboardInterrupt:
+        tally.stop(len(left), "; go on with --resume" if target.resumable else "")
+        raise
     finally:
         # Also of a run that is interrupted: what was answered stays answered.
-        left = keep_failed(target.folder, tally.asked, tally.failed) if target.folder else None
-    tally.finish(left)
-    return 1 if tally.failed else 0
+        if target.failed_file is not None:
+            listed = keep_failed(target.failed_file, tally.asked, tally.failed)
+            way_out = f"run them again with: osum label {listed}" if listed else None
+    tally.finish(way_out, target.failed_before)
+    return 1 if tally.failed or target.failed_before else 0
 
 
-def _options(arguments: Namespace, tasks: str, model: Recognizer | None) -> LabelOptions:
+def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_items: int) -> LabelOptions:
     """What is asked; an unknown task or prompt language shows here, before anything is written."""
     from osum.inference.options import LabelOptions
 
@@ -230,26 +281,38 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None) -> Labe
         for task in model.tasks.select(tasks):
             if arguments.prompt_language is not None:
                 model.tasks.prompts(task, arguments.prompt_language)
+    workers = arguments.num_workers
+    if workers is None:
+        # One costs seconds to start, and a broken decoder in it takes nothing else down.
+        workers = 0 if num_items < MANY else max(1, (os.cpu_count() or 1) // 4)
     return LabelOptions(
         tasks=tasks,
         language=arguments.language,
         prompt_language=arguments.prompt_language,
         batch_size=arguments.batch_size,
+        num_workers=workers,
         generation=generation(arguments),
     )
 
 
 def _watched(
-    inputs: Inputs, model: Recognizer | None, options: LabelOptions, tally: Tally, bar: bool
+    inputs: Inputs,
+    items: Sequence[Utterance],
+    model: Recognizer | None,
+    options: LabelOptions,
+    tally: Tally,
+    bar: bool,
 ) -> Iterator[Utterance]:
-    """The results in the order of the inputs, counted, with the progress shown on a terminal."""
+    """The results in the order of the items, counted, with the progress shown where `bar` says so."""
     from tqdm import tqdm
 
-    good = [row for row in inputs.items if row.error is None]
-    answers = iter(model.label_files(good, options)) if model else iter(())
-    rows = (row if row.error is not None else next(answers) for row in inputs.items)
-    shown = sys.stderr.isatty() and bar
-    for row in tqdm(rows, total=len(inputs.items), unit="clip", file=sys.stderr, disable=not shown, leave=False):
+    from osum.labelling.run import label_all
+
+    good = [row for row in items if row.error is None]
+    answers = label_all(model, good, options, tell) if model else iter(())
+    rows = (row if row.error is not None else next(answers) for row in items)
+    total, done = len(inputs.items), len(inputs.items) - len(items)
+    for row in tqdm(rows, total=total, initial=done, unit="clip", file=sys.stderr, disable=not bar, leave=False):
         told = inputs.told(row)
         tally.add(told)
         yield told

@@ -8,18 +8,24 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, TextIO
 
 from osum.cli.inputs import STDIN
 from osum.data.manifest import read_manifest, write_manifest
 from osum.errors import InputError, OsumError
 from osum.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
+from osum.labelling.parquet import Parquet
+from osum.labelling.parts import JsonLines, Parts, RowFile
+from osum.labelling.shard import Shard
 from osum.table import table
 from osum.utterance import Utterance
 
-ALL, TABLE = "all", "table"
+ALL, TABLE, PARQUET = "all", "table", "parquet"
+STDOUT = "standard output"
 _ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 """What Whisper's `--output_format all` writes."""
 _FORMATS_WITH_ERRORS = ("json", "jsonl", "tsv")
@@ -27,63 +33,122 @@ _MANIFEST_FORMATS = ("json", "jsonl")
 """Formats whose `path` is read again: they tell it as seen from where they lie."""
 _PIPED_WIDTH = 160  # characters of a table that no terminal shows
 FAILED_FILE = "failed.jsonl"
+_PARQUET_SUFFIX = ".parquet"
+_ROW_FILES: Mapping[str, Callable[[], RowFile]] = {"jsonl": JsonLines, PARQUET: Parquet}
+"""Formats that hold every row as it is, so that a run can go on with them."""
 
 
-class Target(Protocol):
+@dataclass(frozen=True)
+class Place:
+    """What a command line says about where results go."""
+
+    out: str | None
+    """None is standard output."""
+    format: str | None = None
+    folder_format: str = "json"
+    """Of a folder, where no format is named."""
+    subtitles: SubtitleOptions = PLAIN_SUBTITLES
+    overwrite: bool = False
+    resume: bool = False
+    retry_failed: bool = False
+    shard: Shard | None = None
+    part_size: int = 8
+    """Rows that are lost together when a run is killed."""
+
+    def holds(self, row: Utterance) -> bool:
+        """Whether a recording is of this run."""
+        return self.shard is None or self.shard.holds(row)
+
+    def own(self, path: Path) -> Path:
+        """A file that no other shard writes."""
+        return path if self.shard is None else self.shard.name(path)
+
+
+class Target(ABC):
     """A place for results."""
 
-    folder: Path | None
-    """Where `failed.jsonl` goes; None for the terminal."""
-    streams: bool
+    failed_file: Path | None = None
+    """Where what failed is listed; None where the results tell it."""
+    streams = False
     """Whether lines appear on the terminal while the run goes on."""
-    names: list[str]
+    resumable = False
+    """Whether another run may go on with what this one leaves."""
+    failed_before = 0
+    """Results of earlier runs that are errors and stay so."""
+    names: Sequence[str]
     """Where the result of each input goes."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - not every place needs it
         """Make sure that writing will work.
 
         Raises:
             InputError: it will not.
         """
 
+    def left(self, items: Sequence[Utterance], asked: Mapping[str, Any]) -> Sequence[Utterance]:  # noqa: ARG002
+        """The inputs that are still to be answered, where `asked` is what they are asked.
+
+        Raises:
+            InputError: earlier results were asked something else.
+        """
+        return items
+
+    @abstractmethod
     def write(self, rows: Iterable[Utterance]) -> None:
-        """Write the results, one per input and in their order; `rows` is worked off here."""
+        """Write the results, one for each input that was left and in their order; `rows` is worked off here."""
 
 
-def target_of(
-    out: str | None,
-    name: str | None,
-    rows: Sequence[Utterance],
-    *,
-    default: str,
-    overwrite: bool,
-    subtitles: SubtitleOptions = PLAIN_SUBTITLES,
-) -> Target:
-    """The target that `-o` and `-f NAME` mean; `default` is the format of a folder.
+def target_of(place: Place, rows: Sequence[Utterance]) -> Target:
+    """The target of all `rows`, or of those of a shard.
 
     Raises:
         InputError: the place cannot be written, holds results already, or the format does not fit it.
     """
-    known = formats_with(subtitles)
-    formats = _named(name, known)
-    if out is None:
-        form = _single(formats, "standard output")
-        return Screen(len(rows)) if form is None else Pipe(form, len(rows))
-    path = Path(out).expanduser()
-    suffix = None if path.is_dir() or out.endswith("/") else format_of(path)
-    if suffix is None:
-        return Folder(path, formats or (known[default],), rows, overwrite)
-    chosen = _single(formats, out) or suffix
-    if chosen.suffix != suffix.suffix:
-        raise InputError(f"{out} ends in {suffix.suffix} but -f is {chosen.name}: make the two agree, or leave out -f")
-    return File(path, known[suffix.name], len(rows), overwrite)
+    count = sum(map(place.holds, rows))
+    if place.out is None:
+        _refuse_resume(place, STDOUT)
+        piped = _single(_formats(place), STDOUT)
+        return Screen(count) if piped is None else Pipe(piped, count)
+    path = Path(place.out).expanduser()
+    form = None if path.is_dir() or place.out.endswith("/") else _form_of(path)
+    if form is None:
+        _refuse_resume(place, f"the folder {place.out}")
+        return Folder(path, _formats(place) or (FORMATS[place.folder_format],), rows, place)
+    _check_agree(place, form)
+    if form in _ROW_FILES:
+        return Rows(place.own(path), _ROW_FILES[form](), count, place)
+    _refuse_resume(place, f"{form} in {place.out}")
+    return File(place.own(path), formats_with(place.subtitles)[form], count, place.overwrite)
 
 
-def _named(name: str | None, known: Mapping[str, Format]) -> tuple[Format, ...]:
+def _formats(place: Place) -> tuple[Format, ...]:
     """The formats that `-f` means; none for the table, which is the default."""
-    if name in (None, TABLE):
+    if place.format in (None, TABLE):
         return ()
-    return tuple(known[each] for each in (_ALL_FORMATS if name == ALL else (name,)))
+    if place.format == PARQUET:
+        raise InputError(f"-f {PARQUET} is one file: give -o FILE{_PARQUET_SUFFIX}")
+    known = formats_with(place.subtitles)
+    return tuple(known[each] for each in (_ALL_FORMATS if place.format == ALL else (place.format,)))
+
+
+def _form_of(path: Path) -> str | None:
+    """The name of the format that a suffix means."""
+    if path.name.lower().endswith(_PARQUET_SUFFIX):
+        return PARQUET
+    form = format_of(path)
+    return form.name if form else None
+
+
+def _check_agree(place: Place, form: str) -> None:
+    if place.format == ALL:
+        _single(_formats(place), str(place.out))
+    if place.format not in (None, form):
+        raise InputError(f"{place.out} is {form} but -f is {place.format}: make the two agree, or leave out -f")
+
+
+def _refuse_resume(place: Place, where: str) -> None:
+    if place.resume:
+        raise InputError(f"--resume goes on with one file of rows, and not with {where}: give -o FILE.jsonl")
 
 
 def _single(formats: Sequence[Format], place: str) -> Format | None:
@@ -92,17 +157,11 @@ def _single(formats: Sequence[Format], place: str) -> Format | None:
     return formats[0] if formats else None
 
 
-class Screen:
+class Screen(Target):
     """A table on standard output, as wide as the terminal; it is drawn when every row is known."""
 
-    folder: Path | None = None
-    streams = False
-
     def __init__(self, count: int) -> None:
-        self.names = ["standard output"] * count
-
-    def prepare(self) -> None:
-        """Nothing to make."""
+        self.names = [STDOUT] * count
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Draw the table."""
@@ -114,34 +173,27 @@ class Screen:
             Console(file=sys.stdout, width=width).print(table(drawn))
 
 
-class Pipe:
+class Pipe(Target):
     """Standard output in a format that a program reads."""
 
-    folder: Path | None = None
-
     def __init__(self, form: Format, count: int) -> None:
-        _check_count(form, count, "standard output")
+        _check_count(form, count, STDOUT)
         self._form, self._one = form, count == 1
-        self.names = ["standard output"] * count
+        self.names = [STDOUT] * count
         self.streams = sys.stdout.isatty()
-
-    def prepare(self) -> None:
-        """Nothing to make."""
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results as they come where the format allows it."""
         _write(self._form, _tellable(rows, self._form), sys.stdout, self._one)
 
 
-class File:
+class File(Target):
     """One file for all results. It appears when the run ends, with what an interrupted run had written."""
-
-    streams = False
 
     def __init__(self, path: Path, form: Format, count: int, overwrite: bool) -> None:
         _check_count(form, count, str(path))
         _check_free([path], overwrite)
-        self.folder: Path | None = path.parent
+        self.failed_file = path.parent / FAILED_FILE
         self.names = [str(path)] * count
         self._path, self._form, self._one = path, form, count == 1
 
@@ -173,17 +225,62 @@ class File:
             partial.unlink(missing_ok=True)
 
 
-class Folder:
+class Rows(Target):
+    """One file of rows that is written in parts, so that a run may end at any moment and another goes on.
+
+    It appears when all rows are there. What failed is in it.
+    """
+
+    resumable = True
+
+    def __init__(self, path: Path, form: RowFile, count: int, place: Place) -> None:
+        self._parts = Parts(path, form, place.part_size)
+        self._resume, self._retry_failed = place.resume, place.retry_failed
+        self.names = [str(path)] * count
+        _check_free([path], place.overwrite or place.resume, "go on with --resume, give another -o, or --overwrite")
+        if self._parts.begun and not (place.overwrite or place.resume):
+            raise InputError(f"{path} has an unfinished run: go on with --resume, or begin anew with --overwrite")
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        _check_writable(self._parts.path.parent)
+
+    def left(self, items: Sequence[Utterance], asked: Mapping[str, Any]) -> Sequence[Utterance]:
+        """The inputs that have no row yet, or with `--retry-failed` none but an error."""
+        try:
+            if self._resume and self._parts.begun:
+                self._parts.resume(asked)
+            else:
+                self._parts.start(asked)
+            found, self.failed_before = self._parts.missing(items, self._retry_failed)
+        except OSError as fault:
+            raise _unwritable(self._parts.path, fault) from fault
+        return found
+
+    def write(self, rows: Iterable[Utterance]) -> None:
+        """Write the results in parts, and the file when there are no more."""
+        try:
+            try:
+                for row in rows:
+                    self._parts.add(row)
+            finally:
+                self._parts.flush()
+            self._parts.merge()
+        except OSError as fault:
+            raise _unwritable(self._parts.path, fault) from fault
+
+
+class Folder(Target):
     """One file per result, named after its id; what failed is left out."""
 
-    streams = False
-
-    def __init__(self, path: Path, formats: Sequence[Format], rows: Sequence[Utterance], overwrite: bool) -> None:
-        self.folder: Path | None = path
+    def __init__(self, path: Path, formats: Sequence[Format], rows: Sequence[Utterance], place: Place) -> None:
+        self.failed_file = place.own(path / FAILED_FILE)
         self._path, self._formats = path, formats
-        self._stems = _stems(path, rows)
+        # Of all rows, since two shards must not give one name to two of them.
+        stems = zip(_stems(path, rows), rows, strict=True)
+        self._stems = [stem for stem, row in stems if place.holds(row)]
         self.names = [str(_with_suffix(stem, formats[0])) for stem in self._stems]
-        _check_free([_with_suffix(stem, form) for stem in self._stems for form in formats], overwrite)
+        _check_free([_with_suffix(stem, form) for stem in self._stems for form in formats], place.overwrite)
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -232,11 +329,11 @@ def _check_count(form: Format, count: int, place: str) -> None:
         )
 
 
-def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
+def _check_free(paths: Sequence[Path], overwrite: bool, fix: str = "give another -o, or --overwrite") -> None:
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise InputError(f"{taken[0]} exists{more}: give another -o, or --overwrite")
+        raise InputError(f"{taken[0]} exists{more}: {fix}")
     if folder := next((path for path in taken if path.is_dir()), None):
         raise InputError(f"{folder} is a folder: give a file name")
 
@@ -286,15 +383,14 @@ def _portable(row: Utterance, form: Format, folder: Path) -> Utterance:
     return row.with_(path=path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path))
 
 
-def keep_failed(folder: Path, asked: Iterable[Utterance], failed: Iterable[Utterance]) -> Path | None:
-    """Bring `failed.jsonl` up to date: what was asked leaves it, what failed joins it.
+def keep_failed(path: Path, asked: Iterable[Utterance], failed: Iterable[Utterance]) -> Path | None:
+    """Bring the list of what failed up to date: what was asked leaves it, what failed joins it.
 
     Rows of other runs stay. Returns the file, None where nothing is left to be done.
 
     Raises:
         InputError, ManifestError: the file is something else, or cannot be written.
     """
-    path = folder / FAILED_FILE
     places = {_place(row) for row in asked}
     before = [row for row in read_manifest(path) if _place(row) not in places] if path.exists() else []
     left = [*before, *(row.with_(path=str(_absolute(row.path))) for row in failed if row.path != STDIN)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from osum.cli.arguments import tell
 from osum.tasks import Task
@@ -40,10 +39,16 @@ class Tally:
         for key, answer in row.summary.items():
             self._labels.setdefault(key, Counter())[self._title(key, answer.label)] += 1
 
-    def finish(self, failed_file: Path | None) -> None:
-        """Tell the whole run."""
-        if self.failed and failed_file is not None:
-            tell(f"{len(self.failed)} of {len(self.asked)} failed; run them again with: osum label {failed_file}")
+    def stop(self, num_left: int, way_on: str) -> None:
+        """Tell how far an interrupted run came, of what it had to do."""
+        tell(f"{len(self.asked)} of {num_left} done, {len(self.failed)} of them failed{way_on}")
+
+    def finish(self, way_out: str | None, failed_before: int = 0) -> None:
+        """Tell the whole run, and with `way_out` what to do about what failed."""
+        if self.failed and way_out is not None:
+            tell(f"{len(self.failed)} of {len(self.asked)} failed; {way_out}")
+        if failed_before:
+            tell(f"{failed_before} failed in an earlier run; {way_out}")
         answered = len(self.asked) - len(self.failed)
         if self._quiet or not answered:
             return

@@ -44,10 +44,16 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
     with atomic_file(path) as out:
         for utterance in utterances:
             row = utterance.to_dict()
-            row["path"] = _relative(Path(utterance.path), path.parent)
+            row["path"] = seen_from(path.parent, Path(utterance.path))
             out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
             count += 1
     return count
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """A path as a manifest in `folder` names it: relative where it lies below, else absolute."""
+    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def json_row(line: str) -> dict[str, Any]:
@@ -87,8 +93,8 @@ def split_by_speaker(
 
 
 def unit_hash(text: str, seed: int = 0) -> float:
-    """A number in [0, 1) that depends on text and seed only, on every machine."""
-    digest = hashlib.sha256(f"{seed}:{text}".encode()).digest()
+    """A number in [0, 1) that depends on text and seed only, on every machine; file names may hold stray bytes."""
+    digest = hashlib.sha256(f"{seed}:{text}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -107,8 +113,3 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
     except ManifestError as fault:
         raise ManifestError(f"{place}: {fault}") from fault
     return utterance.with_(path=str(folder / utterance.path))
-
-
-def _relative(path: Path, folder: Path) -> str:
-    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
