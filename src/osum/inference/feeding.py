@@ -32,7 +32,7 @@ AHEAD = 16
 """Windows kept ready before workers have to wait."""
 TICK = 0.2
 """Seconds between two looks at the clock."""
-STARTING = 120.0
+STARTING = 600.0
 """Seconds a new worker may take to load what it needs, on top of the deadline."""
 
 
@@ -120,6 +120,7 @@ def _work(pipe: Connection, processor: OsumProcessor, max_samples: int) -> None:
     """What a worker does: take a source, send its windows, until there are no more."""
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        pipe.send(None)  # loaded: from here on the clock runs
         while (source := pipe.recv()) is not None:
             for news in _news(source, processor, max_samples):
                 pipe.send(_packed(news))
@@ -148,7 +149,7 @@ class _Worker:
     pipe: Connection
     number: int | None = None
     until: float = 0.0
-    fresh: bool = True
+    loaded: bool = False
 
 
 class _Crew:
@@ -201,7 +202,7 @@ class _Crew:
         for worker in workers:
             if worker.number is None and (given := next(left, None)) is not None:
                 worker.number = given[0]
-                worker.until = time.monotonic() + self._deadline + (STARTING if worker.fresh else 0)
+                worker.until = time.monotonic() + self._deadline + (0 if worker.loaded else STARTING)
                 with suppress(BrokenPipeError):  # it died; that shows when it is listened to
                     worker.pipe.send(given[1])
 
@@ -218,13 +219,15 @@ class _Crew:
     def _hear(self, worker: _Worker, workers: list[_Worker]) -> None:
         assert worker.number is not None
         try:
-            found = _unpacked(worker.pipe.recv())
+            packed = worker.pipe.recv()
         except (EOFError, ConnectionError):
             worker.process.join()
             self._replace(worker, workers, f"its reader died (exit code {worker.process.exitcode}): repair the file")
             return
-        number, worker.fresh = worker.number, False
-        worker.until = time.monotonic() + self._deadline
+        worker.loaded, worker.until = True, time.monotonic() + self._deadline
+        if packed is None:
+            return
+        number, found = worker.number, _unpacked(packed)
         if isinstance(found, Failure) or found.last:
             worker.number = None
         self._put((number, found))
