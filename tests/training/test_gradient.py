@@ -84,7 +84,7 @@ class Plain:
 
     def named(self, frames: Tensor, number: int, label: int) -> Tensor:
         """What a label of one set costs, from (T, D) frames."""
-        shares = self.linear("label_heads.look", frames)[:, number].exp()  # (T,)
+        shares = (frames @ self.weights["label_heads.look.weight"][number]).exp()  # (T,)
         return -self.linear(f"label_heads.name.{number}", shares @ frames / shares.sum()).log_softmax(-1)[label]
 
     def encode(self, mel: Tensor) -> Tensor:

@@ -51,11 +51,8 @@ def shard(objective: nn.Module, layers: Iterable[str], dtype: torch.dtype) -> No
 
 
 def whole(value: Tensor) -> Tensor:
-    """A tensor as one process holds it; every process must ask.
-
-    A copy: what was cut unevenly comes as a view of something longer, which safetensors refuses.
-    """
-    return value.full_tensor().clone() if isinstance(value, DTensor) else value
+    """A tensor as one process holds it; every process must ask."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def like(value: Tensor, parameter: Any) -> Tensor:

@@ -61,7 +61,7 @@ class LabelHeads(nn.Module):
 
     def __init__(self, width: int, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.look = nn.Linear(width, len(sizes))
+        self.look = nn.Linear(width, len(sizes), bias=False)  # the same for every frame, it would change nothing
         self.name = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:

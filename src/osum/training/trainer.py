@@ -305,7 +305,7 @@ class Trainer:
         Args:
             better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
         """
-        state = {name: whole(value.detach()).cpu() for name, value in self._heads().items()}
+        state = {name: whole(value).cpu() for name, value in self._heads().items()}
         for name, parameter in self.learned.items():
             for key, value in self._optimizer_of(parameter).state[parameter].items():
                 state[f"{key}/{name}"] = whole(torch.as_tensor(value)).cpu()
@@ -351,11 +351,10 @@ class Trainer:
         if progress.get("is_best") and self.processes.is_main_process:
             checkpoint.save_best(self.out, path)
 
-    def _heads(self) -> dict[str, nn.Parameter]:
-        """The objective's own parameters, which are none of the model's."""
-        return {
-            name: parameter for name, parameter in self.objective.named_parameters() if not name.startswith("model.")
-        }
+    def _heads(self) -> dict[str, Tensor]:
+        """The objective's own tensors, which are none of the model's."""
+        # Asking for the state puts what a forward pass gathered back into its parts; parameters would not.
+        return {name: value for name, value in self.objective.state_dict().items() if not name.startswith("model.")}
 
     def _load_heads(self, state: Mapping[str, Tensor]) -> None:
         """Take heads over; one of other tasks, or that was not there, begins anew."""
