@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from model.tiny import noise
 
 from osum.inference.loops import AGAIN, DRAWN, PENALISED, loops, marked, num_marked, unlooped
 from osum.inference.options import GenerationOptions
+from osum.inference.recognizer import Recognizer
 from osum.inference.request import Ask, Reply
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment
@@ -83,3 +85,10 @@ def test_answers_that_were_decoded_again_say_so() -> None:
     found = marked(segment, [OSUM["SAP+SGC"]])
     assert [name for name in names if found.labels[name].problems == ("no tag", AGAIN)] == list(names[1:3])
     assert num_marked([segment, found, found]) == 2
+
+
+def test_a_loop_of_a_model_is_decoded_again_whatever_else_is_asked(recognizer: Recognizer) -> None:
+    """A random model goes round where nothing is trained, and never ends."""
+    alone, both = (recognizer.label(noise(16_000), tasks=tasks) for tasks in ("SRWT", ("ASR", "SRWT")))
+    assert alone.warnings == (f"1 of 1 segments {AGAIN}",)
+    assert both.segments[0].labels["SRWT"] == alone.segments[0].labels["SRWT"]
