@@ -298,6 +298,21 @@ def test_a_chat_gives_the_reply(recognizer: Recognizer, monkeypatch: pytest.Monk
     assert recognizer.label(CLIPS[0], tasks="STTC").reply == "hello there"
 
 
+def test_a_decoded_tag_that_is_not_the_likeliest_label_is_noted_and_counted(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {"event": tuple(-float(label != "cough") for label in OSUM["VED"].label_sets[0].labels)}
+    said = [Reply("hi<laugh>", (), empty=0.0, scores=scores), Reply("hi<cough>", (), empty=0.0, scores=scores)]
+    results = iter([Result(0, (reply, reply)) for reply in said])
+    monkeypatch.setattr(recognizer.engine, "run", lambda requests, ahead: (next(results) for _ in requests if ahead))
+    answers = [recognizer.label(CLIPS[0], tasks="VED").segments[0].labels["VED"] for _ in said]
+    assert [(answer.label, answer.problems) for answer in answers] == [
+        ("cough", ("the decoded tag says laugh",)),
+        ("cough", ()),
+    ]
+    assert recognizer.disagreements == {"VED": 1}
+
+
 def test_a_transcript_alone_is_asked_for(recognizer: Recognizer) -> None:
     result = recognizer.transcribe(CLIPS[0], **BRIEF)
     assert list(result.segments[0].labels) == ["ASR"] and result.text is not None

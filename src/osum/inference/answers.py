@@ -6,7 +6,7 @@ Pure values: knows neither the model nor audio.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task, TaskResult, normalise_target
@@ -16,6 +16,10 @@ Sureness = Callable[[str, Sequence[str]], Sequence[float | None]]
 NO_SPEECH = 0.5
 """From this probability on, a window counts as holding no speech."""
 NO_EVENT = "none"
+UNKNOWN = "unknown"
+"""In place of a label that is not probable enough."""
+DISAGREES = "the decoded tag says"
+"""Begins the problem of an answer whose decoded tag is not the likeliest label."""
 
 
 @dataclass
@@ -102,13 +106,19 @@ def _answers(
         distribution = heard.distributions[task.name, labels.name]
         label = max(distribution, key=distribution.__getitem__)
         said = result.labels[labels.name]
-        noted = problems if said in (None, label) else (*problems, f"the decoded tag says {said}")
+        noted = problems if said in (None, label) else (*problems, f"{DISAGREES} {said}")
         answers[answer_key(task, labels.name)] = (
             Answer(label, distribution[label], distribution, result.raw, noted, task.evidence)
             if makes_sense
             else Answer(None, None, None, result.raw, (*problems, f"no {task.needs}"), task.evidence)
         )
     return answers
+
+
+def disagreements(segment: Segment) -> list[str]:
+    """The answers of a segment whose decoded tag is not the likeliest label."""
+    noted = {key: answer.problems for key, answer in segment.labels.items()}
+    return [key for key, problems in noted.items() if any(problem.startswith(DISAGREES) for problem in problems)]
 
 
 def _words(
@@ -150,3 +160,15 @@ def _mean(weighted: Sequence[tuple[float, Mapping[str, float]]], task: Task) -> 
     mean = {name: sum(weight * found[name] for weight, found in weighted) / total for name in names}
     label = max(mean, key=mean.__getitem__)
     return Answer(label, mean[label], mean, evidence=task.evidence)
+
+
+def is_sure(answer: Answer, least: float) -> bool:
+    """Whether an answer is at least so probable; one without a label is not in doubt."""
+    return answer.probability is None or answer.probability >= least
+
+
+def doubted(answers: Mapping[str, Answer], least: float) -> dict[str, Answer]:
+    """The answers with `UNKNOWN` for the labels that are not probable enough; all else stays."""
+    return {
+        key: answer if is_sure(answer, least) else replace(answer, label=UNKNOWN) for key, answer in answers.items()
+    }

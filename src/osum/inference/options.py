@@ -60,6 +60,8 @@ class LabelOptions:
     """Of the speech: `zh`, `en`, or `auto` to let the model hear it."""
     prompt_language: str | None = None
     """Of the prompts; None takes the first the checkpoint has. Independent of the speech's."""
+    min_confidence: float = 0.0
+    """A label that is less probable is told as `unknown`; its distribution stays."""
     batch_size: int = 8
     """Clips answered together; any number gives the same answers in float32."""
     num_workers: int = 0
@@ -71,6 +73,8 @@ class LabelOptions:
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES:
             raise InputError(f"language {self.language!r}: choose one of {', '.join(LANGUAGES)}")
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"least confidence {self.min_confidence}: it must be a probability, from 0 to 1")
         if self.batch_size < 1:
             raise InputError(f"batch size {self.batch_size}: it must be 1 or more")
         if self.num_workers < 0:

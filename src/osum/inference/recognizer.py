@@ -6,7 +6,7 @@ Reads audio, cuts long clips, asks the engine, and puts answers together. Bad au
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,9 @@ from osum.errors import InputError, TaskError
 from osum.inference.answers import (
     Heard,
     answer_key,
+    disagreements,
+    doubted,
+    is_sure,
     join_text,
     segment_of,
     silence_of,
@@ -120,6 +123,8 @@ class Recognizer:
         self.tasks: TaskSet = checkpoint.tasks
         self.engine = Engine(checkpoint)
         self.device = str(self.engine.device)
+        self.disagreements: Counter[str] = Counter()
+        """Task to the number of segments, so far, whose decoded tag was not the likeliest label."""
         self._max_samples = checkpoint.model.config.max_samples
 
     @property
@@ -194,7 +199,9 @@ class Recognizer:
             if result.error is not None:
                 file.error = result.error
             else:
-                file.segments.append(self._segment(result.replies, file, piece, asked))
+                segment = self._segment(result.replies, file, piece, asked)
+                self.disagreements.update(disagreements(segment))
+                file.segments.append(segment)
             while files and files[0].read and not files[0].waiting:
                 yield self._result(files.popleft(), options, asked)
         for file in files:
@@ -295,8 +302,9 @@ class Recognizer:
             return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
         segments = in_sequence(file.segments)
         spoken = [segment for segment in segments if not segment.no_speech]
-        summary = summary_of(segments, asked.tasks)
-        language = options.language if options.language != "auto" else _language(summary, spoken)
+        summary, least = summary_of(segments, asked.tasks), options.min_confidence
+        sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
+        language = options.language if options.language != "auto" else _language(sure, spoken)
         warnings = []
         if len(segments) > 1:
             warnings.append(
@@ -310,9 +318,9 @@ class Recognizer:
             duration=round(file.length / SAMPLE_RATE, 4),
             language=(language if spoken else None),
             **_said(segments, asked.tasks),
-            labels=_labels(summary, asked.tasks),
-            segments=segments,
-            summary=summary,
+            labels=_labels(sure, asked.tasks),
+            segments=tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments),
+            summary=doubted(summary, least),
             warnings=tuple(warnings),
             error=None,
             extra={**file.item.extra, **_reference(file.item), "prompts": asked.prompts},
