@@ -47,9 +47,12 @@ SHARED: Mapping[str, Any] = {
     "timed_share": 0.0,
     "tasks": {"ASR": 3.0, **LABELS},
     "evidence": {},
+    "learning_rate": 1.5e-3,
     "warmup_steps": 30,
+    "decay_fraction": 0.5,
+    "label_weight": 0.0,
 }
-"""What differs from the recipe in all runs: as little as teaches something in minutes."""
+"""What all runs have in place of the recipe's settings: enough to learn something in minutes."""
 SOURCES = {
     **{"espeak": 1, "speechocean762": 2, "dspspeech20": 3, "fsdd": 1, "emogator": 1, "donateacry": 1.5, "esc10": 4},
     **{"audio-cmn-words": 0.5, "aishell1": 0.5, "picovoice-keywords": 0.5},
