@@ -43,12 +43,6 @@ class TokenCache:
                 tensors[layer] = new
         self.num_rows, self.num_slots = rows, slots
 
-    def clear(self) -> None:
-        """Give the memory back; rows are lost."""
-        for tensors in (self.keys, self.values):
-            tensors[:] = [old.new_zeros(1, 0, *old.shape[2:]) for old in tensors]
-        self.num_rows = self.num_slots = 0
-
     def aim(self, rows: Sequence[int], slots: Tensor, width: int) -> None:
         """Say where the next pass stands: its rows, the slot of each token (B, Q), and how many slots it reads.
 
