@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.inference.answers import Heard, answer_key, join_text, segment_of, summary_of
+from osum.inference.answers import Heard, answer_key, doubted, join_text, segment_of, summary_of
 from osum.tasks import OSUM, RELEASE, TaskSet
 from osum.utterance import Answer, Segment
 
@@ -138,3 +138,9 @@ def test_segments_without_a_label_do_not_weigh() -> None:
 )
 def test_transcripts_join_with_blanks_between_words_alone(parts: list[str], text: str) -> None:
     assert join_text(parts) == text
+
+
+def test_a_doubtful_label_is_unknown_and_keeps_its_distribution() -> None:
+    answers = {"SGC": Answer("female", 0.8, FEMALE), "VED": Answer("laugh", 0.81), "SSR": Answer(None, problems=("x",))}
+    found = doubted(answers, 0.81)
+    assert found == {**answers, "SGC": Answer("unknown", 0.8, FEMALE)}

@@ -64,6 +64,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup) -> None:
     asked.add_argument("--language", type=language, default="auto", help="of the speech: auto, zh, en")
+    doubt = "tell labels less probable than P (0 to 1) as unknown"
+    asked.add_argument("--min-confidence", type=_probability, default=0.0, metavar="P", help=doubt)
     asked.add_argument("--prompt-language", metavar="CODE", help="of the prompts; the checkpoint's first without it")
     group = parser.add_argument_group("output")
     spellings = ("-f", "--format", "--output-format", "--output_format")
@@ -128,6 +130,16 @@ def _shard(word: str) -> Shard:
 
 def _count(word: str) -> int:
     return 0 if word == "0" else positive(word)
+
+
+def _probability(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no probability: use a number from 0 to 1")
+    return value
 
 
 def _truth(word: str) -> bool:
@@ -289,6 +301,7 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_ite
         tasks=tasks,
         language=arguments.language,
         prompt_language=arguments.prompt_language,
+        min_confidence=arguments.min_confidence,
         batch_size=arguments.batch_size,
         num_workers=workers,
         generation=generation(arguments),

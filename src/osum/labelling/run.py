@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from osum.errors import OsumError
+from osum.errors import InputError, OsumError
 from osum.inference.options import LabelOptions
 from osum.inference.recognizer import Asked, Recognizer
 from osum.utterance import Utterance
@@ -48,7 +48,7 @@ def label_all(
     that fails alone is a row with `error`.
 
     Raises:
-        OsumError: nothing can be asked this way.
+        OsumError: nothing can be asked this way, or the device has no room for a single clip.
         Exception: several clips in a row fail for no reason of their own.
     """
     size, done, failed, told = options.batch_size, 0, 0, False
@@ -64,6 +64,10 @@ def label_all(
             memory = _out_of_memory(fault)
             if size == 1:
                 failed += 1
+                if failed == HOPELESS and memory:
+                    raise InputError(
+                        f"out of memory on {model.device} with a single clip: use another --device, --dtype or --model"
+                    ) from fault
                 if failed == HOPELESS:
                     raise
                 error = f"{items[done].path}: {_reason(fault, memory)}"
