@@ -16,7 +16,7 @@ from osum.inference.request import Ask, Request
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIPS = ("en_adult_male_zh_accent.flac", "laugh_1.flac")
-LIMIT = 24
+LIMIT = 16
 """Ids of an answer; longer ones, such as times, are cut."""
 
 
