@@ -1,6 +1,6 @@
 """What the choices of the papers give at the size of `nano`: short runs that differ from one another in one thing.
 
-    python benchmarks/ablations.py --data DIR --start DIR --out DIR [--steps N]
+    python benchmarks/ablations.py --data DIR --start DIR --out DIR [--steps N] [--only RUN]
 
 base             speech before the prompt; a label task is answered as transcript and label; half of the clips augmented
 X alone          a label task is answered with the label alone; transcripts are asked for as often as in base
@@ -41,13 +41,13 @@ LABELS = {"VED": 1.0, "SGC": 1.0, "SAP": 1.0, "LID": 1.0}
 """Label tasks and how often they are asked; they are all that is asked beside the transcript."""
 SHARED: Mapping[str, Any] = {
     "batch_seconds": 24.0,
-    "batches_per_step": 1,
+    "batches_per_step": 3,
     "workers": 0,
     "questions_per_clip": 2,
     "timed_share": 0.0,
     "tasks": {"ASR": 3.0, **LABELS},
     "evidence": {},
-    "learning_rate": 1.5e-3,
+    "learning_rate": 1e-3,
     "warmup_steps": 30,
     "decay_fraction": 0.5,
     "label_weight": 0.0,
@@ -213,7 +213,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of `osum data nano`")
     parser.add_argument("--start", type=Path, required=True, help="checkpoint whose encoder has learned letters")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, scores and the table")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--only", choices=VARIANTS, help="this run alone; a table of all needs all")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = chosen(list(read_manifest(arguments.data / "valid.jsonl")))
@@ -223,6 +224,7 @@ def main() -> None:
     found = {
         name: measured(variant, arguments, arguments.out / name.replace(" ", "-"), rows)
         for name, variant in VARIANTS.items()
+        if arguments.only in (None, name)
     }
     print(show(found))
 
