@@ -389,6 +389,17 @@ def test_rows_of_nobody_knows_what_do_not_go_on(osum: Run, corpus: Path, tmp_pat
     assert "cannot be resumed" in err
 
 
+@pytest.mark.parametrize("line", ["no json", "[]", '{"id": "x"}', "7"])
+def test_a_line_that_is_no_row_is_told(osum: Run, corpus: Path, tmp_path: Path, line: str) -> None:
+    command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume", "--quiet")
+    osum(*command)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write(line)
+    code, _, err = osum(*command)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "which is no row" in err
+
+
 def test_a_run_begins_anew_when_asked(osum: Run, corpus: Path, clip: MakeClip, tmp_path: Path) -> None:
     command = ("label", clip("in/0.wav"), "-o", tmp_path / "rows.jsonl", "--quiet")
     osum("label", corpus, "-o", tmp_path / "rows.jsonl")

@@ -1,4 +1,4 @@
-"""Runs that are killed, in a process that can fork: no threads, and no torch before the first fork.
+"""Runs that are killed, forked from a process that has no threads and has loaded what they need.
 
     python -m labelling.kills operations FOLDER          a run killed at every file operation, one after the other
     python -m labelling.kills moments FOLDER WORD ...     `osum WORD ...`, killed again and again, until it ends
@@ -27,6 +27,7 @@ NUM_ITEMS, SIZE = 20, 3
 ITEMS = [Utterance(id=str(number), path=f"/corpus/{number}.wav") for number in range(NUM_ITEMS)]
 ASKED = {"model": "m"}
 SEED = 3
+NUM_KILLS = 3
 
 
 def label(path: Path, items: list[Utterance], note: Callable[[str], None]) -> None:
@@ -112,6 +113,7 @@ def operations(root: Path, num_before: int) -> None:
 def moments(root: Path, words: list[str]) -> None:
     """Run `osum WORDS -o rows.jsonl --resume`, killed whenever some more rows are there, and once whole."""
     from osum.cli import main
+    from osum.labelling import run  # noqa: F401 - so that no fork has to load torch
 
     chance = random.Random(SEED)
     folder = root / ".rows.jsonl.parts"
@@ -121,7 +123,7 @@ def moments(root: Path, words: list[str]) -> None:
         child = forked(lambda: main(command))
         goal = len(list(folder.glob("part-*"))) + chance.randint(0, 3)
         while os.waitpid(child, os.WNOHANG)[0] == 0:
-            if len(list(folder.glob("part-*"))) >= goal and kills < 4:
+            if len(list(folder.glob("part-*"))) >= goal and kills < NUM_KILLS:
                 time.sleep(chance.uniform(0, 0.05))
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)

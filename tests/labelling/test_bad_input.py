@@ -69,20 +69,20 @@ def test_bad_clips_cost_the_others_nothing(tmp_path: Path) -> None:
         for name in names:
             path, content = tmp_path / f"{name}.wav", contents[name][0]
             path.write_bytes(content[: len(content) // 2] if name == "growing" else content)
-            if name == "growing":
-                with path.open("ab") as file:
-                    file.write(content[len(content) // 2 :])
             if name == "vanishing":
                 path.unlink()
             yield Utterance(id=name, path=str(path))
+            path.write_bytes(content)
 
     rows = list(recognizer.label_files(items(), OPTIONS))
     assert [row.id for row in rows] == names
     assert {row.id: row.error is None for row in rows} == {name: contents[name][1] for name in names}
     assert {row.id: len(row.segments) for row in rows if len(row.segments) != 1 and row.error is None} == {
         "long": 2,
-        "slow": 2,
+        "slow": 3,  # twice as long by its header, and cut where it is quiet
     }
+    (grown,) = [row for row in rows if row.id == "growing"]
+    assert grown.duration == pytest.approx(0.5, abs=0.01)  # what was there when it was read
     alone = {row.id: recognizer.label(row.path, "ASR,SGC", generation=OPTIONS.generation) for row in rows[:6:2]}
     assert {row.id: row.text for row in rows[:6:2]} == {name: row.text for name, row in alone.items()}
 
@@ -127,7 +127,7 @@ def check(row: Utterance) -> None:
         assert "Traceback" not in row.error
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32))
 def test_a_damaged_file_is_answered_or_told(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     path = tmp_path_factory.getbasetemp() / "mutant"

@@ -61,19 +61,19 @@ def check_same(one: Any, other: Any) -> None:
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "model")
     (tmp_path / "in").mkdir()
-    for number in range(20):
-        samples = np.random.default_rng(number).normal(0, 0.1, 1_000 + 300 * number)
+    for number in range(14):
+        samples = np.random.default_rng(number).normal(0, 0.1, 1_000 + 200 * number)
         soundfile.write(tmp_path / f"in/{number}.wav", samples, 16_000)
     (tmp_path / "in/7.wav").write_text("this is no sound")
     words = ("--model", tmp_path / "model", "--tasks", "ASR,SGC", "--max-new-tokens", 3, "--batch-size", 2)
     (told,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
-    assert told["kills"] == 4
-    assert len(rows_of(tmp_path / "rows.jsonl")) == 20
+    assert told["kills"] == kills.NUM_KILLS
+    assert len(rows_of(tmp_path / "rows.jsonl")) == 14
     check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
 
 
 @pytest.mark.slow
 def test_nano_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     (told,) = run_kills("moments", tmp_path, "label", SAMPLES, "--batch-size", 2)
-    assert told["kills"] == 4
+    assert told["kills"] == kills.NUM_KILLS
     check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))

@@ -19,18 +19,18 @@ from osum.labelling.run import asked_of, label_all
 from osum.utterance import Utterance
 
 RATE = 16_000
-OPTIONS = LabelOptions("ASR,SGC", batch_size=8, generation=GenerationOptions(max_new_tokens=2))
+OPTIONS = LabelOptions("ASR,SGC", batch_size=4, generation=GenerationOptions(max_new_tokens=2))
 ODD = 0.43
 """Seconds of the clip that is singled out."""
 
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[Utterance]:
-    """Twelve clips; the seventh is the odd one."""
-    for number in range(12):
-        seconds = ODD if number == 6 else 0.1 + 0.01 * number
+    """Eight clips; the third is the odd one."""
+    for number in range(8):
+        seconds = ODD if number == 2 else 0.1 + 0.01 * number
         soundfile.write(tmp_path / f"{number}.wav", noise(round(seconds * RATE), number), RATE)
-    return [Utterance(id=str(number), path=str(tmp_path / f"{number}.wav")) for number in range(12)]
+    return [Utterance(id=str(number), path=str(tmp_path / f"{number}.wav")) for number in range(8)]
 
 
 def breaking(fault: Exception, when: Callable[[Sequence[torch.Tensor]], bool]) -> Recognizer:
@@ -56,23 +56,23 @@ def is_odd(clips: Sequence[torch.Tensor]) -> bool:
 )
 def test_a_full_memory_makes_batches_smaller_and_is_told_once(items: list[Utterance], fault: Exception) -> None:
     told: list[str] = []
-    rows = list(label_all(breaking(fault, lambda clips: len(clips) > 2), items, OPTIONS, told.append))
+    rows = list(label_all(breaking(fault, lambda clips: len(clips) > 1), items, OPTIONS, told.append))
     assert [(row.id, row.error) for row in rows] == [(item.id, None) for item in items]
-    assert told == ["out of memory on cpu with 8 clips at once: going on with fewer (--batch-size)"]
+    assert told == ["out of memory on cpu with 4 clips at once: going on with fewer (--batch-size)"]
 
 
 def test_a_clip_that_does_not_fit_alone_is_an_error(items: list[Utterance]) -> None:
     rows = list(label_all(breaking(MemoryError(), is_odd), items, OPTIONS, lambda _: None))
     assert [row.id for row in rows] == [item.id for item in items]
-    assert [(row.id, "more memory" in (row.error or "")) for row in rows if row.error] == [("6", True)]
+    assert [(row.id, "more memory" in (row.error or "")) for row in rows if row.error] == [("2", True)]
 
 
 def test_a_clip_that_the_model_breaks_on_is_an_error(items: list[Utterance]) -> None:
     rows = list(label_all(breaking(ValueError("two\nlines"), is_odd), items, OPTIONS, lambda _: None))
     assert [row.id for row in rows] == [item.id for item in items]
     (bad,) = [row for row in rows if row.error is not None]
-    assert bad.error is not None and bad.error.startswith(f"{items[6].path}: could not be answered (ValueError: two ")
-    assert (bad.id, "\n" in bad.error, bad.model) == ("6", False, "tiny")
+    assert bad.error is not None and bad.error.startswith(f"{items[2].path}: could not be answered (ValueError: two ")
+    assert (bad.id, "\n" in bad.error, bad.model) == ("2", False, "tiny")
 
 
 def test_a_model_that_breaks_on_everything_stops_the_run(items: list[Utterance]) -> None:

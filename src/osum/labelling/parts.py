@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from osum.data.atomic import atomic_file
-from osum.data.manifest import json_row, seen_from
+from osum.data.manifest import seen_from
 from osum.errors import InputError
 from osum.formats import render_jsonl, to_row
 from osum.utterance import Utterance
@@ -188,7 +188,7 @@ class Parts:
     def _rows(self) -> Iterator[tuple[bytes, bool, bytes]]:
         """Key, whether it is an error, and line of each row, the older first."""
         if self.path.exists():
-            lines = ((line, json_row(line.decode())) for line in self._form.read(self.path))
+            lines = ((line, self._known(line)) for line in self._form.read(self.path))
             for (line, row), key in _with_keys(lines, lambda pair: pair[1]):
                 yield key, "error" in row, line
         for part in self._parts():
@@ -196,6 +196,16 @@ class Parts:
                 for line in lines_of_part:
                     key, failed, text = line.split(b" ", 2)
                     yield key, failed == b"1", text
+
+    def _known(self, line: bytes) -> dict[str, Any]:
+        """The row of a line; file names with stray bytes, which other manifests may not have, stand in it escaped."""
+        try:
+            row: Any = json.loads(line)
+            row["id"], row["path"]
+        except (ValueError, TypeError, KeyError) as fault:
+            shown = line.decode(errors="replace").strip()[:40]
+            raise InputError(f"{self.path} holds {shown!r}, which is no row: repair it, or use --overwrite") from fault
+        return dict(row)
 
     def _portable(self, row: Utterance) -> Utterance:
         """With the path as seen from the file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -71,10 +70,11 @@ def label_all(
                 if failed == HOPELESS:
                     raise
                 error = f"{items[done].path}: {_reason(fault, memory)}"
+        if memory:
+            torch.cuda.empty_cache()  # behind the handler, whose traceback holds what filled the memory
         if memory and not told:
             told = True
             notice(f"out of memory on {model.device} with {size} clips at once: going on with fewer (--batch-size)")
-        _free_memory()
         if size > 1:
             size = size // 2 if memory else 1
             continue
@@ -100,9 +100,3 @@ def _out_of_memory(fault: Exception) -> bool:
     return isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
     )
-
-
-def _free_memory() -> None:
-    """Outside of the handler, since the fault's traceback holds what filled the memory."""
-    gc.collect()
-    torch.cuda.empty_cache()  # does nothing where no GPU is in use
