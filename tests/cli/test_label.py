@@ -491,6 +491,13 @@ def test_options_reach_the_model(osum: Run, clip: MakeClip, model: StandIn) -> N
     assert (model.options.generation.num_beams, model.options.generation.seed) == (4, 777)
 
 
+def test_a_doubt_reaches_the_model_and_must_be_a_probability(osum: Run, clip: MakeClip, model: StandIn) -> None:
+    osum("label", clip(), "--min-confidence", 0.5, "--num-workers", 2)
+    assert (model.options.min_confidence, model.options.num_workers) == (0.5, 2)
+    code, _, err = osum("label", clip(), "--min-confidence", "50")
+    assert (code, err.count("\n")) == (2, 1)
+
+
 def test_the_end_counts_every_label_and_marks_guesses(osum: Run, clip: MakeClip) -> None:
     err = osum("label", clip("a.wav"), clip("b.wav")).err
     assert "SGC: female 2\n" in err
