@@ -57,3 +57,10 @@ def test_a_label_comes_with_confidences(nano: Recognizer) -> None:
     assert len(segment.confidences) == len(segment.text.split()) > 0
     assert all(value is not None and 0 < value <= 1 for value in segment.confidences)
     assert torch.tensor(list(segment.labels["SGC"].distribution.values())).sum() == pytest.approx(1)
+
+
+def test_whether_a_sound_is_a_voice_does_not_hang_on_what_else_is_asked(nano: Recognizer) -> None:
+    laugh, rain = SAMPLES / "laugh_1.flac", SAMPLES / "no_voice_rain.flac"
+    for clip, heard in ((laugh, True), (rain, False)):
+        alone, beside = (nano.label(clip, tasks=tasks).summary["SER"] for tasks in (["SER"], ["SER", "VED"]))
+        assert alone == beside and (alone.label is not None) == heard

@@ -15,7 +15,7 @@ from osum.utterance import Answer, Segment, Word
 Sureness = Callable[[str, Sequence[str]], Sequence[float | None]]
 NO_SPEECH = 0.5
 """From this probability on, a window counts as holding no speech."""
-NO_EVENT = "none"
+EVENT, NO_EVENT = "event", "none"
 UNKNOWN = "unknown"
 """In place of a label that is not probable enough."""
 DISAGREES = "the decoded tag says"
@@ -53,7 +53,7 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     text = normalise_target(parsed[teller.name].text) if teller else None
     probability = heard.no_speech_probability
     no_speech = text == "" or (probability is not None and probability >= NO_SPEECH)
-    event = _event(heard, tasks)
+    event = _event(heard)
     present = {"speech": not no_speech, "voice": not no_speech or event not in (None, NO_EVENT), "sound": True}
     words, word_problem = _words(tasks, parsed, heard, offset)
     labels: dict[str, Answer] = {}
@@ -85,13 +85,16 @@ def _teller(tasks: Sequence[Task]) -> Task | None:
     return min(having, key=lambda task: (task.transcript == "timed", len(task.label_sets) + task.reply), default=None)
 
 
-def _event(heard: Heard, tasks: Sequence[Task]) -> str | None:
-    """The vocal event; None where it was not asked, or where no answer could have said that there is none."""
-    for task in tasks:
-        for labels in task.label_sets:
-            if labels.name == "event" and NO_EVENT in labels.labels:
-                distribution = heard.distributions[task.name, labels.name]
-                return max(distribution, key=distribution.__getitem__)
+def tells_event(task: Task) -> bool:
+    """Whether a task tells which vocal event there is, and can say that there is none."""
+    return any(labels.name == EVENT and NO_EVENT in labels.labels for labels in task.label_sets)
+
+
+def _event(heard: Heard) -> str | None:
+    """The vocal event; None where nothing tells it."""
+    for (_, name), distribution in heard.distributions.items():
+        if name == EVENT and NO_EVENT in distribution:
+            return max(distribution, key=distribution.__getitem__)
     return None
 
 

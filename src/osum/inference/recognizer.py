@@ -32,6 +32,7 @@ from osum.inference.answers import (
     segment_of,
     silence_of,
     summary_of,
+    tells_event,
 )
 from osum.inference.checkpoint import Checkpoint, open_checkpoint
 from osum.inference.confidence import confidences
@@ -244,12 +245,12 @@ class Recognizer:
             yield Request(number, (found.features,), self._asks(found, asked))
 
     def _asks(self, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
-        """Every task's question about a window, and the one that tells silence where no task does."""
+        """Every task's question about a window, and those that tell a voice and silence where no task does."""
         seconds, generation = piece.num_samples / SAMPLE_RATE, asked.options.generation
         request, limit = self.engine.processor.request, self.engine.token_limit
         asks = [
             Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation)
-            for task in asked.tasks
+            for task in asked.answered
         ]
         if asked.silence_prompt is not None and not asked.tells_silence:
             asks.append(Ask(request(asked.silence_prompt), 1))
@@ -258,7 +259,7 @@ class Recognizer:
     def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
         """One window's answers; the last reply tells silence where no task does."""
         replies, again = self._unlooped(replies, piece, asked)
-        told = dict(zip([task.name for task in asked.tasks], replies, strict=False))
+        told = dict(zip([task.name for task in asked.answered], replies, strict=False))
         silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
         decode = self.engine.processor.decode
 
@@ -271,7 +272,7 @@ class Recognizer:
             raws={name: reply.text for name, reply in told.items()},
             distributions={
                 (task.name, labels.name): _distribution(task, labels, told[task.name])
-                for task in asked.tasks
+                for task in asked.answered
                 for labels in task.label_sets
             },
             no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
@@ -342,6 +343,13 @@ class Asked:
     tasks: tuple[Task, ...]
     prompts: Mapping[str, str]
     silence_prompt: str | None
+    voice: Task | None = None
+    """Tells whether a sound without speech is a voice, where a task needs one and none tells it."""
+
+    @property
+    def answered(self) -> tuple[Task, ...]:
+        """The tasks, and what has to be known beside them."""
+        return self.tasks if self.voice is None else (*self.tasks, self.voice)
 
     @property
     def tells_silence(self) -> bool:
@@ -359,9 +367,14 @@ class Asked:
             known = ", ".join(tasks.languages)
             raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
         chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
-        prompts = {task.name: _prompt(tasks, task, options.prompt_language) for task in chosen}
+        voice = None
+        if any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
+            tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
+            voice = min(tellers, key=lambda task: task.transcript != "none", default=None)
+        wanted = chosen if voice is None else (*chosen, voice)
+        prompts = {task.name: _prompt(tasks, task, options.prompt_language) for task in wanted}
         silence = _prompt(tasks, tasks[TRANSCRIBE], options.prompt_language) if TRANSCRIBE in tasks else None
-        return cls(options, chosen, prompts, silence)
+        return cls(options, chosen, prompts, silence, voice)
 
 
 def prompt_language(tasks: TaskSet) -> str:
