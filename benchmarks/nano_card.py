@@ -171,15 +171,12 @@ def _sides(rows: Sequence[Mapping[str, Any]], bars: Sequence[float]) -> str:
     sides: dict[bool, list[str]] = {True: [], False: []}
     for row, bar in zip(rows, bars, strict=True):
         sides[_accuracy(row["scores"][NANO], "low") > bar].append(_short(row["title"]))
-    return f"{_listed(sides[True])}; not for {_listed(sides[False])}"
+    above, others = (", ".join(sides[side]) for side in (True, False))
+    return f"{above or 'nothing'}; not for {others}" if others else "all of them"
 
 
 def _short(title: str) -> str:
     return title.split(",", maxsplit=1)[0].split(" (", maxsplit=1)[0]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if names else "nothing"
 
 
 # README
