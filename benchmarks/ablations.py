@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, required=True, help="checkpoint whose encoder has learned letters")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, scores and the table")
     parser.add_argument("--steps", type=int, default=160)
-    parser.add_argument("--only", choices=VARIANTS, help="this run alone; a table of all needs all")
+    parser.add_argument("--only", choices=VARIANTS, help="this run alone, without the table")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = chosen(list(read_manifest(arguments.data / "valid.jsonl")))
@@ -226,7 +226,8 @@ def main() -> None:
         for name, variant in VARIANTS.items()
         if arguments.only in (None, name)
     }
-    print(show(found))
+    if not arguments.only:
+        print(show(found))
 
 
 if __name__ == "__main__":
