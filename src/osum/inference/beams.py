@@ -27,20 +27,6 @@ def search(
 
     Seeded sampling leaves the random numbers of the caller as they were.
     """
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices, enabled=options.seed is not None):
-        if options.do_sample and options.seed is not None:
-            torch.manual_seed(options.seed)
-        return _search(model, processor, rows, limit, options)
-
-
-def _search(
-    model: OsumForConditionalGeneration,
-    processor: OsumProcessor,
-    rows: Sequence[tuple[list[int], Tensor]],
-    limit: int,
-    options: GenerationOptions,
-) -> list[list[int]]:
     ids = pad_rows([row for row, _ in rows], processor.pad_token_id, "left").to(model.device)  # (R, L)
     mask = pad_rows([[1] * len(row) for row, _ in rows], 0, "left").to(model.device)
     embeds = model.model.embed_ids(ids)  # (R, L, D)
@@ -53,6 +39,10 @@ def _search(
         eos_token_id=processor.answer_end_token_id,
         pad_token_id=processor.pad_token_id,
     )
-    found = model.generate(input_ids=ids, attention_mask=mask, inputs_embeds=embeds, generation_config=config)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices, enabled=options.seed is not None):
+        if options.do_sample and options.seed is not None:
+            torch.manual_seed(options.seed)
+        found = model.generate(input_ids=ids, attention_mask=mask, inputs_embeds=embeds, generation_config=config)
     answers: list[list[int]] = found[:, ids.shape[1] :].tolist()
     return answers
