@@ -27,7 +27,7 @@ from osum.data.packed import Float32
 from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
-from osum.model.configuration_osum import audio_token_length
+from osum.model.configuration_osum import IGNORED, audio_token_length
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.utterance import Utterance
@@ -38,7 +38,7 @@ CTC_PAD = -1
 """Fills ragged CTC targets."""
 CTC_UNKNOWN = -2
 """Stands first in the targets of a clip whose transcript is not known; an empty transcript is known."""
-LABEL_UNKNOWN = -100
+LABEL_UNKNOWN = IGNORED
 """Stands for a label that a clip does not have; cross-entropy leaves it out."""
 
 
@@ -301,7 +301,7 @@ class Collator:
         if texts:
             batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
             if not ids:
-                batch["labels"].fill_(-100)
+                batch["labels"].fill_(IGNORED)
         else:
             batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
         return batch

@@ -152,6 +152,8 @@ def audio_token_length(num_frames: Any) -> Any:
     return encoder_length(encoder_length(encoder_length(num_frames)))
 
 
+IGNORED = -100
+"""Label of a token that is not scored, as in transformers."""
 _ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "osum": {

@@ -17,7 +17,7 @@ from transformers.generation import LogitsProcessorList, RepetitionPenaltyLogits
 from transformers.modeling_outputs import BaseModelOutputWithPast, ModelOutput
 
 from osum.model.adaptor import OsumAdaptor
-from osum.model.configuration_osum import OsumConfig, audio_token_length, encoder_length
+from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 
 
@@ -330,7 +330,7 @@ def next_token_loss(logits: Tensor, labels: Tensor, num_items: Tensor | int | No
     With `num_items` the sum is divided by it, so that accumulated and many-rank batches give one loss.
     """
     targets = labels[:, 1:].to(logits.device)
-    kept = targets != -100
+    kept = targets != IGNORED
     # Float32, and only the scored rows: a vocabulary of 152,064 columns is most of the memory.
     loss = nn.functional.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
     return loss / (kept.sum().clamp(min=1) if num_items is None else num_items)

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
 
 from osum.errors import AudioError, LayoutError
-from osum.model.configuration_osum import OsumConfig, audio_token_length
+from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length
 
 Waveform = NDArray[np.float32]
 Conversation = Sequence[Mapping[str, Any]]
@@ -277,8 +277,8 @@ class OsumProcessor(ProcessorMixin):
             "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
         }
         if answers is not None:
-            masked = [[-100] * len(p) + t for p, t in zip(prompts, targets, strict=True)]
-            data["labels"] = pad_rows(masked, -100, padding_side)
+            masked = [[IGNORED] * len(p) + t for p, t in zip(prompts, targets, strict=True)]
+            data["labels"] = pad_rows(masked, IGNORED, padding_side)
         if features:
             data["input_features"], data["feature_attention_mask"] = pad_features(features)
         if audio_index is not None:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from osum.data.batch import CTC_UNKNOWN, LABEL_UNKNOWN
+from osum.data.batch import CTC_UNKNOWN
 from osum.data.letters import BLANK, NUM_UNITS
 from osum.model import OsumForConditionalGeneration
-from osum.model.configuration_osum import encoder_length
+from osum.model.configuration_osum import IGNORED, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "labels")
@@ -70,7 +70,7 @@ class LabelHeads(nn.Module):
         shares = self.look(states).float().masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
         looked = torch.einsum("btk,btd->kbd", shares, states.float())  # (K, B, D)
         losses = [
-            nn.functional.cross_entropy(name(heard).float(), target, ignore_index=LABEL_UNKNOWN, reduction="sum")
+            nn.functional.cross_entropy(name(heard).float(), target, ignore_index=IGNORED, reduction="sum")
             for name, heard, target in zip(self.name, looked, targets.T, strict=True)
         ]
         return torch.stack(losses).sum() if losses else states.new_zeros((), dtype=torch.float32)
@@ -124,7 +124,7 @@ class Objective(nn.Module):
         """
         hidden = self.states(**inputs)[:, :-1]  # (R, L - 1, D)
         targets = labels[:, 1:]
-        kept = targets != -100
+        kept = targets != IGNORED
         losses = nn.functional.cross_entropy(self.logits(hidden[kept]).float(), targets[kept], reduction="none")  # (N,)
         per_answer = kept.sum(1)  # (R,)
         return (losses / per_answer.repeat_interleave(per_answer)).sum()

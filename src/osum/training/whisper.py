@@ -27,7 +27,7 @@ from osum.conversion.parts import encoder_sizes, part_config
 from osum.data.batch import Collator
 from osum.errors import AudioError, InputError
 from osum.model import OsumAudioConfig, OsumProcessor
-from osum.model.configuration_osum import encoder_length
+from osum.model.configuration_osum import IGNORED, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 from osum.model.processing_osum import pad_features, pad_rows
 from osum.tasks import LANGUAGES, Task, TaskSet
@@ -92,12 +92,12 @@ class WhisperTaskProcessor(OsumProcessor):
         prompts = [self.text_ids(text) for text in texts]
         targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or ()]
         rows = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
-        masked = [[-100] * len(prompt) + target for prompt, target in zip(prompts, targets, strict=True)]
+        masked = [[IGNORED] * len(prompt) + target for prompt, target in zip(prompts, targets, strict=True)]
         frames, frame_mask = pad_features(features)
         return {
             "input_ids": pad_rows(rows, self.answer_end_token_id, padding_side),
             "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
-            "labels": pad_rows(masked, -100, padding_side),
+            "labels": pad_rows(masked, IGNORED, padding_side),
             "input_features": frames,
             "feature_attention_mask": frame_mask,
             "audio_index": torch.tensor(range(len(features)) if audio_index is None else audio_index),
