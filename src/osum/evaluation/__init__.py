@@ -1,0 +1,1 @@
+"""Test sets, runs over them, and what is counted from the answers."""

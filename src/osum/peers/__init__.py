@@ -1,0 +1,1 @@
+"""Models that an evaluation can ask, ours among them, behind one interface."""
