@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def internal_imports(tree: ast.AST, path: Path) -> Iterator[tuple[ast.AST, str]]
         yield from ((node, f"{name}.".split(".")[1]) for name in names if name.split(".")[0] == "osum")
 
 
+@cache
 def arrows() -> set[tuple[str, str]]:
     found = {(box_of(path), box) for path in MODULES for _, box in internal_imports(ast.parse(path.read_text()), path)}
     return {(here, there) for here, there in found if here != there}

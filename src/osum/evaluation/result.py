@@ -38,7 +38,7 @@ class WordTimes:
     within: Mapping[int, float]
     """Share of distances of at most 50, 100 and 200 ms."""
     histogram: tuple[int, ...]
-    """Counts of signed distances in steps of `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; the end bins hold what lies beyond."""
+    """Counts of signed distances in steps of `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; what lies beyond is in the ends."""
 
 
 HISTOGRAM_STEP, HISTOGRAM_REACH = 20, 500  # ms
@@ -52,7 +52,7 @@ class Result:
     model: str
     metric: str
     score: Score
-    """By the benchmark's metric under the fixed prompt; of the likeliest label where there is one, else of what was said."""
+    """By the benchmark's metric, fixed prompt; of the likeliest label where there is one, else of what was said."""
     resampled_by: str
     """`speaker` where at least five are known, else `clip`."""
     clips: int
