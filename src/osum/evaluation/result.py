@@ -38,7 +38,7 @@ class WordTimes:
     within: Mapping[int, float]
     """Share of distances of at most 50, 100 and 200 ms."""
     histogram: tuple[int, ...]
-    """Counts of signed distances in steps of `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; what lies beyond is in the ends."""
+    """Counts of signed distances by `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; the ends hold what lies beyond."""
 
 
 HISTOGRAM_STEP, HISTOGRAM_REACH = 20, 500  # ms
