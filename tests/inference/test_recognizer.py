@@ -255,6 +255,35 @@ def test_prompts_are_asked_in_the_language_given(recognizer: Recognizer) -> None
     assert result.extra["prompts"] == {"ASR": OSUM.prompt("ASR", "zh")}
 
 
+def test_a_prompt_of_the_call_is_asked_as_it_is(recognizer: Recognizer) -> None:
+    given = "Male or female?"
+    asked, usual = (
+        recognizer.label(CLIPS[0], tasks=["SGC-only", "VED-only"], prompts=prompts, **BRIEF)
+        for prompts in ({"sgc-only": given}, {})
+    )
+    assert asked.extra["prompts"] == {"SGC-only": given, "VED-only": OSUM.prompt("VED-only", "en")}
+    assert asked.segments[0].labels["SGC-only"].raw == recognizer.ask(CLIPS[0], given, BRIEF["generation"])
+    assert asked.summary["SGC-only"] != usual.summary["SGC-only"]
+    assert asked.summary["VED-only"].distribution == pytest.approx(usual.summary["VED-only"].distribution, abs=1e-5)
+
+
+def test_a_label_is_not_withheld_where_that_is_not_wanted(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = tuple(float(label == "none") for label in OSUM["VED"].label_sets[0].labels)
+    silence = Reply("<male>", (), empty=1.0, scores={"gender": (0.0, 1.0), "event": events})
+    asked: list[int] = []
+
+    def answer(requests: Iterable[Request], ahead: int) -> Iterator[Result]:
+        for request in requests:
+            asked.append(len(request.asks))
+            yield Result(request.id, tuple(silence for _ in request.asks))
+
+    monkeypatch.setattr(recognizer.engine, "run", answer)
+    labels = [recognizer.label(CLIPS[0], tasks="SGC", withhold=withhold).labels for withhold in (True, False)]
+    assert labels == [{}, {"gender": "male"}] and asked == [3, 1]
+
+
 PITCH = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch", label_sets=(LabelSet("pitch", ("low", "high")),))
 
 

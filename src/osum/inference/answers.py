@@ -34,6 +34,8 @@ class Heard:
     no_speech_probability: float | None = None
     sureness: Sureness = lambda *_: ()
     """How sure the answer of a task is of each of its words or characters, in order."""
+    withhold: bool = True
+    """Whether what was said of silence counts as not said."""
 
 
 def answer_key(task: Task, label_set: str) -> str:
@@ -53,8 +55,8 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     text = normalise_target(parsed[teller.name].text) if teller else None
     probability = heard.no_speech_probability
     no_speech = text == "" or (probability is not None and probability >= NO_SPEECH)
-    event = _event(heard)
-    present = {"speech": not no_speech, "voice": not no_speech or event not in (None, NO_EVENT), "sound": True}
+    event, silent = _event(heard), no_speech and heard.withhold
+    present = {"speech": not silent, "voice": not silent or event not in (None, NO_EVENT), "sound": True}
     words, word_problem = _words(tasks, parsed, heard, offset)
     labels: dict[str, Answer] = {}
     for task in tasks:
@@ -64,11 +66,11 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     return Segment(
         start=round(offset, 4),
         end=round(offset + heard.seconds, 4),
-        text="" if no_speech else text or "",
-        confidences=() if no_speech or not teller else tuple(heard.sureness(teller.name, mixed_units(text or ""))),
-        words=() if no_speech else words,
+        text="" if silent else text or "",
+        confidences=() if silent or not teller else tuple(heard.sureness(teller.name, mixed_units(text or ""))),
+        words=() if silent else words,
         labels=labels,
-        reply=None if no_speech else reply,
+        reply=None if silent else reply,
         no_speech=no_speech,
         no_speech_probability=probability,
     )

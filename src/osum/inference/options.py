@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,11 @@ class LabelOptions:
     """Of the speech: `zh`, `en`, or `auto` to let the model hear it."""
     prompt_language: str | None = None
     """Of the prompts; None takes the first the checkpoint has. Independent of the speech's."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Name of a task to the words it is asked in, taken as they are; a task that is not named keeps its own."""
+    withhold: bool = True
+    """Give no label where nothing is heard that could carry it. False answers every question about every clip, as a
+    test set asks, and asks nothing beside it."""
     min_confidence: float = 0.0
     """A label that is less probable is told as `unknown`; its distribution stays."""
     batch_size: int = 8

@@ -186,6 +186,10 @@ class Recognizer:
         """
         yield from self._run(((item, item.path) for item in items), options or LabelOptions())
 
+    def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+        """As `label_files`, for clips whose audio is at hand."""
+        yield from self._run(clips, options)
+
     def _item(self, audio: Audio, index: int) -> Utterance:
         path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
         return Utterance(id=Path(path).stem, path=path)
@@ -277,6 +281,7 @@ class Recognizer:
             },
             no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
             sureness=sureness,
+            withhold=asked.options.withhold,
         )
         return marked(segment_of(heard, asked.tasks, self._times(file, piece)[0]), again)
 
@@ -368,12 +373,15 @@ class Asked:
             raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
         chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
         voice = None
-        if any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
+        if options.withhold and any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
             tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
             voice = min(tellers, key=lambda task: task.transcript != "none", default=None)
         wanted = chosen if voice is None else (*chosen, voice)
-        prompts = {task.name: _prompt(tasks, task, options.prompt_language) for task in wanted}
-        silence = _prompt(tasks, tasks[TRANSCRIBE], options.prompt_language) if TRANSCRIBE in tasks else None
+        given = {tasks.find(name).name: prompt for name, prompt in options.prompts.items()}
+        own = {task.name: _prompt(tasks, task, options.prompt_language) for task in wanted if task.name not in given}
+        prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
+        hears = options.withhold and TRANSCRIBE in tasks
+        silence = _prompt(tasks, tasks[TRANSCRIBE], options.prompt_language) if hears else None
         return cls(options, chosen, prompts, silence, voice)
 
 

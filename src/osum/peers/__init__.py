@@ -1,1 +1,71 @@
-"""Models that an evaluation can ask, ours among them, behind one interface."""
+"""Models that an evaluation can ask, ours among them, behind one interface.
+
+Knows the name of each back end and loads only the one that is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from osum.errors import InputError
+from osum.peers.recogniser import Options, Recogniser
+from osum.tasks.text import closest
+
+WITH_MODEL = {
+    "whisper": ("osum.peers.whisper", "Whisper"),
+    "qwen2-audio": ("osum.peers.qwen2_audio", "Qwen2Audio"),
+}
+"""Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
+ALONE = {
+    "pocketsphinx": ("osum.peers.pocketsphinx", "PocketSphinx"),
+    "classical": ("osum.peers.classical", "Classical"),
+    "majority": ("osum.peers.floors", "Majority"),
+    "source": ("osum.peers.floors", "Source"),
+}
+"""Those that need no model of one's own."""
+OURS = ("osum.peers.ours", "Ours")
+
+
+def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
+    """Open a model.
+
+    Args:
+        name: `nano`, a checkpoint folder or a hub id of ours; `whisper:` or `qwen2-audio:` and a folder or hub id;
+            `pocketsphinx`, `classical`, `majority` or `source`.
+        options: how; settings of one back end are in `extra`.
+
+    Raises:
+        InputError: an unknown kind or setting, or no batch.
+        CheckpointError: nothing usable under that name.
+        MissingExtraError: the back end's package is not installed.
+    """
+    if options is not None and options.batch_size < 1:
+        raise InputError(f"batch size {options.batch_size}: it must be 1 or more")
+    kind, colon, model = name.partition(":")
+    if colon:
+        return _open(WITH_MODEL.get(kind) or _unknown(name, kind), model, options)
+    if name in WITH_MODEL:
+        raise InputError(f"{name!r} needs a model: give a folder or a hub id behind it, as in '{name}:FOLDER'")
+    if name in ALONE:
+        return _open(ALONE[name], name, options)
+    if not ("/" in name or name == "nano" or Path(name).exists()):
+        _unknown(name, name)
+    return _open(OURS, name, options)
+
+
+def _open(home: tuple[str, str], name: str, options: Options | None) -> Recogniser:
+    module, kind = home
+    opener: Any = getattr(import_module(module), kind)
+    recogniser: Recogniser = opener.open(name, options or Options())
+    return recogniser
+
+
+def _unknown(name: str, kind: str) -> tuple[str, str]:
+    known = [*(f"{kind}:FOLDER" for kind in WITH_MODEL), *ALONE]
+    near = closest(kind, [*WITH_MODEL, *ALONE, "nano"])
+    hint = f"did you mean {f'{near}:FOLDER' if near in WITH_MODEL else near!r}? " if near else ""
+    raise InputError(
+        f"no recogniser {name!r}: {hint}give nano, a folder or hub id of ours, or one of {', '.join(known)}"
+    )

@@ -1,0 +1,58 @@
+"""What every recogniser checks and tells in the same way: questions, settings, devices, revisions, versions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from osum.errors import InputError, TaskError
+from osum.peers.recogniser import Options, Question, Recogniser
+from osum.tasks.text import closest
+
+
+def check_question(recogniser: Recogniser, question: Question) -> None:
+    """Raises TaskError where the question is not one of the recogniser's tasks."""
+    if question.task not in recogniser.tasks:
+        near = closest(question.task, recogniser.tasks)
+        hint = f"did you mean {near}? " if near else ""
+        known = ", ".join(sorted(recogniser.tasks))
+        raise TaskError(f"{recogniser.name} does not answer {question.task!r}: {hint}it answers {known}")
+
+
+def check_no_prompt(recogniser: Recogniser, question: Question) -> None:
+    """Raises TaskError where a prompt is given to a recogniser that takes none."""
+    if question.prompt is not None:
+        raise TaskError(f"{recogniser.name} takes no prompt, such as {question.prompt[:40]!r}: ask it without one")
+
+
+def check_extra(kind: str, options: Options, known: Collection[str]) -> None:
+    """Raises InputError for a setting that a recogniser does not have."""
+    for name in options.extra:
+        if name not in known:
+            near = closest(name, known)
+            hint = f"did you mean {near}? " if near else ""
+            raise InputError(f"{kind} has no setting {name!r}: {hint}it has {', '.join(known) or 'none'}")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of installed packages; one that is missing is left out."""
+    found: dict[str, str] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """The first 12 digits of the SHA-256 of some files, their names included."""
+    found = hashlib.sha256()
+    for path in sorted(paths):
+        found.update(f"{path.name}:{path.stat().st_size}:".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:12]

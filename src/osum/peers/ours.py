@@ -1,0 +1,129 @@
+"""Ours: a checkpoint of osum as a recogniser.
+
+Every question is answered about every clip: a label is not withheld where the model hears no voice, as `osum label`
+does, since a test set asks for one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from osum.audio import SAMPLE_RATE
+from osum.inference.options import LabelOptions
+from osum.inference.recognizer import Audio, Recognizer, load
+from osum.peers.clips import hear
+from osum.peers.facts import check_extra, check_question, versions
+from osum.peers.recogniser import Options, Question, Recognition
+from osum.tasks import Task, TaskResult
+from osum.utterance import Segment, Utterance, Word
+
+
+class Ours:
+    """Answers of `osum.load`; in float32 they do not depend on what else is asked.
+
+    Args:
+        recognizer: the opened checkpoint.
+        batch_size: clips on their way together.
+    """
+
+    def __init__(self, recognizer: Recognizer, batch_size: int = 8) -> None:
+        self.recognizer = recognizer
+        self.name = Path(recognizer.name).name if Path(recognizer.name).is_dir() else recognizer.name
+        self.tasks = frozenset(task.name for task in recognizer.tasks.values() if len(task.label_sets) <= 1)
+        """Without those that ask for several labels at once: an answer here holds one."""
+        self._batch_size = batch_size
+
+    @classmethod
+    def open(cls, name: str, options: Options) -> Ours:
+        """Open `nano`, a folder or a hub id; `extra` has no settings here.
+
+        Raises:
+            CheckpointError: nothing usable under that name.
+            InputError: an unknown dtype, device or setting.
+        """
+        check_extra("ours", options, ())
+        return cls(load(name, device=options.device, dtype=options.dtype), options.batch_size)
+
+    def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
+        """See `Recogniser`. The prompt is taken as it is; the language is not told to the model."""
+        check_question(self, question)
+        prompts = {} if question.prompt is None else {question.task: question.prompt}
+        options = LabelOptions((question.task,), prompts=prompts, withhold=False, batch_size=self._batch_size)
+        waiting: deque[_Place] = deque()
+
+        def readable() -> Iterator[tuple[Utterance, Audio]]:
+            for heard in hear(clips):
+                waiting.append(_Place(heard.start, heard.error))
+                if heard.error is None:
+                    yield Utterance(heard.clip.id, heard.clip.path), (heard.samples, SAMPLE_RATE)
+
+        task = self.recognizer.tasks[question.task]
+        for result in self.recognizer.label_clips(readable(), options):
+            yield from _unread(waiting)
+            yield _recognition(result, task, waiting.popleft().start)
+        yield from _unread(waiting)
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Recogniser`."""
+        return {
+            "model": self.name,
+            "revision": self.recognizer.revision,
+            "device": self.recognizer.device,
+            "dtype": self.recognizer.dtype,
+            "batch_size": self._batch_size,
+            "decoding": "greedy",
+            "versions": versions("osum", "torch", "transformers", "numpy"),
+        }
+
+
+class _Place(NamedTuple):
+    """A clip whose answer is not told yet."""
+
+    start: float
+    """Seconds of its file before it."""
+    error: str | None
+
+
+def _unread(waiting: deque[_Place]) -> Iterator[Recognition]:
+    """The errors that come before the next answer."""
+    while waiting and waiting[0].error is not None:
+        yield Recognition(error=waiting.popleft().error)
+
+
+def _recognition(result: Utterance, task: Task, start: float) -> Recognition:
+    """One clip's answer; its windows are put together as `osum label` does."""
+    if result.error is not None:
+        return Recognition(error=result.error)
+    segments = [segment for segment in result.segments if segment.labels]
+    raws = [segment.labels[task.name].raw for segment in segments]
+    parsed = [task.parse(raw) for raw in raws]
+    answer = result.summary.get(task.name)
+    return Recognition(
+        raw="\n".join(raws),
+        prompt=result.extra["prompts"][task.name],
+        text=result.text,
+        words=tuple(_moved(word, start) for word in result.words),
+        said=_said(segments, parsed),
+        label=answer.label if answer else None,
+        distribution=answer.distribution if answer else None,
+        reply=result.reply if task.reply else None,
+        problems=tuple(dict.fromkeys(problem for found in parsed for problem in found.problems)),
+    )
+
+
+def _said(segments: Sequence[Segment], parsed: Sequence[TaskResult]) -> str | None:
+    """The label said for most of the time; None where none is said."""
+    seconds: dict[str, float] = {}
+    for segment, found in zip(segments, parsed, strict=True):
+        for label in found.labels.values():
+            if label is not None:
+                seconds[label] = seconds.get(label, 0.0) + segment.end - segment.start
+    return max(seconds, key=lambda label: seconds[label], default=None)
+
+
+def _moved(word: Word, start: float) -> Word:
+    return replace(word, start=round(word.start + start, 4), end=round(word.end + start, 4))
