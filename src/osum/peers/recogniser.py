@@ -63,6 +63,10 @@ class Recogniser(Protocol):
         """
         ...
 
+    def prompts(self, task: str) -> tuple[str, ...]:
+        """The published prompts of one of its tasks, the fixed one first; empty for a model that takes none of ours."""
+        ...
+
     def describe(self) -> Mapping[str, Any]:
         """Revision, device, dtype, versions of what it stands on: what a report needs to be run again."""
         ...
