@@ -5,12 +5,27 @@ import time
 
 import jiwer
 import pytest
+import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from osum.errors import InputError, MissingExtraError
-from osum.scoring import METRICS, Resampling, aas, accuracy, cer, macro_f1, mer, unweighted_recall, wer
+from osum.scoring import (
+    METRICS,
+    Resampling,
+    aas,
+    accuracy,
+    bleu,
+    bleu_signature,
+    bleu_tokenizer,
+    cer,
+    confusion,
+    macro_f1,
+    mer,
+    unweighted_recall,
+    wer,
+)
 from osum.utterance import Word
 
 sentences = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6).map(" ".join)
@@ -42,6 +57,32 @@ def test_label_scores_are_those_of_sklearn(pairs):
     assert accuracy(true, named).value == pytest.approx(accuracy_score(true, named))
     assert macro_f1(true, named).value == pytest.approx(f1_score(true, named, **options))
     assert unweighted_recall(true, named).value == pytest.approx(recall_score(true, named, **options))
+
+
+@given(labelled)
+def test_a_confusion_matrix_is_that_of_sklearn_and_a_column_for_no_label(pairs):
+    true, named = map(list, zip(*pairs, strict=True))
+    found = confusion(true, named, "abc")
+    assert [row[:-1] for row in found.counts] == list(map(tuple, confusion_matrix(true, named, labels=list("abc"))))
+    assert confusion(["a", "b"], [None, "x"], "ab").counts == ((0, 0, 1), (0, 0, 1))
+    with pytest.raises(InputError, match="true label 'x' is none of a, b"):
+        confusion(["x"], ["a"], "ab")
+
+
+@given(pairs)
+def test_bleu_is_that_of_sacrebleu(pairs):
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    assert 100 * bleu(references, hypotheses, Resampling(resamples=2)).value == pytest.approx(
+        sacrebleu.corpus_bleu(hypotheses, [references]).score
+    )
+
+
+def test_chinese_is_tokenized_for_bleu_as_sacrebleu_does_it():
+    references, hypotheses = ["我们今天去北京看朋友。", "The film was good."], ["我们今天去北京玩。", ""]
+    expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh").score
+    assert 0 < 100 * bleu(references, hypotheses).value == pytest.approx(expected)
+    assert (bleu_tokenizer(references), bleu_tokenizer(["Good."])) == ("zh", "13a")
+    assert "nrefs:1|case:mixed|eff:no|tok:zh|smooth:exp" in bleu_signature("zh")
 
 
 def test_word_errors_are_counted_by_kind():

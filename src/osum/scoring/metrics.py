@@ -1,203 +1,178 @@
-"""How good answers are: error rates, time shifts and label scores, each with counts and a 95 % interval.
-
-1. Every utterance becomes one row of counts (errors and units, a cell of the confusion matrix ...).
-2. A score is a function of the summed rows.
-3. The interval resamples rows, or sums of rows per group (such as speaker), and scores each sum.
-"""
+"""How good answers are: error rates, BLEU and label scores, each with counts and a 95 % interval."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from osum.errors import InputError, MissingExtraError
 from osum.scoring.normalize import mixed_units, normalize
-from osum.utterance import Word
+from osum.scoring.resampling import Counts, Floats, Metric, check_pairs, divide
+from osum.scoring.word_times import aas, levenshtein
+from osum.tasks.text import CJK
 
-Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
-"""Summed counts (R, K) to scores (R,); nan where a score is not defined."""
-
-RESAMPLES = 1000
-_INTERVAL = (2.5, 97.5)  # percentiles
-_MAX_CELLS = 4_000_000  # of one block of resampling weights: 32 MB
+_BLEU_ORDERS = 4  # longest n-gram
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A measured value with its 95 % bootstrap interval."""
-
-    name: str
-    value: float
-    """A fraction, or milliseconds for `aas`; nan where nothing could be measured."""
-    count: int
-    """Utterances."""
-    low: float
-    high: float
-    detail: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How the interval is drawn."""
-
-    groups: Sequence[Hashable] | None = None
-    """One key per utterance, such as its speaker: whole groups are drawn, as their utterances are alike."""
-    seed: int = 0
-    resamples: int = RESAMPLES
-
-
-_BY_UTTERANCE = Resampling()
-
-
-def wer(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    resampling: Resampling = _BY_UTTERANCE,
-    normalizer: Callable[[str], str] = normalize,
-) -> Score:
+@Metric[str, str]
+def wer(references: Sequence[str], hypotheses: Sequence[str], normalizer: Callable[[str], str] = normalize) -> Counts:
     """Word error rate; words are what spaces part."""
-    return _error_rate("wer", (references, hypotheses), lambda text: normalizer(text).split(), resampling)
+    return _errors("wer", (references, hypotheses), lambda text: normalizer(text).split())
 
 
-def cer(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    resampling: Resampling = _BY_UTTERANCE,
-    normalizer: Callable[[str], str] = normalize,
-) -> Score:
+@Metric[str, str]
+def cer(references: Sequence[str], hypotheses: Sequence[str], normalizer: Callable[[str], str] = normalize) -> Counts:
     """Character error rate; the spaces that are left after normalising count, as in jiwer."""
-    return _error_rate("cer", (references, hypotheses), normalizer, resampling)
+    return _errors("cer", (references, hypotheses), normalizer)
 
 
-def mer(
+@Metric[str, str]
+def mer(references: Sequence[str], hypotheses: Sequence[str], normalizer: Callable[[str], str] = normalize) -> Counts:
+    """Mixed error rate: Chinese by character, other words whole, as the papers of OSUM count."""
+    return _errors("mer", (references, hypotheses), lambda text: mixed_units(normalizer(text)))
+
+
+@Metric[str, str]
+def bleu(
     references: Sequence[str],
     hypotheses: Sequence[str],
-    resampling: Resampling = _BY_UTTERANCE,
-    normalizer: Callable[[str], str] = normalize,
-) -> Score:
-    """Mixed error rate: Chinese by character, other words whole, as the papers of OSUM count."""
-    return _error_rate("mer", (references, hypotheses), lambda text: mixed_units(normalizer(text)), resampling)
+    normalizer: Callable[[str], str] = str,
+    tokenize: str | None = None,
+) -> Counts:
+    """Corpus BLEU of sacrebleu as a fraction, case and punctuation counted, as papers print it.
+
+    Args:
+        references: (N,) translations that are right, one each.
+        hypotheses: (N,) translations that were answered.
+        normalizer: untouched text by default, as sacrebleu's tokenizer is part of the figure.
+        tokenize: of sacrebleu; None takes `bleu_tokenizer`.
+    """
+    check_pairs(references, hypotheses)
+    scorer = _sacrebleu(tokenize or bleu_tokenizer(references))
+    found = [
+        scorer.corpus_score([normalizer(hypothesis)], [[normalizer(reference)]])
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
+    rows = np.array([(*one.counts, *one.totals, one.sys_len, one.ref_len) for one in found], dtype=np.float64)
+
+    def scores(sums: Floats) -> Floats:
+        return np.array([_bleu_of(scorer, row) for row in sums.astype(int).tolist()])
+
+    detail = dict(zip(("system_length", "reference_length"), rows.sum(axis=0)[-2:].tolist(), strict=True))
+    return Counts("bleu", rows, scores, detail)
 
 
-def aas(
-    references: Sequence[Sequence[Word]],
-    hypotheses: Sequence[Sequence[Word]],
-    resampling: Resampling = _BY_UTTERANCE,
-    normalizer: Callable[[str], str] = normalize,
-) -> Score:
-    """Mean distance of starts and ends in ms over the units that both name; `coverage` says how many do."""
-    _check_pairs(references, hypotheses)
-    levenshtein = _levenshtein()
-    rows = np.array([_shifts(*pair, normalizer, levenshtein) for pair in zip(references, hypotheses, strict=True)])
-    starts, ends, matched, units = rows.sum(axis=0)
-    detail = {
-        "start_ms": _ratio(starts, matched),
-        "end_ms": _ratio(ends, matched),
-        "coverage": _ratio(matched, units),
-        "matched": matched,
-        "units": units,
-    }
-    return _score("aas", rows, lambda sums: _divide(sums[:, 0] + sums[:, 1], 2 * sums[:, 2]), detail, resampling)
+def bleu_tokenizer(references: Sequence[str]) -> str:
+    """What sacrebleu tokenizes with by default: `zh` where the references hold Chinese characters, else `13a`."""
+    return "zh" if any(re.search(rf"[{CJK}]", text) for text in references) else "13a"
 
 
-def accuracy(
-    references: Sequence[str], hypotheses: Sequence[str | None], resampling: Resampling = _BY_UTTERANCE
-) -> Score:
+def bleu_signature(tokenize: str) -> str:
+    """sacrebleu's own account of how it counted, for a report: cases, tokenizer, smoothing, version."""
+    scorer = _sacrebleu(tokenize)
+    scorer.corpus_score(["a"], [["a"]])  # the number of references is part of it
+    return str(scorer.get_signature())
+
+
+@Metric[str, str | None]
+def accuracy(references: Sequence[str], hypotheses: Sequence[str | None]) -> Counts:
     """Share of right labels; None, an answer without a label, is wrong."""
-    _check_pairs(references, hypotheses)
+    check_pairs(references, hypotheses)
     right = [reference == hypothesis for reference, hypothesis in zip(references, hypotheses, strict=True)]
     rows = np.column_stack([np.array(right, dtype=np.float64), np.ones(len(right))])
     unlabelled = sum(hypothesis is None for hypothesis in hypotheses)
     detail = {"right": float(sum(right)), "unlabelled": float(unlabelled)}
-    return _score("accuracy", rows, lambda sums: _divide(sums[:, 0], sums[:, 1]), detail, resampling)
+    return Counts("accuracy", rows, lambda sums: divide(sums[:, 0], sums[:, 1]), detail)
 
 
-def macro_f1(
-    references: Sequence[str], hypotheses: Sequence[str | None], resampling: Resampling = _BY_UTTERANCE
-) -> Score:
+@Metric[str, str | None]
+def macro_f1(references: Sequence[str], hypotheses: Sequence[str | None]) -> Counts:
     """Mean F1 over the labels that occur in the references; `detail` holds each label's."""
 
     def f1(right: Floats, named: Floats, true: Floats) -> Floats:
-        return np.where(true > 0, _divide(2 * right, named + true), np.nan)
+        return np.where(true > 0, divide(2 * right, named + true), np.nan)
 
-    return _label_score("macro_f1", (references, hypotheses), f1, resampling)
+    return _per_label("macro_f1", (references, hypotheses), f1)
 
 
-def unweighted_recall(
-    references: Sequence[str], hypotheses: Sequence[str | None], resampling: Resampling = _BY_UTTERANCE
-) -> Score:
+@Metric[str, str | None]
+def unweighted_recall(references: Sequence[str], hypotheses: Sequence[str | None]) -> Counts:
     """Mean recall over the labels that occur in the references (balanced accuracy)."""
 
     def recall(right: Floats, named: Floats, true: Floats) -> Floats:  # noqa: ARG001
-        return _divide(right, true)
+        return divide(right, true)
 
-    return _label_score("unweighted_recall", (references, hypotheses), recall, resampling)
+    return _per_label("unweighted_recall", (references, hypotheses), recall)
 
 
-METRICS: Mapping[str, Callable[..., Score]] = {
-    metric.__name__: metric for metric in (wer, cer, mer, aas, accuracy, macro_f1, unweighted_recall)
+METRICS: Mapping[str, Metric[Any, Any]] = {
+    metric.__name__: metric for metric in (wer, cer, mer, bleu, aas, accuracy, macro_f1, unweighted_recall)
 }
 """Every metric by the name that a `Task` lists."""
-ERROR_RATES: Mapping[str, Callable[..., Score]] = {"en": wer, "zh": cer}
+ERROR_RATES: Mapping[str, Metric[str, str]] = {"en": wer, "zh": cer}
 """Language to the error rate that is usual for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts of true (rows) and named (columns) labels; the last column counts answers without a label."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """(L, L + 1)."""
+
+
+def confusion(references: Sequence[str], hypotheses: Sequence[str | None], labels: Sequence[str]) -> Confusion:
+    """Which label was taken for which.
+
+    Args:
+        references: (N,) true labels, of `labels`.
+        hypotheses: (N,) named labels; None and what is none of `labels` count as no label.
+        labels: (L,) of both, in the order of the table.
+
+    Raises:
+        InputError: a true label that is none of `labels`.
+    """
+    check_pairs(references, hypotheses)
+    column = {label: index for index, label in enumerate(labels)}
+    if unknown := set(references) - set(column):
+        raise InputError(f"true label {min(unknown)!r} is none of {', '.join(labels)}: add it or leave the clip out")
+    table = np.zeros((len(column), len(column) + 1), dtype=int)
+    named = [len(column) if label is None else column.get(label, len(column)) for label in hypotheses]
+    np.add.at(table, ([column[label] for label in references], named), 1)
+    return Confusion(tuple(labels), tuple(map(tuple, table.tolist())))
 
 
 # Counts
 
 
-def _error_rate(
-    name: str,
-    pairs: tuple[Sequence[str], Sequence[str]],
-    units_of: Callable[[str], Sequence[str]],
-    resampling: Resampling,
-) -> Score:
-    _check_pairs(*pairs)
-    levenshtein = _levenshtein()
+def _errors(name: str, pairs: tuple[Sequence[str], Sequence[str]], units_of: Callable[[str], Sequence[str]]) -> Counts:
+    check_pairs(*pairs)
+    editops = levenshtein().editops
     counts = []
     for reference, hypothesis in zip(*pairs, strict=True):
         units = units_of(reference)
-        kinds = [edit.tag for edit in levenshtein.editops(units, units_of(hypothesis))]
+        kinds = [edit.tag for edit in editops(units, units_of(hypothesis))]
         counts.append((kinds.count("replace"), kinds.count("delete"), kinds.count("insert"), len(units)))
     rows = np.array(counts, dtype=np.float64)
     sums = rows.sum(axis=0)
     if sums[3] == 0:
         raise InputError(f"{name} of {len(rows)} utterances: no reference holds a word; leave out silent clips")
     detail = dict(zip(("substitutions", "deletions", "insertions", "units"), sums.tolist(), strict=True))
-    return _score(name, rows, lambda sums: _divide(sums[:, :3].sum(axis=1), sums[:, 3]), detail, resampling)
+    return Counts(name, rows, lambda sums: divide(sums[:, :3].sum(axis=1), sums[:, 3]), detail)
 
 
-def _shifts(
-    reference: Sequence[Word], hypothesis: Sequence[Word], normalizer: Callable[[str], str], levenshtein: Any
-) -> tuple[float, float, int, int]:
-    """Summed start and end distances in ms, matched units, units of the reference."""
-    names = [[normalizer(word.text) for word in words] for words in (reference, hypothesis)]
-    starts = ends = 0.0
-    matched = 0
-    for block in levenshtein.opcodes(*names):
-        if block.tag != "equal":
-            continue
-        there = reference[block.src_start : block.src_end]
-        here = hypothesis[block.dest_start : block.dest_end]
-        starts += sum(abs(a.start - b.start) for a, b in zip(there, here, strict=True))
-        ends += sum(abs(a.end - b.end) for a, b in zip(there, here, strict=True))
-        matched += len(there)
-    return starts * 1000, ends * 1000, matched, len(reference)
-
-
-def _label_score(
+def _per_label(
     name: str,
     pairs: tuple[Sequence[str], Sequence[str | None]],
-    per_label: Callable[[Floats, Floats, Floats], Floats],
-    resampling: Resampling,
-) -> Score:
+    score_of: Callable[[Floats, Floats, Floats], Floats],
+) -> Counts:
     """Mean of a per-label score; a row holds, for each label, whether it was right, named and true."""
-    _check_pairs(*pairs)
+    check_pairs(*pairs)
     labels = sorted(set(pairs[0]))
     true, named = ([[label == one for label in labels] for one in side] for side in pairs)
     both = np.array([true, named], dtype=np.float64)
@@ -205,78 +180,28 @@ def _label_score(
 
     def scores(sums: Floats) -> Floats:
         right, named, true = np.split(sums, 3, axis=1)
-        return per_label(right, named, true)
+        return score_of(right, named, true)
 
     detail = dict(zip(labels, scores(rows.sum(axis=0, keepdims=True))[0].tolist(), strict=True))
-    return _score(name, rows, lambda sums: _mean_of_defined(scores(sums)), detail, resampling)
-
-
-# Intervals
-
-
-def _score(name: str, rows: Floats, statistic: Statistic, detail: Mapping[str, float], resampling: Resampling) -> Score:
-    value = float(statistic(rows.sum(axis=0, keepdims=True))[0])
-    low, high = _interval(_grouped(rows, resampling.groups), statistic, resampling)
-    # A percentile interval of a biased statistic may miss the value itself: widen it so far.
-    return Score(name, value, len(rows), min(low, value), max(high, value), detail)
-
-
-def _grouped(rows: Floats, groups: Sequence[Hashable] | None) -> Floats:
-    if groups is None:
-        return rows
-    if len(groups) != len(rows):
-        raise InputError(f"{len(groups)} groups for {len(rows)} utterances: give one group per utterance")
-    index: dict[Hashable, int] = {}
-    members = [index.setdefault(group, len(index)) for group in groups]
-    sums = np.zeros((len(index), rows.shape[1]))
-    np.add.at(sums, members, rows)
-    return sums
-
-
-def _interval(rows: Floats, statistic: Statistic, resampling: Resampling) -> tuple[float, float]:
-    """Percentiles of the statistic over resampled rows (N, K); equal rows are drawn together, as one cell."""
-    cells, sizes = np.unique(rows, axis=0, return_counts=True)
-    draw = np.random.default_rng(resampling.seed)
-    block = max(1, _MAX_CELLS // len(cells))
-    values = []
-    for done in range(0, resampling.resamples, block):
-        times = min(block, resampling.resamples - done)
-        weights = draw.multinomial(len(rows), sizes / len(rows), size=times)
-        values.append(statistic(weights @ cells))
-    drawn = np.concatenate(values)
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return math.nan, math.nan
-    low, high = np.percentile(drawn, _INTERVAL)
-    return float(low), float(high)
+    return Counts(name, rows, lambda sums: _mean_of_defined(scores(sums)), detail)
 
 
 def _mean_of_defined(scores: Floats) -> Floats:
     defined = np.isfinite(scores)
-    return _divide(np.where(defined, scores, 0).sum(axis=1), defined.sum(axis=1))
+    return divide(np.where(defined, scores, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def _divide(top: Floats, bottom: Floats | NDArray[np.int64]) -> Floats:
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+def _bleu_of(scorer: Any, row: Sequence[int]) -> float:
+    """BLEU of summed counts, by sacrebleu's own formula; nan where there is no reference."""
+    matches, totals, (system, reference) = row[:_BLEU_ORDERS], row[_BLEU_ORDERS:-2], row[-2:]
+    if not reference:
+        return float("nan")
+    return float(scorer.compute_bleu(matches, totals, system, reference, scorer.smooth_method).score) / 100
 
 
-def _ratio(top: float, bottom: float) -> float:
-    return float(top / bottom) if bottom else math.nan
-
-
-def _check_pairs(references: Sequence[object], hypotheses: Sequence[object]) -> None:
-    if isinstance(references, str) or isinstance(hypotheses, str):
-        raise InputError("a metric got one text: give lists, such as wer(['a b'], ['a c'])")
-    if len(references) != len(hypotheses) or not len(references):
-        raise InputError(
-            f"{len(references)} references and {len(hypotheses)} hypotheses: give as many of each, and one at least"
-        )
-
-
-def _levenshtein() -> Any:
-    """jiwer's own edit distance: called directly it takes 2 s where jiwer takes 11 (100,000 pairs of 20 words)."""
+def _sacrebleu(tokenize: str) -> Any:
     try:
-        from rapidfuzz.distance import Levenshtein
+        from sacrebleu.metrics import BLEU
     except ImportError as missing:
-        raise MissingExtraError("jiwer", "eval") from missing
-    return Levenshtein
+        raise MissingExtraError("sacrebleu", "eval") from missing
+    return BLEU(tokenize=tokenize, max_ngram_order=_BLEU_ORDERS)
