@@ -5,9 +5,6 @@ Knows nothing of models.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +15,6 @@ from osum.utterance import Utterance
 
 Target = Literal["text", "label", "words", "reply"]
 """The field of an `Utterance` that holds the truth; `label` is one of `labels`, by the benchmark's label set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clips:
-    """What a folder holds of a benchmark."""
-
-    utterances: tuple[Utterance, ...]
-    """Sorted by id, with the truth in our words."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """Labels of the set that have no place among ours, and how many clips each of them cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +32,10 @@ class Benchmark:
     licence: str
     home: str
     """Address where it is to be had."""
-    read: Callable[[Path], Iterable[Utterance]]
-    """All clips of the folder as a user unpacks it, in any order, labels in the set's own words; see `clips`.
+    reader: Callable[[Path], Iterable[Utterance]]
+    """All clips of a folder in any order, labels in the set's own words; `read` is what others call.
 
-    Raises InputError that names the file and where it should be.
+    Raises InputError that names a missing file.
     """
     layout: str
     """What must lie in the folder, in one line."""
@@ -60,7 +47,7 @@ class Benchmark:
     label_set: str | None = None
     """Of the task, where the target is a label."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """The set's labels to ours; a clip whose label is not among them is left out, and counted."""
+    """The set's labels to ours; a clip whose label is not among them has no truth."""
     normaliser: str = "osum"
     """Of `osum.scoring.NORMALISERS`."""
     count: int | None = None
@@ -74,49 +61,27 @@ class Benchmark:
         """The benchmark's folder under the data root."""
         return root / (self.folder or self.name)
 
-    def clips(self, root: Path) -> Clips:
-        """Its clips under the data root, sorted by id.
+    def read(self, folder: Path) -> list[Utterance]:
+        """All clips of the folder as a user unpacks it, sorted by id, the truth in our words.
+
+        A clip whose label has no place among ours comes without it; `extra["told"]` holds what the set says.
 
         Raises:
-            InputError: a file is missing, the list is not as long as published, an id occurs twice, or nothing is left.
+            InputError: a file is missing, or there are not as many clips as published.
         """
-        place = self.place(root)
-        if not place.is_dir():
-            raise InputError(f"{self.name}: no folder {str(place)!r}: put {self.layout} there; see {self.home}")
-        found = sorted(self.read(place), key=lambda clip: clip.id)
-        self._check(found, place)
-        left_out: Counter[str] = Counter()
-        kept = [ours for clip in found if (ours := self._in_our_words(clip, left_out))]
-        if not kept:
-            raise InputError(f"{self.name}: {len(found)} clips in {str(place)!r}, none with a label of ours: check it")
-        return Clips(tuple(kept), dict(sorted(left_out.items())))
-
-    def _check(self, found: list[Utterance], place: Path) -> None:
-        twice = [name for name, times in Counter(clip.id for clip in found).items() if times > 1]
-        if twice:
-            raise InputError(f"{self.name}: id {twice[0]!r} occurs twice in {str(place)!r}: ids must differ")
+        try:
+            found = sorted(self.reader(folder), key=lambda clip: clip.id)
+        except InputError as fault:
+            raise InputError(f"{self.name}: {fault}: the folder must hold {self.layout}; see {self.home}") from fault
         if self.count is not None and len(found) != self.count:
             raise InputError(
-                f"{self.name}: {len(found)} clips in {str(place)!r}, its publisher counts {self.count}: "
-                "unpack the archive again, or name your own list as another benchmark"
+                f"{self.name}: {len(found)} clips in {str(folder)!r}, but its publisher counts {self.count}: "
+                f"unpack the whole archive again; see {self.home}"
             )
+        return [self._in_our_words(clip) for clip in found] if self.label_set and self.labels else found
 
-    def _in_our_words(self, clip: Utterance, left_out: Counter[str]) -> Utterance | None:
-        """The clip with our label; None where it has none."""
-        if self.target != "label" or self.label_set is None:
-            return clip
-        told = clip.labels.get(self.label_set, "")
-        if told not in self.labels:
-            left_out[told or "(none)"] += 1
-            return None
-        return clip.with_(labels={**clip.labels, self.label_set: self.labels[told]})
-
-
-def list_hash(clips: Iterable[Utterance]) -> str:
-    """SHA-256 (hexadecimal) over ids and truths in order: another list, or another truth, gives another hash."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        words = [(word.text, word.start, word.end) for word in clip.words]
-        truth = [clip.id, clip.start, clip.end, clip.text, dict(sorted(clip.labels.items())), words, clip.reply]
-        digest.update(json.dumps(truth, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
-    return digest.hexdigest()
+    def _in_our_words(self, clip: Utterance) -> Utterance:
+        others = {name: label for name, label in clip.labels.items() if name != self.label_set}
+        told = clip.labels.get(self.label_set or "", "")
+        ours = {self.label_set: self.labels[told]} if self.label_set and told in self.labels else {}
+        return clip.with_(labels={**others, **ours}, extra=clip.extra if ours else {**clip.extra, "told": told})
