@@ -386,7 +386,7 @@ def test_rows_of_nobody_knows_what_do_not_go_on(osum: Run, corpus: Path, tmp_pat
     (tmp_path / "rows.jsonl").write_text('{"id": "0", "path": "0.wav"}\n')
     code, _, err = osum("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume")
     assert (code, err.count("\n")) == (1, 1)
-    assert "cannot be resumed" in err
+    assert "cannot be used" in err
 
 
 @pytest.mark.parametrize("line", ["no json", "[]", '{"id": "x"}', "7"])

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from osum.scoring import Calibration, Confusion, Score, WordTimes
+from osum.data.atomic import atomic_file
+from osum.errors import InputError, ManifestError
+from osum.evaluation.records import from_row, to_row
+from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
+
+REPORT = "report.json"
+"""File in the folder of results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +44,44 @@ class Result:
     """Machine seconds per second of audio; None where it was not measured."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """What is needed to run it again: versions, seed, prompt set, normaliser, device, list hash ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same clips of one benchmark."""
+
+    benchmark: str
+    first: str
+    second: str
+    difference: Difference
+    """Of the benchmark's metric: the first model's score less the second's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is counted from a folder of predictions."""
+
+    results: tuple[Result, ...]
+    """By benchmark, then model."""
+    comparisons: tuple[Comparison, ...] = ()
+    version: int = 1
+    """Of this form."""
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write `report.json`; equal reports are equal bytes, and nan is null."""
+    row = {"version": report.version, **to_row(report)}
+    with atomic_file(path) as out:
+        out.write(json.dumps(row, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def read_report(path: Path) -> Report:
+    """Read `report.json`.
+
+    Raises:
+        InputError: it cannot be read, or is no report of this version.
+    """
+    try:
+        return from_row(Report, json.loads(path.read_text("utf8")))
+    except (OSError, ValueError, ManifestError) as fault:
+        raise InputError(f"report {path} cannot be read ({fault}): count it again with osum score") from fault

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from osum.data.asked import check_asked, keep_asked, read_asked
 from osum.data.atomic import atomic_file
 from osum.data.manifest import seen_from
 from osum.errors import InputError
@@ -32,7 +33,6 @@ STDIN = "-"
 PATIENCE = 5.0  # seconds that a row waits for others of its part
 SMALL = 64
 """So many small parts become a large one."""
-LONGEST = 60  # characters of a value in an error
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class Parts:
         """Begin anew: what stood there goes away."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.path.unlink(missing_ok=True)
-        self._keep(asked)
+        keep_asked(self.folder / ASKED, asked)
 
     def resume(self, asked: Mapping[str, Any]) -> None:
         """Go on with what is there. An empty `asked` is that of a run in which nothing could be asked.
@@ -101,27 +101,12 @@ class Parts:
         Raises:
             InputError: the rows that are there were asked something else, or nobody knows what.
         """
-        try:
-            before = json.loads((self.folder / ASKED).read_text("utf8"))
-        except (OSError, ValueError) as fault:
-            raise InputError(
-                f"{self.path} cannot be resumed, since {self.folder / ASKED}, which says what was asked, cannot be "
-                "read: give another -o, or begin anew with --overwrite"
-            ) from fault
-        now = json.loads(json.dumps(asked))
-        if before and now:
-            for name, old, new in _differences(before, now):
-                raise InputError(
-                    f"{self.path} was begun with {name} {_short(old)}, and now it is {_short(new)}: ask as before, "
-                    "give another -o, or begin anew with --overwrite"
-                )
+        before = read_asked(self.folder / ASKED, self.path)
+        if before and asked:
+            check_asked(before, asked, self.path)
         self._number = max((int(part.name.split("-")[1]) for part in self._parts()), default=-1) + 1
-        if now:
-            self._keep(asked)
-
-    def _keep(self, asked: Mapping[str, Any]) -> None:
-        with atomic_file(self.folder / ASKED) as out:
-            out.write(json.dumps(asked, ensure_ascii=True, indent=2).encode())
+        if asked:
+            keep_asked(self.folder / ASKED, asked)
 
     def missing(self, items: Iterable[Utterance], retry_failed: bool = False) -> tuple[list[Utterance], int]:
         """The items that have no row yet, and how many of the others have one with an error.
@@ -221,18 +206,3 @@ def _with_keys(items: Iterable[T], row_of: Callable[[T], Mapping[str, Any]]) -> 
         digest = hashlib.blake2b(text.encode(), digest_size=12).digest()
         yield item, f"{digest.hex()}-{seen[digest]}".encode()
         seen[digest] += 1
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name, old and new value of each field that is not the same."""
-    for name in {**before, **now}:
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{of}{name} ")
-        elif old != new:
-            yield f"{of}{name}", old, new
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -1,0 +1,234 @@
+"""The run: one model asked about every clip of one benchmark, whatever happens in between.
+
+Knows nothing of scores: what it leaves is a file of predictions.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+from osum.audio import probe
+from osum.errors import InputError, OsumError
+from osum.evaluation.benchmark import Benchmark
+from osum.evaluation.clips import Askable, check_list, read_clips
+from osum.evaluation.prediction import Prediction, Truth
+from osum.evaluation.predictions import Asked, Predictions, folder_name
+from osum.peers.recogniser import Question, Recogniser, Recognition
+from osum.utterance import Utterance
+
+PACKAGES = ("osum", "torch", "transformers", "jiwer", "rapidfuzz", "numpy")
+SECONDS_DIGITS = 4
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run goes about it."""
+
+    resume: bool = False
+    """Go on with what is there."""
+    overwrite: bool = False
+    """Drop what is there."""
+    retry_failed: bool = False
+    """When resuming, ask clips without an answer again."""
+    limit: int | None = None
+    """Only the first clips of the list."""
+    all_prompts: bool = False
+    """Ask under every published prompt, not in the fixed one alone."""
+    batch_size: int = 8
+    """Clips asked together; they are what a kill loses."""
+    seed: int = 0
+    """Of the intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run found."""
+
+    path: Path
+    """Of the predictions."""
+    faulty: Mapping[str, tuple[str, ...]]
+    """What is wrong with clips that were not asked, and their ids."""
+    failed: Mapping[str, str]
+    """Ids of clips without an answer, and why."""
+
+
+def _no_progress(done: int, total: int) -> None:
+    del done, total
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One clip under one prompt."""
+
+    clip: Utterance
+    truth: Truth
+    prompt_index: int | None
+
+
+class Run:
+    """One benchmark for one model.
+
+    Args:
+        benchmark: what is asked.
+        root: where archives are unpacked.
+        recogniser: who is asked.
+        out: folder of results, of several models and benchmarks.
+        options: how.
+
+    Raises:
+        InputError: an archive is not whole, its list has changed, or results are there and may not be touched.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, root: Path, recogniser: Recogniser, out: Path, options: RunOptions
+    ) -> None:
+        self._benchmark, self._recogniser, self._options = benchmark, recogniser, options
+        clips = read_clips(benchmark, root)
+        self._prompts = _prompts(benchmark, recogniser) if options.all_prompts else ()
+        check_list(out, benchmark.name, clips.list_hash)
+        indices = range(len(self._prompts)) if self._prompts else (None,)
+        self._jobs = [_Job(*pair, index) for index, pair in product(indices, clips.pairs[: options.limit])]
+        self._store = Predictions(out / folder_name(recogniser.name), benchmark.name)
+        self._faulty = clips.faulty
+        self._done = self._begin(self._asked(clips))
+
+    def go(self, progress: Callable[[int, int], None] = _no_progress) -> Ran:
+        """Ask what is not answered yet. A killed run loses the batch in flight, and resumes as if nothing had been.
+
+        Args:
+            progress: told how many of how many answers there are, at the start and after each batch.
+
+        Raises:
+            TaskError: the model does not answer the benchmark's task.
+        """
+        size, total = self._options.batch_size, len(self._jobs)
+        progress(len(self._done), total)
+        with self._store.appending() as file:
+            for batch in _batches(self._jobs[len(self._done) :], size):
+                answered = self._ask(batch)
+                self._store.append(file, answered)
+                self._done += answered
+                progress(len(self._done), total)
+        if self._options.retry_failed:
+            self._retry()
+        failed = {each.id: each.answer.error for each in self._done if each.answer.error is not None}
+        return Ran(self._store.path, self._faulty, failed)
+
+    def _asked(self, clips: Askable) -> Asked:
+        return Asked(
+            benchmark=self._benchmark.name,
+            model=self._recogniser.name,
+            task=self._benchmark.task,
+            list_hash=clips.list_hash,
+            clips=len(clips.pairs),
+            limit=self._options.limit,
+            prompts=self._prompts,
+            seed=self._options.seed,
+            description=dict(self._recogniser.describe()),
+            versions=versions(),
+            left_out=clips.left_out,
+            faulty=clips.faulty,
+        )
+
+    def _begin(self, asked: Asked) -> list[Prediction]:
+        """The predictions that are there already."""
+        if not self._store.begun or self._options.overwrite:
+            self._store.begin(asked)
+            return []
+        if not self._options.resume:
+            raise InputError(
+                f"{self._store.path} is there already: go on with --resume, begin anew with --overwrite, or give "
+                "another -o"
+            )
+        kept = self._store.resume(asked, self._options.batch_size)
+        for number, (found, job) in enumerate(zip(kept, self._jobs, strict=False), 1):
+            if (found.id, found.prompt_index) != (job.clip.id, job.prompt_index):
+                raise InputError(
+                    f"{self._store.path}:{number}: this is {found.id!r}, and the list has {job.clip.id!r} there: put "
+                    "the lines back in order, or begin anew with --overwrite"
+                )
+        return kept
+
+    def _ask(self, jobs: Sequence[_Job]) -> list[Prediction]:
+        """Answers to a batch, those under one prompt together."""
+        answered: list[Prediction] = []
+        for index in dict.fromkeys(job.prompt_index for job in jobs):
+            answered += self._ask_in(index, [job for job in jobs if job.prompt_index == index])
+        return answered
+
+    def _ask_in(self, index: int | None, jobs: Sequence[_Job]) -> Iterator[Prediction]:
+        prompt = self._benchmark.prompt if index is None else self._prompts[index]
+        question = Question(self._benchmark.task, prompt, self._benchmark.language)
+        start = time.perf_counter()
+        answers = list(self._recogniser.recognise([job.clip for job in jobs], question))
+        seconds = round((time.perf_counter() - start) / len(jobs), SECONDS_DIGITS)
+        return (self._prediction(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True))
+
+    def _prediction(self, job: _Job, answer: Recognition, seconds: float) -> Prediction:
+        clip = job.clip
+        return Prediction(
+            id=clip.id,
+            benchmark=self._benchmark.name,
+            model=self._recogniser.name,
+            truth=job.truth,
+            answer=answer,
+            path=str(Path(clip.path).absolute()),
+            start=clip.start,
+            end=clip.end,
+            duration=_duration(clip) if answer.error is None else clip.duration,
+            speaker=clip.speaker,
+            seconds=seconds,
+            prompt_index=job.prompt_index,
+        )
+
+    def _retry(self) -> None:
+        """Ask clips without an answer again; the file is replaced when all of them are."""
+        places = [at for at, found in enumerate(self._done) if found.answer.error is not None]
+        for some in _batches(places, self._options.batch_size):
+            for at, found in zip(some, self._ask([self._jobs[at] for at in some]), strict=True):
+                self._done[at] = found
+        if places:
+            self._store.replace(self._done)
+
+
+def versions() -> dict[str, str]:
+    """Of what answers and scores stand on; a package that is missing is left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _prompts(benchmark: Benchmark, recogniser: Recogniser) -> tuple[str, ...]:
+    """The published prompts of the benchmark's task."""
+    prompts = recogniser.prompts(benchmark.task)
+    if not prompts:
+        raise InputError(f"{recogniser.name} has no published prompts for {benchmark.task}: leave out --prompts all")
+    return prompts
+
+
+def _duration(clip: Utterance) -> float | None:
+    """Seconds of audio, from the file's head where the list does not tell."""
+    if clip.duration is not None:
+        return clip.duration
+    try:
+        end = probe(clip.path).duration if clip.end is None else clip.end
+    except OsumError:
+        return None  # such as a row of a tar file, which only its reader knows
+    return end - (clip.start or 0.0)

@@ -1,0 +1,274 @@
+"""From predictions to results, without a model: equal predictions give equal results, to the last digit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from osum.errors import InputError, OsumError
+from osum.evaluation.benchmark import Benchmark
+from osum.evaluation.prediction import Prediction
+from osum.evaluation.predictions import ASKED_SUFFIX, Asked, Predictions
+from osum.evaluation.result import Comparison, Report, Result
+from osum.scoring import (
+    METRICS,
+    NORMALISERS,
+    Calibration,
+    Confusion,
+    Counts,
+    Resampling,
+    Score,
+    WordTimes,
+    accuracy,
+    calibration,
+    confusion,
+    mer,
+    paired_difference,
+    word_times,
+)
+from osum.tasks import OSUM
+
+MIN_SPEAKERS = 5
+"""Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
+JUDGE = "judge"
+"""A metric that no count gives: a language model's verdicts."""
+NAMED = 20
+"""So many clips without an answer are named in a report."""
+_LABEL_METRICS = ("accuracy", "unweighted_recall", "macro_f1")
+_TEXT_METRICS = ("wer", "cer", "mer")
+
+
+def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction]) -> Result:
+    """All that is counted from one model's predictions for one benchmark.
+
+    Raises:
+        InputError: there are none, or nothing can be counted in them.
+    """
+    by_prompt = _by_prompt(predictions)
+    if not by_prompt:
+        raise InputError(f"no predictions for {benchmark.name}: ask with osum evaluate")
+    fixed = by_prompt.get(None) or next(iter(by_prompt.values()))
+    resampling, resampled_by = resampling_of(fixed, asked.seed)
+    failed = [one.id for one in fixed if one.answer.error is not None]
+    labelled = benchmark.target == "label"
+    return Result(
+        benchmark=benchmark.name,
+        model=asked.model,
+        metric=benchmark.metric,
+        score=_score(benchmark, fixed, resampling),
+        resampled_by=resampled_by,
+        clips=len(fixed),
+        failed=len(failed),
+        others=dict(_others(benchmark, fixed, resampling)),
+        prompts=_under_prompts(benchmark, by_prompt, asked.seed),
+        unreadable=_unreadable(fixed) if labelled else None,
+        confusion=_confusion(benchmark, fixed) if labelled else None,
+        calibration=_calibration(fixed, asked.seed) if labelled else None,
+        times=_times(benchmark, fixed) if benchmark.target == "words" else None,
+        real_time_factor=_real_time_factor(predictions),
+        run=_run(benchmark, asked, fixed, len(predictions), failed),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One file of predictions, and what was counted from it."""
+
+    benchmark: Benchmark
+    asked: Asked
+    predictions: Sequence[Prediction]
+    result: Result
+
+
+def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable[[OsumError], None]) -> list[Scored]:
+    """Count all predictions in a folder of results, by benchmark and model.
+
+    Args:
+        out: the folder, as `osum evaluate -o` writes it.
+        benchmarks: every benchmark by its name.
+        fault: told what cannot be counted; the rest is.
+    """
+    found = []
+    for path in sorted(out.glob(f"*/*{ASKED_SUFFIX}"), key=lambda path: (path.name, path.parent)):
+        store = Predictions(path.parent, path.name.removesuffix(ASKED_SUFFIX))
+        try:
+            if store.benchmark not in benchmarks:
+                raise InputError(f"{store.path}: there is no benchmark {store.benchmark!r}: see osum evaluate --list")
+            benchmark, asked, predictions = benchmarks[store.benchmark], store.asked(), list(store.read())
+            found.append(Scored(benchmark, asked, predictions, score(benchmark, asked, predictions)))
+        except OsumError as why:
+            fault(why)
+    return found
+
+
+def report_of(scored: Sequence[Scored]) -> Report:
+    """The results, and every two models of one benchmark against each other."""
+    pairs = (pair for pair in combinations(scored, 2) if pair[0].benchmark.name == pair[1].benchmark.name)
+    comparisons = (compare(*pair) for pair in pairs)
+    return Report(tuple(one.result for one in scored), tuple(filter(None, comparisons)))
+
+
+def compare(first: Scored, second: Scored) -> Comparison | None:
+    """How much the first model scores above the second on the clips that both were asked about, fixed prompt.
+
+    None where there is no such clip with one truth, or only a judge could tell.
+    """
+    benchmark = first.benchmark
+    theirs, others = ({one.id: one for one in some.predictions if not one.prompt_index} for some in (first, second))
+    shared = [name for name in theirs if name in others and theirs[name].truth == others[name].truth]
+    if not shared or benchmark.metric == JUDGE:
+        return None
+    counts = [_counts(benchmark, benchmark.metric, [some[name] for name in shared]) for some in (theirs, others)]
+    resampling, _ = resampling_of([theirs[name] for name in shared], first.asked.seed)
+    difference = paired_difference(counts[0], counts[1], resampling)
+    return Comparison(benchmark.name, first.asked.model, second.asked.model, difference)
+
+
+def resampling_of(predictions: Sequence[Prediction], seed: int = 0) -> tuple[Resampling, str]:
+    """What intervals draw, and its name: speakers where enough are known, else clips."""
+    known = {one.speaker for one in predictions if one.speaker}
+    if len(known) < MIN_SPEAKERS:
+        return Resampling(seed=seed), "clip"
+    # A clip of nobody is a group of its own.
+    return Resampling([(one.speaker or "", "" if one.speaker else one.id) for one in predictions], seed), "speaker"
+
+
+# Counting
+
+
+def _by_prompt(predictions: Iterable[Prediction]) -> dict[int | None, list[Prediction]]:
+    found: dict[int | None, list[Prediction]] = defaultdict(list)
+    for one in predictions:
+        found[one.prompt_index].append(one)
+    return dict(found)
+
+
+def _named(prediction: Prediction) -> str | None:
+    """The likeliest label where there is one, else what was said."""
+    answer = prediction.answer
+    return answer.said if answer.label is None else answer.label
+
+
+def _columns(benchmark: Benchmark, predictions: Sequence[Prediction]) -> tuple[list[Any], list[Any]]:
+    """What is right and what was answered; a clip without an answer is one with an empty one."""
+    match benchmark.target:
+        case "label":
+            return [one.truth.label for one in predictions], [_named(one) for one in predictions]
+        case "words":
+            return [one.truth.words for one in predictions], [one.answer.words for one in predictions]
+        case "reply":
+            return [one.truth.reply for one in predictions], [one.answer.reply or "" for one in predictions]
+        case "text":
+            return [one.truth.text for one in predictions], [one.answer.text or "" for one in predictions]
+
+
+def _counts(benchmark: Benchmark, metric: str, predictions: Sequence[Prediction]) -> Counts:
+    options = {} if benchmark.target == "label" else {"normalizer": NORMALISERS[benchmark.normaliser]}
+    return METRICS[metric].counts(*_columns(benchmark, predictions), **options)
+
+
+def _score(benchmark: Benchmark, predictions: Sequence[Prediction], resampling: Resampling) -> Score:
+    if benchmark.metric == JUDGE:
+        return Score(JUDGE, float("nan"), len(predictions), float("nan"), float("nan"))
+    return _counts(benchmark, benchmark.metric, predictions).score(resampling)
+
+
+def _under_prompts(
+    benchmark: Benchmark, by_prompt: Mapping[int | None, Sequence[Prediction]], seed: int
+) -> tuple[Score, ...]:
+    """One score for each published prompt; none where the fixed one alone was asked."""
+    if None in by_prompt:
+        return ()
+    return tuple(_score(benchmark, some, resampling_of(some, seed)[0]) for some in by_prompt.values())
+
+
+def _others(
+    benchmark: Benchmark, predictions: Sequence[Prediction], resampling: Resampling
+) -> Iterator[tuple[str, Score]]:
+    """Every further metric that fits the target."""
+    match benchmark.target:
+        case "label":
+            names: Sequence[str] = _LABEL_METRICS
+        case "text" if benchmark.metric in _TEXT_METRICS:
+            # A Chinese sentence is one word, so words tell nothing of it.
+            names = [name for name in _TEXT_METRICS if name != "wer" or benchmark.language != "zh"]
+        case _:
+            names = ()
+    for name in names:
+        if name != benchmark.metric:
+            yield name, _counts(benchmark, name, predictions).score(resampling)
+    if benchmark.target == "label" and _writes(predictions):
+        said = [one.answer.said for one in predictions]
+        found = accuracy([one.truth.label or "" for one in predictions], said, resampling)
+        yield "free", replace(found, name="free")
+    if benchmark.target == "words":
+        texts = [" ".join(word.text for word in one.truth.words) for one in predictions]
+        answers = [one.answer.text or "" for one in predictions]
+        yield "mer", mer(texts, answers, resampling, normalizer=NORMALISERS[benchmark.normaliser])
+
+
+def _writes(predictions: Iterable[Prediction]) -> bool:
+    """Whether the model gives free answers at all."""
+    return any(one.answer.raw for one in predictions)
+
+
+def _unreadable(predictions: Sequence[Prediction]) -> float | None:
+    answered = [one.answer for one in predictions if one.answer.error is None]
+    if not _writes(predictions):
+        return None
+    return sum(answer.said is None for answer in answered) / len(answered)
+
+
+def _confusion(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Confusion:
+    true, named = _columns(benchmark, predictions)
+    known = OSUM.label_sets.get(benchmark.label_set or "")
+    order = {label: at for at, label in enumerate(known.labels if known else ())}
+    labels = {*true, *(label for label in named if label is not None)}
+    return confusion(true, named, sorted(labels, key=lambda label: (order.get(label, len(order)), label)))
+
+
+def _calibration(predictions: Sequence[Prediction], seed: int) -> Calibration | None:
+    """Of the clips whose label comes with probabilities."""
+    sure = [one for one in predictions if one.answer.label is not None and one.answer.distribution]
+    if not sure:
+        return None
+    # A softmax in half precision may sum to a little more than 1.
+    probabilities = [min(1.0, (one.answer.distribution or {})[one.answer.label or ""]) for one in sure]
+    right = [one.answer.label == one.truth.label for one in sure]
+    return calibration(probabilities, right, resampling_of(sure, seed)[0])
+
+
+def _times(benchmark: Benchmark, predictions: Sequence[Prediction]) -> WordTimes:
+    return word_times(*_columns(benchmark, predictions), normalizer=NORMALISERS[benchmark.normaliser])
+
+
+def _real_time_factor(predictions: Iterable[Prediction]) -> float | None:
+    timed = [(one.seconds, one.duration) for one in predictions if one.seconds is not None and one.duration]
+    audio = sum(duration for _, duration in timed)
+    return sum(seconds for seconds, _ in timed) / audio if audio else None
+
+
+def _run(
+    benchmark: Benchmark, asked: Asked, fixed: Sequence[Prediction], answers: int, failed: Sequence[str]
+) -> dict[str, Any]:
+    prompts: Sequence[str] = asked.prompts or sorted({one.answer.prompt for one in fixed if one.answer.prompt})
+    return {
+        "task": asked.task,
+        "normaliser": NORMALISERS[benchmark.normaliser].version if benchmark.target != "label" else None,
+        "prompts": list(prompts),
+        "seed": asked.seed,
+        "list_hash": asked.list_hash,
+        "listed": asked.clips,
+        "limit": asked.limit,
+        "answers": answers,
+        "wanted": asked.count,
+        "left_out": dict(asked.left_out),
+        "faulty": {why: list(ids) for why, ids in asked.faulty.items()},
+        "failed": list(failed[:NAMED]),
+        "model": dict(asked.description),
+        "versions": dict(asked.versions),
+    }
