@@ -73,6 +73,11 @@ class Benchmark:
             found = sorted(self.reader(folder), key=lambda clip: clip.id)
         except InputError as fault:
             raise InputError(f"{self.name}: {fault}: the folder must hold {self.layout}; see {self.home}") from fault
+        except (KeyError, IndexError, ValueError, TypeError) as fault:
+            why = f"{type(fault).__name__}: {fault}"
+            raise InputError(
+                f"{self.name}: a list in {str(folder)!r} is not as published ({why}): fetch it again"
+            ) from fault
         if self.count is not None and len(found) != self.count:
             raise InputError(
                 f"{self.name}: {len(found)} clips in {str(folder)!r}, but its publisher counts {self.count}: "

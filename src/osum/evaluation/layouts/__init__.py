@@ -1,0 +1,1 @@
+"""Readers of test sets as their publishers pack them: one function for each layout, facts and no scores."""

@@ -1,0 +1,103 @@
+"""Sets that espeak-ng speaks on the spot: a few sentences of our own in voices that `nano` has not learned from.
+
+They are spoken once, in a process of their own, since a voice goes on from what was spoken before in the same process:
+so every machine with the same espeak-ng has the same clips.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from importlib.resources import files
+from itertools import cycle
+from pathlib import Path
+
+import soundfile
+import yaml
+
+from osum.audio import SAMPLE_RATE
+from osum.data.manifest import read_manifest, write_manifest
+from osum.data.nano_synthetic import FEMALE, HELD_OUT
+from osum.data.synthesis import Voice, espeak
+from osum.data.transcript import chinese_units, english_units, pinyin_units, units_text
+from osum.utterance import Utterance, Word
+
+SENTENCES = "sentences.yaml"
+LIST = "test.jsonl"
+_ACCENTS = {"en": "en-us", "zh": "cmn-latn-pinyin"}
+
+
+def spoken_clips(folder: Path) -> list[Utterance]:
+    """All clips, spoken now where the folder does not hold them yet.
+
+    Raises:
+        OsumError: espeak-ng is not installed; the message says how to install it.
+    """
+    path = folder / LIST
+    wanted = {name: units_text(units) for name, _, units in _sentences()}
+    if path.is_file():
+        found = list(read_manifest(path))
+        if {clip.id: clip.text for clip in found} == wanted and all(Path(clip.path).is_file() for clip in found):
+            return found
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        clips = process.submit(_speak, folder).result()
+    write_manifest(path, clips)
+    return list(read_manifest(path))
+
+
+def english(folder: Path) -> list[Utterance]:
+    """The English sentences."""
+    return [clip for clip in spoken_clips(folder) if clip.language == "en"]
+
+
+def mandarin(folder: Path) -> list[Utterance]:
+    """The Mandarin sentences."""
+    return [clip for clip in spoken_clips(folder) if clip.language == "zh"]
+
+
+def timed(folder: Path) -> list[Utterance]:
+    """The sentences of both languages whose word times espeak-ng tells."""
+    return [clip for clip in spoken_clips(folder) if clip.words]
+
+
+def _sentences() -> list[tuple[str, str, list[str]]]:
+    """Id, language and units of each."""
+    told = yaml.safe_load(files(__package__).joinpath(SENTENCES).read_text(encoding="utf-8"))
+    return [
+        (f"espeak-{language}-{number:02d}", language, _units(text, language))
+        for language, texts in told.items()
+        for number, text in enumerate(texts, 1)
+    ]
+
+
+def _units(text: str, language: str) -> list[str]:
+    units = english_units(text) if language == "en" else chinese_units(text)
+    assert units, f"a packaged sentence cannot be spoken: {text}"
+    return units
+
+
+def _speak(folder: Path) -> list[Utterance]:
+    """Speak every sentence and write it as FLAC; the list is written last, by the caller."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _spoken(folder / f"{name}.flac", language, units, variant)
+        for (name, language, units), variant in zip(_sentences(), cycle(HELD_OUT["test"]), strict=False)
+    ]
+
+
+def _spoken(path: Path, language: str, units: list[str], variant: str) -> Utterance:
+    said = units if language == "en" else pinyin_units(units)
+    speech = espeak().speak(said, Voice(_ACCENTS[language], variant, rate=160))
+    soundfile.write(path, speech.samples, SAMPLE_RATE, subtype="PCM_16")
+    times = zip(units, speech.words, strict=False)
+    return Utterance(
+        id=path.stem,
+        path=str(path),
+        duration=len(speech.samples) / SAMPLE_RATE,
+        text=units_text(units),
+        language=language,
+        words=tuple(Word(unit.rstrip(",.?"), word.start, word.end) for unit, word in times),
+        labels={"gender": "female" if variant in FEMALE else "male"},
+        speaker=f"espeak_{variant}",
+        source="espeak",
+    )
