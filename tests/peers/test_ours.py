@@ -83,6 +83,7 @@ def test_a_prompt_is_taken_as_it_is(ours: Ours, clips: list[Utterance]) -> None:
         samples, PROMPT, GenerationOptions(max_new_tokens=limit)
     )
     assert asked.distribution != usual.distribution
+    assert usual.prompt == ours.prompts("SER-only")[0] and len(set(ours.prompts("SER-only"))) > 1
 
 
 def test_words_have_times_of_the_file(ours: Ours, clips: list[Utterance], monkeypatch: pytest.MonkeyPatch) -> None:

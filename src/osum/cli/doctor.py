@@ -18,6 +18,7 @@ OPTIONAL = {
     "peft": ("train", "LoRA, and checkpoints with an adapter"),
     "jiwer": ("eval", "error rates"),
     "scikit-learn": ("eval", "classical baselines"),
+    "pocketsphinx": ("peers", "English words and times to compare with"),
     "av": ("media", "m4a, mp4 and webm"),
 }
 """Package to its extra and what it is for."""

@@ -133,6 +133,14 @@ class Recognizer:
         """Longest window the model hears at once."""
         return self._max_samples / SAMPLE_RATE
 
+    def prompts(self, task: str) -> tuple[str, ...]:
+        """Every prompt of a task in the language it is asked in, the fixed one first.
+
+        Raises:
+            TaskError: an unknown task.
+        """
+        return _prompts(self.tasks, self.tasks.find(task), None)
+
     def label(self, audio: Audio | Sequence[Audio], tasks: str | Sequence[str] = "all", **options: Any) -> Any:
         """Every label of one clip, or of each of a list.
 
@@ -378,10 +386,12 @@ class Asked:
             voice = min(tellers, key=lambda task: task.transcript != "none", default=None)
         wanted = chosen if voice is None else (*chosen, voice)
         given = {tasks.find(name).name: prompt for name, prompt in options.prompts.items()}
-        own = {task.name: _prompt(tasks, task, options.prompt_language) for task in wanted if task.name not in given}
+        own = {
+            task.name: _prompts(tasks, task, options.prompt_language)[0] for task in wanted if task.name not in given
+        }
         prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
         hears = options.withhold and TRANSCRIBE in tasks
-        silence = _prompt(tasks, tasks[TRANSCRIBE], options.prompt_language) if hears else None
+        silence = _prompts(tasks, tasks[TRANSCRIBE], options.prompt_language)[0] if hears else None
         return cls(options, chosen, prompts, silence, voice)
 
 
@@ -390,13 +400,13 @@ def prompt_language(tasks: TaskSet) -> str:
     return "zh" if tasks.name == RELEASE.name and "zh" in tasks.languages else tasks.languages[0]
 
 
-def _prompt(tasks: TaskSet, task: Task, language: str | None) -> str:
-    """The fixed prompt of a task; without a language, in the first that this task has."""
+def _prompts(tasks: TaskSet, task: Task, language: str | None) -> tuple[str, ...]:
+    """The prompts of a task, the fixed one first; without a language, in the first that this task has."""
     if language is None:
         for usual in (prompt_language(tasks), *tasks.languages):
             with suppress(TaskError):
-                return tasks.prompt(task, usual)
-    return tasks.prompt(task, language or prompt_language(tasks))
+                return tasks.prompts(task, usual)
+    return tasks.prompts(task, language or prompt_language(tasks))
 
 
 def _source(audio: Audio) -> Any:

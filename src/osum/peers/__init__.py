@@ -20,6 +20,7 @@ WITH_MODEL = {
 """Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
 ALONE = {
     "pocketsphinx": ("osum.peers.pocketsphinx", "PocketSphinx"),
+    "pocketsphinx-aligner": ("osum.peers.pocketsphinx", "Aligner"),
     "classical": ("osum.peers.classical", "Classical"),
     "majority": ("osum.peers.floors", "Majority"),
     "source": ("osum.peers.floors", "Source"),
@@ -33,7 +34,7 @@ def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
 
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:` or `qwen2-audio:` and a folder or hub id;
-            `pocketsphinx`, `classical`, `majority` or `source`.
+            `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; settings of one back end are in `extra`.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -13,7 +13,7 @@ from osum.audio import SAMPLE_RATE
 from osum.data.clips import ClipAudio
 from osum.errors import OsumError
 from osum.peers.recogniser import Recognition
-from osum.utterance import Utterance
+from osum.utterance import Utterance, Word
 
 Samples = NDArray[np.float32]
 
@@ -29,13 +29,22 @@ class Heard:
 
     @property
     def start(self) -> float:
-        """Seconds of the file before the clip: what the times of a model are moved by."""
+        """Seconds of the file before the clip."""
         return self.clip.start or 0.0
+
+    def placed(self, words: Iterable[Word]) -> tuple[Word, ...]:
+        """Words timed from the beginning of the clip, in times of the file."""
+        return placed(words, self.start)
 
     @property
     def seconds(self) -> float:
         """Length of the clip."""
         return len(self.samples) / SAMPLE_RATE
+
+
+def placed(words: Iterable[Word], start: float) -> tuple[Word, ...]:
+    """Words moved to `start`, in seconds."""
+    return tuple(replace(word, start=round(word.start + start, 4), end=round(word.end + start, 4)) for word in words)
 
 
 def hear(clips: Iterable[Utterance]) -> Iterator[Heard]:

@@ -36,6 +36,13 @@ def check_extra(kind: str, options: Options, known: Collection[str]) -> None:
             raise InputError(f"{kind} has no setting {name!r}: {hint}it has {', '.join(known) or 'none'}")
 
 
+def check_on_cpu(kind: str, options: Options) -> None:
+    """Raises InputError where a recogniser that knows the CPU alone is given a device or a dtype."""
+    if options.device not in (None, "cpu") or options.dtype not in (None, "float32"):
+        asked = ", ".join(filter(None, (options.device, options.dtype)))
+        raise InputError(f"{kind} runs on the CPU in float32, not on {asked}: leave device and dtype out")
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Versions of installed packages; one that is missing is left out."""
     found: dict[str, str] = {}

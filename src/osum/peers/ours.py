@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from osum.audio import SAMPLE_RATE
 from osum.inference.options import LabelOptions
 from osum.inference.recognizer import Audio, Recognizer, load
-from osum.peers.clips import hear
+from osum.peers.clips import hear, placed
 from osum.peers.facts import check_extra, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import Task, TaskResult
-from osum.utterance import Segment, Utterance, Word
+from osum.utterance import Segment, Utterance
 
 
 class Ours:
@@ -67,6 +66,10 @@ class Ours:
             yield _recognition(result, task, waiting.popleft().start)
         yield from _unread(waiting)
 
+    def prompts(self, task: str) -> tuple[str, ...]:
+        """See `Recogniser`: those that the checkpoint carries."""
+        return self.recognizer.prompts(task)
+
     def describe(self) -> Mapping[str, Any]:
         """See `Recogniser`."""
         return {
@@ -106,7 +109,7 @@ def _recognition(result: Utterance, task: Task, start: float) -> Recognition:
         raw="\n".join(raws),
         prompt=result.extra["prompts"][task.name],
         text=result.text,
-        words=tuple(_moved(word, start) for word in result.words),
+        words=placed(result.words, start),
         said=_said(segments, parsed),
         label=answer.label if answer else None,
         distribution=answer.distribution if answer else None,
@@ -123,7 +126,3 @@ def _said(segments: Sequence[Segment], parsed: Sequence[TaskResult]) -> str | No
             if label is not None:
                 seconds[label] = seconds.get(label, 0.0) + segment.end - segment.start
     return max(seconds, key=lambda label: seconds[label], default=None)
-
-
-def _moved(word: Word, start: float) -> Word:
-    return replace(word, start=round(word.start + start, 4), end=round(word.end + start, 4))
