@@ -195,4 +195,4 @@ def test_a_hundred_thousand_sentences_take_seconds():
     references = [" ".join(chance.choices("abcdefghij", k=20)) for _ in range(100_000)]
     start = time.perf_counter()
     assert wer(references, references[1:] + references[:1]).count == 100_000
-    assert time.perf_counter() - start < 30
+    assert time.perf_counter() - start < 10

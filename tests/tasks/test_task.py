@@ -219,6 +219,7 @@ def test_end_times_are_written_as_the_release_does(end, written):
         {"evidence": "rumour"},
         {"temperature": 0.0},
         {"temperature": float("nan")},
+        {"temperature": (1.0, 2.0)},
         {"label_sets": (GENDERS, GENDERS)},
         {"label_sets": (), "transcript": "none"},
         {"label_sets": (LabelSet("digit", ("1", "2")),), "transcript": "timed"},

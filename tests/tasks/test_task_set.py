@@ -5,14 +5,19 @@ from dataclasses import replace
 import pytest
 
 from osum.errors import TaskError
-from osum.tasks import EMOTIONS, OSUM, RELEASE, LabelSet, Task, TaskSet
+from osum.tasks import AGES, EMOTIONS, OSUM, RELEASE, LabelSet, Task, TaskSet
 from osum.tasks.document import EXAMPLE
 
 PITCH = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch", label_sets=(LabelSet("pitch", ("low", "high")),))
 PROMPTS = {"en": ["Transcribe and tag the pitch: {pitch}."]}
+CALIBRATED = RELEASE.with_task(replace(RELEASE["SAP+SGC"], temperature=(1.5, 0.8)))
 
 
-@pytest.mark.parametrize("tasks", [OSUM, RELEASE, OSUM.with_task(PITCH, PROMPTS)], ids=lambda tasks: str(len(tasks)))
+@pytest.mark.parametrize(
+    "tasks",
+    [OSUM, RELEASE, OSUM.with_task(PITCH, PROMPTS), CALIBRATED],
+    ids=["osum", "release", "own", "calibrated"],
+)
 def test_a_task_set_survives_json(tasks):
     row = json.loads(json.dumps(tasks.to_dict()))
     again = TaskSet.from_dict(row)
@@ -26,6 +31,13 @@ def test_a_file_of_tasks_is_read_or_told(tmp_path):
     assert TaskSet.load(tmp_path / "tasks.json").label_sets == OSUM.label_sets
     with pytest.raises(TaskError, match=r"absent cannot be read .*: give the tasks\.json of a checkpoint"):
         TaskSet.load(tmp_path / "absent")
+
+
+def test_each_label_set_has_its_temperature():
+    task = CALIBRATED["SAP+SGC"]
+    assert [task.temperature_of(labels) for labels in task.label_sets] == [1.5, 0.8]
+    assert replace(task, temperature=2.0).temperature_of(AGES) == 2
+    assert replace(task, temperature=None).temperature_of(AGES) == 1
 
 
 def test_the_json_holds_evidence_calibration_and_whole_prompts():

@@ -51,8 +51,11 @@ class Task:
     """Names of `osum.scoring.METRICS`."""
     evidence: Evidence | None = None
     """What a checkpoint learned it from; None in a catalogue."""
-    temperature: float | None = None
-    """Divides the label scores of a calibrated checkpoint; None means not calibrated."""
+    temperature: float | tuple[float, ...] | None = None
+    """Divides the label scores of a calibrated checkpoint: one number, or one for each label set, in their order.
+
+    None means not calibrated; 1 leaves scores as they are.
+    """
 
     def __post_init__(self) -> None:
         if not self.name.strip() or set(self.name) & set("<>,"):
@@ -62,8 +65,7 @@ class Task:
         self._one_of("transcript", self.transcript, get_args(Transcript))
         self._one_of("needs", self.needs, get_args(Needs))
         self._one_of("evidence", self.evidence, (None, *get_args(Evidence)))
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise TaskError(f"temperature of task {self.name} is {self.temperature!r}: use a number above 0, or null")
+        self._check_temperature()
         if self.transcript == "none" and not self.label_sets and not self.reply:
             raise TaskError(f"task {self.name} asks for nothing: give it a transcript, a label set or a reply")
         self._check_label_sets()
@@ -71,6 +73,16 @@ class Task:
     def _one_of(self, field: str, value: object, allowed: tuple[object, ...]) -> None:
         if value not in allowed:
             raise TaskError(f"{field} of task {self.name} is {value!r}: use one of {', '.join(map(str, allowed))}")
+
+    def _check_temperature(self) -> None:
+        given = self.temperature
+        each = given if isinstance(given, tuple) else () if given is None else (given,)
+        fits = not isinstance(given, tuple) or len(given) == len(self.label_sets)
+        if not fits or not all(0 < value < math.inf for value in each):
+            raise TaskError(
+                f"temperature of task {self.name} is {given!r}: use a number above 0, a list of one for each of its "
+                f"{len(self.label_sets)} label sets, or null"
+            )
 
     def _check_label_sets(self) -> None:
         names = [labels.name for labels in self.label_sets]
@@ -137,11 +149,23 @@ class Task:
         return normalise_target(text)
 
     def _label(self, utterance: Utterance, labels: LabelSet) -> str:
+        label = self.true_label(utterance, labels)
+        if label is None:
+            raise TaskError(f"task {self.name} needs the label {labels.name!r}, which {utterance.id!r} lacks: add it")
+        return label
+
+    @staticmethod
+    def true_label(utterance: Utterance, labels: LabelSet) -> str | None:
+        """The label of a set that an utterance is known to have; None where it is not known.
+
+        Raises:
+            TaskError: it is none of the set's labels.
+        """
         name = utterance.labels.get(labels.name)
         if name is None and labels.name == "language":
             name = utterance.language
         if name is None:
-            raise TaskError(f"task {self.name} needs the label {labels.name!r}, which {utterance.id!r} lacks: add it")
+            return None
         label = labels.canonical(name)
         if label is None:
             near = closest(name.lower(), labels.labels)
@@ -173,6 +197,12 @@ class Task:
             if piece.kind == "tag" or unfinished:
                 return raw[: piece.start]
         return raw
+
+    def temperature_of(self, labels: LabelSet) -> float:
+        """What divides the scores of one of its label sets; 1 where it is not calibrated."""
+        if isinstance(self.temperature, tuple):
+            return self.temperature[self.label_sets.index(labels)]
+        return self.temperature or 1.0
 
     def label_texts(self, labels: LabelSet | str) -> tuple[str, ...]:
         """The tags that may follow the transcript for one label set: what an engine scores."""

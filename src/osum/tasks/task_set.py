@@ -247,7 +247,12 @@ def _label_set_row(labels: LabelSet) -> dict[str, Any]:
 
 
 def _plain(task: Task) -> dict[str, Any]:
-    return {"label_sets": [labels.name for labels in task.label_sets], "metrics": list(task.metrics)}
+    own = task.temperature
+    return {
+        "label_sets": [labels.name for labels in task.label_sets],
+        "metrics": list(task.metrics),
+        "temperature": list(own) if isinstance(own, tuple) else own,
+    }
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
