@@ -8,6 +8,8 @@
     ├── CheckpointError       a folder or file that is not a usable checkpoint
     │   └── ConversionError   a released checkpoint whose keys or shapes do not fit
     ├── LayoutError           a conversation that the model's prompt layout cannot carry
+    ├── EndpointError         a language model's endpoint that gives no usable answer to a request
+    │   └── EndpointUnusableError   ... to any: down, not allowed, or the limit of cost is reached
     └── MissingExtraError     an optional dependency is not installed
 
 Every message holds the bad value, the rule and the way out, in one line.
@@ -44,6 +46,14 @@ class ConversionError(CheckpointError):
 
 class LayoutError(OsumError):
     """A conversation that the model's prompt layout cannot carry."""
+
+
+class EndpointError(OsumError):
+    """A language model's endpoint that gives no usable answer to a request."""
+
+
+class EndpointUnusableError(EndpointError):
+    """An endpoint that will answer no request: down, not allowed, or the limit of cost is reached."""
 
 
 class MissingExtraError(OsumError):

@@ -1,0 +1,180 @@
+"""`osum judge`: replies scored by a language model behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osum.cli.arguments import Subparsers, positive, tell
+
+if TYPE_CHECKING:
+    from osum.evaluation.judgement import Judgement, Verdict
+    from osum.peers.budget import Prices
+    from osum.peers.llm import Endpoint, Usage
+
+_ENDPOINT_VARIABLE = "OSUM_LLM_ENDPOINT"
+_SHOWN = 5
+"""Clips without a verdict that are named on the terminal; the file names all."""
+_EXAMPLES = """\
+the key, where the endpoint wants one, is read from the environment: OSUM_LLM_KEY
+
+examples:
+  osum judge runs/nano/airbench.jsonl --endpoint http://127.0.0.1:8000/v1 --judge MODEL -o nano.judge.json
+  osum judge runs/a/chat.jsonl --against runs/b/chat.jsonl --judge MODEL -o a-b.json   which of two is better
+  osum judge runs/nano/chat.jsonl --judge MODEL -o nano.judge.json --price-in 2.5 --price-out 10 --max-cost 5
+"""
+
+
+def register(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "judge",
+        help="score replies by a language model",
+        description=run.__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="as osum evaluate writes them")
+    parser.add_argument("--against", type=Path, metavar="OTHER.jsonl", help="of another model: which reply is better")
+    parser.add_argument("--no-reference", action="store_true", help="judge replies alone where there are references")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="verdicts and score, as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE, whatever it is")
+    _add_endpoint(parser)
+    _add_cost(parser)
+
+
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("endpoint")
+    group.add_argument(
+        "--endpoint", metavar="URL", help=f"base address; the environment's {_ENDPOINT_VARIABLE} without it"
+    )
+    group.add_argument("--judge", required=True, metavar="MODEL", help="as the endpoint names it")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="sent with each question (default 0)")
+    group.add_argument("--temperature", type=_amount, default=0.0, metavar="T", help="default 0")
+    group.add_argument("--max-tokens", type=positive, default=1024, metavar="N", help="of an answer (default 1024)")
+    group.add_argument("--concurrency", type=positive, default=4, metavar="N", help="questions at a time (default 4)")
+    group.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="for one answer (default 120)")
+    group.add_argument("--tries", type=positive, default=5, metavar="N", help="of one question (default 5)")
+    group.add_argument("--cache", type=Path, metavar="DIR", help="answers so far; judge-cache beside FILE without it")
+
+
+def _add_cost(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cost", "in any one currency; prices are those of a million tokens")
+    group.add_argument("--price-in", type=_amount, metavar="P", help="of what is sent")
+    group.add_argument("--price-out", type=_amount, metavar="P", help="of what is answered")
+    group.add_argument("--max-cost", type=_amount, metavar="C", help="the most that this run may spend")
+
+
+def _amount(word: str) -> float:
+    """An argument type: a number from 0."""
+    try:
+        amount = float(word)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise ArgumentTypeError(f"{word!r} is no number from 0")
+    return amount
+
+
+def _seconds(word: str) -> float:
+    """An argument type: a time above 0."""
+    if not (seconds := _amount(word)):
+        raise ArgumentTypeError(f"{word!r} is no time above 0")
+    return seconds
+
+
+def run(arguments: Namespace) -> int:
+    """Score a model's replies by a language model: from 1 to 10, beside a reference where there is one, or by which of
+    two models replies better. What is cut off goes on with the same command."""
+    from tqdm import tqdm
+
+    from osum.evaluation.judge import judgement_of, read_replies, trial_of, verdicts_on
+    from osum.evaluation.judgement import Judge, write_judgement
+    from osum.peers.llm import Chat
+
+    predictions = read_replies(arguments.predictions)
+    against = read_replies(arguments.against) if arguments.against else None
+    judge = Judge(arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed)
+    trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
+    _check_place(arguments.out, trial.asked, arguments.overwrite)
+    prices = _prices(arguments)
+    cache = arguments.cache or arguments.out.parent / "judge-cache"
+    verdicts: list[Verdict] = []
+    with Chat(_endpoint(arguments), cache, prices, arguments.max_cost) as chat:
+        try:
+            answers = verdicts_on(trial, chat, arguments.concurrency)
+            verdicts.extend(tqdm(answers, total=len(trial.cases), unit=" clips", disable=None))
+        finally:  # an interrupted run keeps what it has
+            judgement = judgement_of(trial, verdicts, prices)
+            write_judgement(arguments.out, judgement)
+    _tell_cost(judgement, chat.usage, prices)
+    return _tell_result(judgement, arguments.out)
+
+
+def _check_place(path: Path, asked: str, overwrite: bool) -> None:
+    """Only a file of the same questions is gone on with."""
+    from osum.errors import InputError
+    from osum.evaluation.judgement import read_judgement
+
+    if path.exists() and not overwrite and read_judgement(path).asked != asked:
+        raise InputError(f"{path} holds verdicts on other replies or of another judge: give another -o, or --overwrite")
+
+
+def _endpoint(arguments: Namespace) -> Endpoint:
+    from osum.errors import InputError
+    from osum.peers.llm import Endpoint
+
+    url = arguments.endpoint or os.environ.get(_ENDPOINT_VARIABLE, "")
+    if not url:
+        raise InputError(f"there is no endpoint: give --endpoint http://HOST/v1, or set {_ENDPOINT_VARIABLE}")
+    return Endpoint.from_environment(url, timeout=arguments.timeout, tries=arguments.tries)
+
+
+def _prices(arguments: Namespace) -> Prices | None:
+    from osum.errors import InputError
+    from osum.peers.budget import Prices
+
+    given = arguments.price_in, arguments.price_out
+    if given == (None, None):
+        return None
+    if None in given:
+        raise InputError("one price is given: --price-in and --price-out go together")
+    return Prices(*given)
+
+
+def _tell_cost(judgement: Judgement, usage: Usage, prices: Prices | None) -> None:
+    cost = judgement.cost
+    tokens = f"{cost.prompt_tokens} tokens sent, {cost.completion_tokens} answered"
+    amount = "" if cost.amount is None else f", {cost.amount:.4f} in all"
+    spent = "" if prices is None else f" for {prices.of(usage.prompt_tokens, usage.completion_tokens):.4f}"
+    tell(
+        f"{cost.answers} answers, {tokens}{amount}; this run: {usage.calls} calls{spent}, {usage.cached} from the cache"
+    )
+    if usage.uncounted:
+        tell(f"warning: the server did not count the tokens of {usage.uncounted} answers: they are in no sum")
+    if judgement.dropped:
+        tell(f"warning: the server did not take {', '.join(judgement.dropped)}: it was asked without")
+
+
+def _tell_result(judgement: Judgement, out: Path) -> int:
+    """The score on standard output, what is missing on standard error; returns the exit code."""
+    score, left = judgement.score, judgement.left
+    held = {"preference": f" against {judgement.against}", "reference": " beside the reference"}.get(judgement.mode, "")
+    print(f"{judgement.model} on {judgement.benchmark}{held}, judged by {judgement.judge.model}:")
+    print(
+        f"  {score.value:.3f} [{score.low:.3f}, {score.high:.3f}], {score.count} of {len(judgement.verdicts)} replies"
+    )
+    shown = {"other": "mean of the other", "better": "better", "ties": "ties", "worse": "worse"}
+    shown |= {"order_changed": "changed by the order", "first_gain": "gained by coming first"}
+    parts = [f"{title} {score.detail[name]:.3f}" for name, title in shown.items() if name in score.detail]
+    if parts:
+        print(f"  {', '.join(parts)}")
+    for verdict in left[:_SHOWN]:
+        tell(f"error: {verdict.id}: {verdict.state}: {verdict.problem}")
+    if left:
+        tell(f"{len(left)} replies have no verdict, {out} names them all; the same command goes on")
+    return 1 if left else 0
