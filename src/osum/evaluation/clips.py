@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from osum.data.atomic import atomic_file
 from osum.errors import InputError
-from osum.evaluation.benchmark import Benchmark, list_hash
+from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.prediction import Truth
+from osum.evaluation.records import to_row
 from osum.utterance import Utterance
 
 LISTS = "lists.json"
@@ -19,7 +22,7 @@ NO_TRUTH, TWICE = "no truth", "id stands twice"
 
 
 @dataclass(frozen=True, slots=True)
-class Askable:
+class Clips:
     """The clips that can be asked, each with its truth, in the order of the list."""
 
     pairs: tuple[tuple[Utterance, Truth], ...]
@@ -28,35 +31,38 @@ class Askable:
     left_out: Mapping[str, int]
     """Labels of the set that have no place among ours, and how many clips each of them cost."""
     list_hash: str
+    """SHA-256 of ids, stretches and truths of all clips, those that are not asked too."""
 
 
-def read_clips(benchmark: Benchmark, root: Path) -> Askable:
+def read_clips(benchmark: Benchmark, root: Path) -> Clips:
     """Read a benchmark's clips under the data root.
 
     Raises:
         InputError: a file is missing, or nothing can be asked; the message says which, and where it should be.
     """
-    clips = benchmark.clips(root)
+    folder = benchmark.place(root)
     pairs: dict[str, tuple[Utterance, Truth]] = {}
     faulty: dict[str, list[str]] = {}
-    for clip in clips.utterances:
+    left_out: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    for clip in benchmark.read(folder):
         truth = truth_of(benchmark, clip)
+        digest.update(json.dumps([clip.id, clip.channel, clip.start, clip.end, to_row(truth)]).encode() + b"\n")
         if clip.id in pairs:
             faulty.setdefault(TWICE, []).append(clip.id)
-        elif not is_known(benchmark, truth):
-            faulty.setdefault(NO_TRUTH, []).append(clip.id)
-        else:
+        elif is_known(benchmark, truth):
             pairs[clip.id] = clip, truth
+        elif told := clip.extra.get("told"):
+            left_out[str(told)] += 1
+        else:
+            faulty.setdefault(NO_TRUTH, []).append(clip.id)
     if not pairs:
-        raise InputError(
-            f"{benchmark.name}: none of {len(clips.utterances)} clips in {str(benchmark.place(root))!r} tells what is "
-            f"right: {benchmark.layout} is needed there"
-        )
-    return Askable(
+        raise InputError(f"{benchmark.name}: no clip in {str(folder)!r} has a truth: it must hold {benchmark.layout}")
+    return Clips(
         pairs=tuple(pairs.values()),
         faulty={why: tuple(ids) for why, ids in faulty.items()},
-        left_out=clips.left_out,
-        list_hash=f"sha256:{list_hash(clips.utterances)}",
+        left_out=dict(sorted(left_out.items())),
+        list_hash=f"sha256:{digest.hexdigest()}",
     )
 
 

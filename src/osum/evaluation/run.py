@@ -17,7 +17,7 @@ from typing import TypeVar
 from osum.audio import probe
 from osum.errors import InputError, OsumError
 from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.clips import Askable, check_list, read_clips
+from osum.evaluation.clips import Clips, check_list, read_clips
 from osum.evaluation.prediction import Prediction, Truth
 from osum.evaluation.predictions import Asked, Predictions, folder_name
 from osum.peers.recogniser import Question, Recogniser, Recognition
@@ -55,6 +55,8 @@ class Ran:
 
     path: Path
     """Of the predictions."""
+    answers: int
+    """That are there now."""
     faulty: Mapping[str, tuple[str, ...]]
     """What is wrong with clips that were not asked, and their ids."""
     failed: Mapping[str, str]
@@ -121,9 +123,9 @@ class Run:
         if self._options.retry_failed:
             self._retry()
         failed = {each.id: each.answer.error for each in self._done if each.answer.error is not None}
-        return Ran(self._store.path, self._faulty, failed)
+        return Ran(self._store.path, len(self._done), self._faulty, failed)
 
-    def _asked(self, clips: Askable) -> Asked:
+    def _asked(self, clips: Clips) -> Asked:
         return Asked(
             benchmark=self._benchmark.name,
             model=self._recogniser.name,

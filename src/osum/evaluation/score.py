@@ -83,6 +83,10 @@ class Scored:
     predictions: Sequence[Prediction]
     result: Result
 
+    def renamed(self, model: str) -> Scored:
+        """A copy in which the model goes by another name."""
+        return replace(self, asked=replace(self.asked, model=model), result=replace(self.result, model=model))
+
 
 def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable[[OsumError], None]) -> list[Scored]:
     """Count all predictions in a folder of results, by benchmark and model.

@@ -1,0 +1,188 @@
+"""A run keeps every answer once, whatever happens to it, and goes on only with what it began."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.stage import SPOKEN, Echo, benchmark, go, row, untimed, write_list
+from osum.errors import InputError, ManifestError, OsumError
+from osum.evaluation.clips import LISTS
+from osum.evaluation.predictions import Predictions
+
+ROWS = [row(number) for number in range(14)]
+FILE = "echo/voices.jsonl"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_list(tmp_path / "data", ROWS)
+
+
+def refused(*arguments: Any, **options: Any) -> str:
+    """The one line that a run ends with."""
+    with pytest.raises(OsumError) as caught:
+        go(*arguments, **options)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+def test_a_run_keeps_truth_answer_and_time_of_every_clip(root: Path, tmp_path: Path) -> None:
+    ran = go(root, tmp_path / "out")
+    found = list(Predictions(tmp_path / "out/echo", "voices").read())
+    assert [one.id for one in found] == [one["id"] for one in ROWS]
+    assert (found[0].truth.label, found[0].answer.label, found[0].speaker) == ("female", "female", "s0")
+    assert found[0].path == str(root / "voices/0.wav")
+    assert all(one.seconds is not None and one.seconds >= 0 for one in found)
+    assert (ran.answers, dict(ran.failed), dict(ran.faulty)) == (14, {"clip13": "clip13: broken"}, {})
+
+
+def test_a_run_killed_by_the_system_goes_on_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
+    code = "import sys, pathlib, evaluation.stage as stage; data, out = map(pathlib.Path, sys.argv[1:]); "
+    code += "stage.go(data, out, echo=stage.Echo(kill_at='clip09'))"
+    command = [sys.executable, "-c", code, root, tmp_path / "out"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    kept = untimed(tmp_path / "out" / FILE)
+    asked: list[str] = []
+    go(root, tmp_path / "out", echo=Echo(note=asked.append), resume=True)
+    go(root, tmp_path / "whole")
+    assert (len(kept), asked[0]) == (8, "clip08")
+    assert untimed(tmp_path / "out" / FILE) == untimed(tmp_path / "whole" / FILE)
+
+
+def test_a_file_that_ends_anywhere_is_completed(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    path = tmp_path / "out" / FILE
+    whole, lines = path.read_bytes(), untimed(path)
+    for length in range(0, len(whole), 211):
+        path.write_bytes(whole[:length])
+        asked: list[str] = []
+        go(root, tmp_path / "out", echo=Echo(note=asked.append), resume=True)
+        there = whole[:length].count(b"\n")
+        assert untimed(path) == lines, length
+        assert len(asked) == 14 - (there if there == 14 else there // 4 * 4), length
+
+
+def test_a_run_that_was_killed_before_its_first_answer_begins(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    (tmp_path / "out" / FILE).unlink()
+    assert go(root, tmp_path / "out", resume=True).answers == 14
+
+
+def test_nothing_is_replaced_unasked(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    before = (tmp_path / "out" / FILE).read_bytes()
+    assert "--resume" in refused(root, tmp_path / "out")
+    assert (tmp_path / "out" / FILE).read_bytes() == before
+    go(root, tmp_path / "out", overwrite=True, limit=2)
+    assert len(untimed(tmp_path / "out" / FILE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"limit": 5}, "begun with limit null, and now it is 5"),
+        ({"all_prompts": True}, "begun with prompts null"),
+        ({"echo": Echo(revision="2")}, 'begun with description revision "1", and now it is "2"'),
+        ({"bench": benchmark(task="ASR")}, "begun with task"),
+    ],
+)
+def test_another_question_does_not_go_on(root: Path, tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    go(root, tmp_path / "out")
+    before = (tmp_path / "out" / FILE).read_bytes()
+    assert told in refused(root, tmp_path / "out", resume=True, **options)
+    assert (tmp_path / "out" / FILE).read_bytes() == before
+
+
+def test_a_changed_list_is_told_to_every_model(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    write_list(root, [*ROWS[:5], {**ROWS[5], "labels": {"gender": "f"}}, *ROWS[6:]])
+    other = Echo()
+    other.name = "other"
+    for told in (refused(root, tmp_path / "out", resume=True), refused(root, tmp_path / "out", echo=other)):
+        assert "the list of voices has changed" in told
+        assert LISTS in told
+    assert go(root, tmp_path / "new").answers == 14
+
+
+def test_lines_in_another_order_do_not_go_on(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    path = tmp_path / "out" / FILE
+    first, second, *rest = path.read_text("utf8").splitlines(keepends=True)
+    path.write_text("".join([second, first, *rest]), "utf8")
+    assert f"{path}:1: this is 'clip01', and the list has 'clip00' there" in refused(
+        root, tmp_path / "out", resume=True
+    )
+
+
+def test_two_runs_do_not_write_one_file(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out", limit=4)
+    store = Predictions(tmp_path / "out/echo", "voices")
+    with store.appending(), pytest.raises(InputError, match="another run"), store.appending():
+        pass
+
+
+def test_clips_without_truth_and_ids_twice_cost_the_others_nothing(root: Path, tmp_path: Path) -> None:
+    odd = {**row(20), "labels": {}}, {**row(21), "labels": {"gender": "x"}}, row(3)
+    write_list(root, [*ROWS, *odd])
+    ran = go(root, tmp_path / "out")
+    assert ran.answers == 14
+    assert dict(ran.faulty) == {"id stands twice": ("clip03",), "no truth": ("clip20",)}
+    assert Predictions(tmp_path / "out/echo", "voices").asked().left_out == {"x": 1}
+
+
+def test_a_text_of_spaces_is_no_truth(root: Path, tmp_path: Path) -> None:
+    write_list(root, [{**row(0), "text": "  "}, row(1)], "spoken")
+    assert dict(go(root, tmp_path / "out", SPOKEN).faulty) == {"no truth": ("clip00",)}
+
+
+def test_a_list_without_any_truth_is_refused(root: Path, tmp_path: Path) -> None:
+    write_list(root, [{**row(0), "labels": {}}])
+    assert "no clip in" in refused(root, tmp_path / "out")
+
+
+def test_every_published_prompt_is_asked_about_every_clip(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out", all_prompts=True, limit=3)
+    found = list(Predictions(tmp_path / "out/echo", "voices").read())
+    assert [(one.prompt_index, one.answer.prompt) for one in found[::3]] == [
+        (0, "SGC?"), (1, "please SGC"), (2, "SGC!")
+    ]  # fmt: skip
+    assert len(found) == 9
+
+
+def test_what_failed_is_asked_again(root: Path, tmp_path: Path) -> None:
+    go(root, tmp_path / "out")
+    asked: list[str] = []
+    go(root, tmp_path / "out", echo=Echo(note=asked.append), resume=True, retry_failed=True)
+    assert (asked, len(untimed(tmp_path / "out" / FILE))) == (["clip13"], 14)
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "told"),
+    [
+        (3, {"benchmark": "other"}, ":3: this is a prediction for 'other'"),
+        (2, {"model": "other"}, ":2: the model is 'other', and above 'echo'"),
+        (5, {"id": "clip00"}, ":5: 'clip00' stands in line 1 already"),
+        (1, {"answer": 7}, ":1: answer is 7: an object is needed"),
+    ],
+)
+def test_a_line_that_does_not_belong_is_told(
+    root: Path, tmp_path: Path, number: int, change: dict[str, Any], told: str
+) -> None:
+    go(root, tmp_path / "out")
+    store = Predictions(tmp_path / "out/echo", "voices")
+    lines = [json.loads(line) for line in store.path.read_text("utf8").splitlines()]
+    lines[number - 1].update(change)
+    store.path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf8")
+    with pytest.raises(ManifestError) as caught:
+        list(store.read())
+    assert told in str(caught.value)
