@@ -39,6 +39,7 @@ from osum.evaluation.judgement import (
 )
 from osum.evaluation.prediction import Prediction
 from osum.evaluation.predictions import Predictions
+from osum.evaluation.score import resampling_of
 from osum.peers.budget import Prices
 from osum.peers.completion import Request, Schema
 from osum.peers.llm import Chat
@@ -304,7 +305,7 @@ def judgement_of(trial: Trial, verdicts: Sequence[Verdict], prices: Prices | Non
         prompt_version=prompts.version,
         prompt_sha256=prompts.sha256,
         asked=trial.asked,
-        score=judged_result(trial.predictions, all_of_them),
+        score=judged_result(trial.predictions, all_of_them, resampling_of(trial.predictions)[0]),
         cost=cost_of(opinions, prices),
         against=trial.against,
         served_by=tuple(sorted({opinion.served_by for opinion in opinions if opinion.served_by})),

@@ -278,8 +278,8 @@ class Chat:
     def _wait(self, fault: _PassingError, attempt: int) -> None:
         if fault.wait > self._endpoint.longest_wait:
             raise self._end(
-                f"{self._host}: {fault}; it asks for {fault.wait:.0f} s of patience: start again then; what is there is "
-                "kept"
+                f"{self._host}: {fault}; it asks for {fault.wait:.0f} s of patience: start again then; what is there "
+                "is kept"
             )
         # Drawn, so that threads that were refused together do not come back together.
         backoff = self._endpoint.backoff * 2 ** (attempt - 1) * random.uniform(1, 1.5)
