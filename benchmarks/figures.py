@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from osum.data.manifest import read_manifest, unit_hash
+from osum.evaluation.nano_split import RAVDESS, is_recording, is_seen
 from osum.scoring import Resampling, Score, accuracy, macro_f1, normalize, unweighted_recall
 from osum.utterance import Utterance
 
 RECORDINGS = "recordings"
 SYNTHETIC = "synthetic"
-RAVDESS = "ravdess"
 SEEN = " (speaker seen)"
 SOURCE = "source only"
 """The predictor that names the commonest training label of a clip's source, or of its kind where it was made: most
@@ -85,16 +85,6 @@ QUESTIONS = (
 
 
 # Clips
-
-
-def is_recording(row: Utterance) -> bool:
-    """Whether a clip is as it was recorded: neither synthetic nor made from other clips."""
-    return row.extra.get("evidence") == "real" and "kind" not in row.extra
-
-
-def is_seen(row: Utterance) -> bool:
-    """Whether the speaker of a test clip is heard in training (other texts)."""
-    return row.extra.get("split_note") == "speaker seen"
 
 
 def subsets(row: Utterance) -> tuple[str, ...]:

@@ -21,8 +21,6 @@ from figures import (
     Question,
     commonest,
     interval,
-    is_recording,
-    is_seen,
     percent,
     resampling,
     score_row,
@@ -31,11 +29,23 @@ from figures import (
     table,
 )
 
+from osum.evaluation.nano_split import (
+    Holds,
+    has_reply,
+    is_adult,
+    is_adult_of_both_genders,
+    is_burst,
+    is_plain_synthetic,
+    is_unseen,
+    is_wordless,
+    mixed_into,
+    of_source,
+    synthetic_sentence,
+)
 from osum.scoring import Resampling, Score, aas, accuracy, cer, mer, normalize, wer
 from osum.utterance import Utterance
 
 MAJORITY, CLASSICAL, NANO = "majority", "classical", "nano"
-Holds = Callable[[Utterance], bool]
 Metric = Callable[[Sequence[str], Sequence[str | None], Resampling], Score]
 Row = dict[str, Any]
 ASKED: Mapping[str, Question] = {question.name: question for question in QUESTIONS}
@@ -86,69 +96,36 @@ class TextSlice:
     metric: Callable[[Sequence[str], Sequence[str], Resampling], Score]
 
 
-# Clips
-
-
-def _unseen(row: Utterance) -> bool:
-    return is_recording(row) and not is_seen(row) and row.source != RAVDESS
-
-
-def _adult(row: Utterance) -> bool:
-    return _unseen(row) and (row.labels.get("age") == "adult" or row.source == "librispeech")
-
-
-def _of(source: str) -> Holds:
-    return lambda row: _unseen(row) and row.source == source
-
-
-def _mixed(evidence: str) -> Holds:
-    return lambda row: (
-        (row.extra.get("kind"), row.extra.get("evidence")) == ("event mixture", evidence) and not is_seen(row)
-    )
-
-
-def _plain_synthetic(row: Utterance) -> bool:
-    return row.source == "espeak" and "parts" not in row.extra
-
-
-def _sentence(language: str) -> Holds:
-    return lambda row: _plain_synthetic(row) and row.extra.get("kind") == "sentence" and row.language == language
-
+# Slices
 
 LABELS = (
-    LabelSlice("gender, adults", "speechocean762, LibriSpeech, FSDD", ASKED["SGC"], _adult),
+    LabelSlice("gender, adults", "speechocean762, LibriSpeech, FSDD", ASKED["SGC"], is_adult),
+    LabelSlice("gender, adults", "the same without FSDD, which holds men only", ASKED["SGC"], is_adult_of_both_genders),
+    LabelSlice("gender, adults", "RAVDESS", ASKED["SGC"], lambda row: row.source == RAVDESS, trained=is_adult),
+    LabelSlice("age, child or adult", "all recordings", ASKED["SAP"], is_unseen),
     LabelSlice(
-        *("gender, adults", "the same without FSDD, which holds men only", ASKED["SGC"]),
-        lambda row: _adult(row) and row.source != "fsdd",
+        "age, child or adult", "speechocean762, both ages in one source", ASKED["SAP"], of_source("speechocean762")
     ),
-    LabelSlice("gender, adults", "RAVDESS", ASKED["SGC"], lambda row: row.source == RAVDESS, trained=_adult),
-    LabelSlice("age, child or adult", "all recordings", ASKED["SAP"], _unseen),
-    LabelSlice("age, child or adult", "speechocean762, both ages in one source", ASKED["SAP"], _of("speechocean762")),
-    LabelSlice("language", "all recordings", ASKED["LID"], _unseen),
-    LabelSlice("language", "DSPSpeech-20, both languages in one source", ASKED["LID"], _of("dspspeech20")),
+    LabelSlice("language", "all recordings", ASKED["LID"], is_unseen),
+    LabelSlice("language", "DSPSpeech-20, both languages in one source", ASKED["LID"], of_source("dspspeech20")),
     LabelSlice(
         "event: cry, sneeze, laugh, sigh, other",
         "recordings without speech whose event is known; other: ESC-10's sounds without a voice, where none counts too",
         ASKED["VED"],
-        lambda row: _unseen(row) and row.text == "",
+        is_wordless,
         merged={"none": "other"},
     ),
-    LabelSlice("event inside speech", "mixed into recordings", ASKED["VED"], _mixed("real")),
-    LabelSlice("event inside speech", "mixed into synthetic voices", ASKED["VED"], _mixed("synthetic")),
-    LabelSlice(
-        "emotion of vocal bursts",
-        "EmoGator without pain and relief",
-        ASKED["SER"],
-        lambda row: _of("emogator")(row) and row.labels.get("emotion") != "other",
-    ),
-    LabelSlice("style of text read aloud", "synthetic", ASKED["SSR"], _plain_synthetic),
-    LabelSlice("digits, WER", "FSDD, one speaker", ASKED["digits"], _unseen, metric=word_errors),
-    LabelSlice("20 words, wrong ones", "DSPSpeech-20", ASKED["words"], _unseen, metric=wrong),
+    LabelSlice("event inside speech", "mixed into recordings", ASKED["VED"], mixed_into("real")),
+    LabelSlice("event inside speech", "mixed into synthetic voices", ASKED["VED"], mixed_into("synthetic")),
+    LabelSlice("emotion of vocal bursts", "EmoGator without pain and relief", ASKED["SER"], is_burst),
+    LabelSlice("style of text read aloud", "synthetic", ASKED["SSR"], is_plain_synthetic),
+    LabelSlice("digits, WER", "FSDD, one speaker", ASKED["digits"], is_unseen, metric=word_errors),
+    LabelSlice("20 words, wrong ones", "DSPSpeech-20", ASKED["words"], is_unseen, metric=wrong),
 )
 TEXTS = (
-    TextSlice("sentences, WER", "synthetic, English", _sentence("en"), wer),
-    TextSlice("sentences, CER", "synthetic, Mandarin", _sentence("zh"), cer),
-    TextSlice("sentences, WER", "speechocean762", _of("speechocean762"), wer),
+    TextSlice("sentences, WER", "synthetic, English", synthetic_sentence("en"), wer),
+    TextSlice("sentences, CER", "synthetic, Mandarin", synthetic_sentence("zh"), cer),
+    TextSlice("sentences, WER", "speechocean762", of_source("speechocean762"), wer),
 )
 
 
@@ -203,7 +180,7 @@ def _text_row(part: TextSlice, test: Sequence[Utterance], answers: Answered) -> 
 
 
 def _time_row(test: Sequence[Utterance], answers: Answered) -> Row | None:
-    rows = [row for row in test if row.words and _plain_synthetic(row)]
+    rows = [row for row in test if row.words and is_plain_synthetic(row)]
     if not rows:
         return None
     score = aas([row.words for row in rows], [words_of(answers[row.id]) for row in rows], resampling(rows))
@@ -212,7 +189,7 @@ def _time_row(test: Sequence[Utterance], answers: Answered) -> Row | None:
 
 def _reply_rows(test: Sequence[Utterance], train: Sequence[Utterance], answers: Answered) -> list[Row]:
     """Whether there is a reply, whether it is the reference, and how far it is from it."""
-    rows = [row for row in test if row.reply and reply_of(answers[row.id]) is not None]
+    rows = [row for row in test if has_reply(row) and reply_of(answers[row.id]) is not None]
     if not rows:
         return []
     drawn = resampling(rows)
