@@ -25,7 +25,7 @@ def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         ConversionError: `out` holds something that may not be replaced, or cannot be written.
     """
-    _check_free(out, overwrite)
+    check_free(out, overwrite)
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -42,7 +42,12 @@ def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_free(out: Path, overwrite: bool) -> None:
+def check_free(out: Path, overwrite: bool) -> None:
+    """Refuse a place that `new_folder` refuses.
+
+    Raises:
+        ConversionError: it holds something that may not be replaced.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:

@@ -344,7 +344,7 @@ class Recognizer:
 
 def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float]:
     """Label to probability: the scores of the whole tags, normalised over the set."""
-    scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / (task.temperature or 1.0)
+    scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / task.temperature_of(labels)
     return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
 
 

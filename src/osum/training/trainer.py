@@ -412,6 +412,8 @@ def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
     tasks = tasks.keep(tuple(config.tasks or tasks))
     for name, evidence in config.evidence.items():
         tasks = tasks.with_task(replace(tasks.find(name), evidence=cast(Evidence, evidence)))
+    for task in tasks.values():  # temperatures fit the weights that they were fitted to, and no others
+        tasks = tasks.with_task(replace(task, temperature=None))
     return tasks
 
 
