@@ -52,7 +52,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[Says] = []
-        self.answer: Callable[[dict[str, Any]], Says] = lambda body: completion({"answer": "yes"})
+        self.answer: Callable[[dict[str, Any]], Says] = lambda _: completion({"answer": "yes"})
         self.asked: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self.closing, self.lock = threading.Event(), threading.Lock()
@@ -65,7 +65,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.asked.append(body)

@@ -167,7 +167,7 @@ def test_answers_that_stay_out_of_schema_are_paid_told_and_not_kept(
 ) -> None:
     server.answer = lambda _: completion('{"answer": "ye', finish_reason="length")
     chat = connect(tmp_path)
-    with pytest.raises(EndpointError, match="3 answers out of schema.*cut off: allow more tokens"):
+    with pytest.raises(EndpointError, match=r"3 answers out of schema.*cut off: allow more tokens"):
         chat.ask(question())
     assert (chat.usage.calls, chat.usage.completion_tokens, list(tmp_path.iterdir())) == (3, 60, [])
 
@@ -185,7 +185,7 @@ def test_answers_that_stay_out_of_schema_are_paid_told_and_not_kept(
 )
 def test_a_refusal_is_taken_for_one_and_not_asked_again(server: Server, connect: Connect, refusal: Says) -> None:
     server.answer = lambda _: refusal
-    with pytest.raises(EndpointError, match="^refused: "):
+    with pytest.raises(EndpointError, match=r"^refused: "):
         connect().ask(question())
     assert len(server.asked) == 1
 
