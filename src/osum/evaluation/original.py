@@ -1,9 +1,9 @@
 """The original's own scores, from its `ref` and `hyp` files, so that its published figures can be counted again.
 
-1. Error rate: WeNet's `compute-wer.py --char=1`, which the original runs whatever the task. Chinese by character, other
-   runs up to a space whole, upper case, every `<...>` dropped, so that a reply counts as part of the transcript. Some
-   punctuation is dropped, and other punctuation, such as a full stop of English, is part of its word. A utterance that
-   is in one of the files alone is left out without a word.
+1. Error rate: WeNet's `compute-wer.py --char=1`, which the original runs whatever the task. Chinese by character,
+   other runs up to a blank whole, upper case. A `<...>` without blank or Chinese is dropped, so that a reply counts as
+   part of the transcript; of others, such as `<throat clearing>` and `<日常口语>`, what is left over counts as text.
+   Some punctuation is dropped where it does not stand in a run. An utterance that one of the files lacks is left out.
 2. Accuracy: its `compute-acc.py`. The first `<...>` of each line, upper case, and none equals none. An utterance of
    `hyp` that `ref` does not have is wrong.
 

@@ -171,8 +171,13 @@ def _columns(benchmark: Benchmark, predictions: Sequence[Prediction]) -> tuple[l
 
 
 def _counts(benchmark: Benchmark, metric: str, predictions: Sequence[Prediction]) -> Counts:
-    options = {} if benchmark.target == "label" else {"normalizer": NORMALISERS[benchmark.normaliser]}
-    return METRICS[metric].counts(*_columns(benchmark, predictions), **options)
+    columns = _columns(benchmark, predictions)
+    if benchmark.target == "label":
+        return METRICS[metric].counts(*columns)
+    normaliser = NORMALISERS[benchmark.normaliser]
+    if metric in _LABEL_METRICS:  # of texts, such as single words, that are right as a whole or not at all
+        return METRICS[metric].counts(*([normaliser(text) for text in column] for column in columns))
+    return METRICS[metric].counts(*columns, normalizer=normaliser)
 
 
 def _score(benchmark: Benchmark, predictions: Sequence[Prediction], resampling: Resampling) -> Score:
