@@ -1,0 +1,64 @@
+"""Figures that others published, from `published.yaml`: data to stand beside what is measured, never mixed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+_UNITS = {"percent": 100, "bleu": 100, "fraction": 1, "ms": 1, "score": 1}
+"""What a printed number is divided by to be a `Score.value`."""
+_NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One number of a published table."""
+
+    model: str
+    benchmark: str
+    """Of the catalogue, or a set that `ABSENT` tells of."""
+    metric: str
+    printed: str
+    """As the source prints it, `96.60`."""
+    value: float
+    """As `Score.value` would hold it: a fraction, ms, or points of a judge."""
+    source: str
+    note: str = ""
+
+
+def _figures(tables: Sequence[Mapping[str, Any]]) -> Iterator[Published]:
+    for table in tables:
+        columns = [column.split() for column in table["columns"]]
+        for model, cells in table["rows"].items():
+            for (benchmark, metric), cell in zip(columns, cells, strict=True):
+                if cell != _NONE:
+                    yield _figure(table, model, benchmark, metric, cell)
+
+
+def _figure(table: Mapping[str, Any], model: str, benchmark: str, metric: str, cell: str) -> Published:
+    marks: Mapping[str, str] = table.get("marks", {})
+    printed = cell.rstrip("".join(marks))
+    notes = [marks[mark] for mark in cell[len(printed) :]]
+    return Published(
+        model=model,
+        benchmark=benchmark,
+        metric=metric,
+        printed=printed,
+        value=float(Decimal(printed) / _UNITS[table["unit"]]),
+        source=table["source"],
+        note="; ".join((*notes, table["note"]) if "note" in table else notes),
+    )
+
+
+# The base loader leaves every number as it is written.
+_FILE: Mapping[str, Any] = yaml.load(
+    files(__package__).joinpath("published.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader
+)
+PUBLISHED: tuple[Published, ...] = tuple(_figures(_FILE["tables"]))
+ABSENT: Mapping[str, str] = _FILE["absent"]
+"""Names, or beginnings of names that end in -, of published sets that are no benchmark here, and why."""
