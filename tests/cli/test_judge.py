@@ -12,6 +12,7 @@ from evaluation.test_judge import clip, taste
 from peers.llm_server import Server, completion, fault, running
 
 from cli.conftest import Run
+from osum.evaluation.judgement import read_judgement
 from osum.evaluation.predictions import to_line
 
 
@@ -99,6 +100,20 @@ def test_verdicts_of_another_run_are_not_written_over(
     out.write_text("my notes")
     assert "is no file of osum judge" in osum(*words, "stub").err
     assert (out.read_text(), osum(*words, "stub", "--overwrite").code) == ("my notes", 0)
+
+
+def test_without_a_file_verdicts_lie_beside_the_predictions(server: Server, osum: Run, predictions: Path) -> None:
+    words = ("judge", predictions, "--endpoint", server.url, "--judge", "stub")
+    assert osum(*words).code == 0
+    assert read_judgement(predictions.parent / "chat.judge.json").score.count == 3
+    assert "give -o FILE with --against" in osum(*words, "--against", predictions).err
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_spent(
+    server: Server, osum: Run, predictions: Path
+) -> None:
+    ran = osum("judge", predictions, "--endpoint", server.url, "--judge", "stub", "-o", predictions / "judge.json")
+    assert (ran.code, server.asked) == (1, [])
 
 
 @pytest.mark.parametrize(

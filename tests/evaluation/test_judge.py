@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,18 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(server: Server, tmp_pat
     resumed = judged(server, predictions, tmp_path)
     kept = sum(1 for _ in tmp_path.rglob("*.json"))
     assert (resumed, kept, 0 < len(server.asked) - asked < answers) == (whole, answers, True)
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_a_server_that_asks_for_patience(server: Server) -> None:
+    usual = taste()
+    server.answer = lambda body: usual(body) if len(server.asked) <= 2 else fault(429, Retry_After="60")
+    trial = trial_of([clip(str(number), "a") for number in range(3)], JUDGE)
+    with Chat(Endpoint(server.url)) as chat:
+        verdicts = verdicts_on(trial, chat, concurrency=1)
+        assert next(verdicts).state == "judged"
+        started = time.monotonic()
+        verdicts.close()
+    assert time.monotonic() - started < 5
 
 
 def test_a_judgement_is_read_as_it_was_written(server: Server, tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ _EXAMPLES = """\
 the key, where the endpoint wants one, is read from the environment: OSUM_LLM_KEY
 
 examples:
-  osum judge runs/nano/airbench.jsonl --endpoint http://127.0.0.1:8000/v1 --judge MODEL -o nano.judge.json
+  osum judge runs/nano/air-bench-chat-speech.jsonl --endpoint http://127.0.0.1:8000/v1 --judge MODEL
   osum judge runs/a/chat.jsonl --against runs/b/chat.jsonl --judge MODEL -o a-b.json   which of two is better
-  osum judge runs/nano/chat.jsonl --judge MODEL -o nano.judge.json --price-in 2.5 --price-out 10 --max-cost 5
+  osum judge runs/nano/chat.jsonl --judge MODEL --price-in 2.5 --price-out 10 --max-cost 5
 """
 
 
@@ -41,7 +41,8 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="as osum evaluate writes them")
     parser.add_argument("--against", type=Path, metavar="OTHER.jsonl", help="of another model: which reply is better")
     parser.add_argument("--no-reference", action="store_true", help="judge replies alone where there are references")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="verdicts and score, as JSON")
+    help_of_out = "verdicts and score, as JSON; beside the predictions without it, where osum score finds them"
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=help_of_out)
     parser.add_argument("--overwrite", action="store_true", help="replace FILE, whatever it is")
     _add_endpoint(parser)
     _add_cost(parser)
@@ -96,32 +97,47 @@ def run(arguments: Namespace) -> int:
     from osum.evaluation.judgement import Judge, write_judgement
     from osum.peers.llm import Chat
 
+    out, prices = arguments.out or _place(arguments), _prices(arguments)
     predictions = read_replies(arguments.predictions)
     against = read_replies(arguments.against) if arguments.against else None
     judge = Judge(arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed)
     trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
-    _check_place(arguments.out, trial.asked, arguments.overwrite)
-    prices = _prices(arguments)
-    cache = arguments.cache or arguments.out.parent / "judge-cache"
+    cache = arguments.cache or out.parent / "judge-cache"
     verdicts: list[Verdict] = []
     with Chat(_endpoint(arguments), cache, prices, arguments.max_cost) as chat:
+        if _is_free(out, trial.asked, arguments.overwrite):  # a place that cannot be written is found before it costs
+            write_judgement(out, judgement_of(trial, [], prices))
         try:
-            answers = verdicts_on(trial, chat, arguments.concurrency)
-            verdicts.extend(tqdm(answers, total=len(trial.cases), unit=" clips", disable=None))
+            for verdict in tqdm(
+                verdicts_on(trial, chat, arguments.concurrency), total=len(trial.cases), unit=" clips", disable=None
+            ):
+                verdicts.append(verdict)
         finally:  # an interrupted run keeps what it has
             judgement = judgement_of(trial, verdicts, prices)
-            write_judgement(arguments.out, judgement)
+            write_judgement(out, judgement)
     _tell_cost(judgement, chat.usage, prices)
-    return _tell_result(judgement, arguments.out)
+    return _tell_result(judgement, out)
 
 
-def _check_place(path: Path, asked: str, overwrite: bool) -> None:
-    """Only a file of the same questions is gone on with."""
+def _place(arguments: Namespace) -> Path:
+    from osum.errors import InputError
+    from osum.evaluation.judgement import judgement_path
+
+    if arguments.against:
+        raise InputError("a preference belongs to no one model: give -o FILE with --against")
+    return judgement_path(arguments.predictions)
+
+
+def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
+    """Whether a new file is to be begun; one of the same questions is gone on with."""
     from osum.errors import InputError
     from osum.evaluation.judgement import read_judgement
 
-    if path.exists() and not overwrite and read_judgement(path).asked != asked:
+    if overwrite or not path.exists():
+        return True
+    if read_judgement(path).asked != asked:
         raise InputError(f"{path} holds verdicts on other replies or of another judge: give another -o, or --overwrite")
+    return False
 
 
 def _endpoint(arguments: Namespace) -> Endpoint:

@@ -238,7 +238,11 @@ def verdicts_on(trial: Trial, chat: Chat, concurrency: int = 4) -> Iterator[Verd
         InputError: the cache cannot be written.
     """
     with ThreadPoolExecutor(concurrency) as pool:
-        yield from pool.map(partial(_judge, mode=trial.mode, judge=trial.judge, chat=chat), trial.cases)
+        try:
+            yield from pool.map(partial(_judge, mode=trial.mode, judge=trial.judge, chat=chat), trial.cases)
+        except BaseException:  # else the pool would wait for as long as the endpoint asks for patience
+            chat.end("the run was stopped")
+            raise
 
 
 def _judge(case: Case, mode: Mode, judge: Judge, chat: Chat) -> Verdict:

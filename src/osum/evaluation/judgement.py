@@ -190,6 +190,11 @@ def cost_of(opinions: Sequence[Opinion], prices: Prices | None) -> Cost:
     return Cost(len(opinions), prompt, completion, uncounted, prices.of(prompt, completion) if prices else None)
 
 
+def judgement_path(predictions: Path) -> Path:
+    """Where the judgement on a file of predictions belongs, such as `chat.judge.json` for `chat.jsonl`."""
+    return predictions.with_suffix(".judge.json")
+
+
 def write_judgement(path: Path, judgement: Judgement) -> None:
     """Write the file, whole or not at all.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from osum.audio import probe
 from osum.errors import InputError, OsumError
@@ -190,6 +190,7 @@ class Run:
             speaker=clip.speaker,
             seconds=seconds,
             prompt_index=job.prompt_index,
+            extra=_beside(clip) if self._benchmark.target == "reply" else {},
         )
 
     def _retry(self) -> None:
@@ -223,6 +224,11 @@ def _prompts(benchmark: Benchmark, recogniser: Recogniser) -> tuple[str, ...]:
     if not prompts:
         raise InputError(f"{recogniser.name} has no published prompts for {benchmark.task}: leave out --prompts all")
     return prompts
+
+
+def _beside(clip: Utterance) -> dict[str, Any]:
+    """What a judge of replies is told beside the transcript: a written question, a description, labels."""
+    return {**clip.extra, "labels": dict(clip.labels)} if clip.labels else dict(clip.extra)
 
 
 def _duration(clip: Utterance) -> float | None:

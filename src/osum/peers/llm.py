@@ -137,7 +137,7 @@ class Chat:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end("the client is closed")
+        self.end("the client is closed")
         self._http.close()
 
     @property
@@ -164,6 +164,13 @@ class Chat:
             reply = self._ask_until_it_fits(request)
             self._keep(request, digest, reply)
             return reply
+
+    def end(self, why: str) -> EndpointUnusableError:
+        """Send nothing from here on, and wake who waits; the error is what they get."""
+        with self._lock:
+            self._why = self._why or why
+            self._ended.set()
+        return EndpointUnusableError(self._why)
 
     # Sending
 
@@ -192,7 +199,7 @@ class Chat:
         self._failed_in_row += 1
         said = f"{fault}, after {self._endpoint.tries} tries"
         if fault.everybody or self._failed_in_row >= HOPELESS:
-            raise self._end(f"{self._host}: {said}: start again when it answers; what is there is kept")
+            raise self.end(f"{self._host}: {said}: start again when it answers; what is there is kept")
         raise EndpointError(said)
 
     def _send_in_any_form(self, request: Request) -> tuple[Message, tuple[str, ...]]:
@@ -263,21 +270,14 @@ class Chat:
         if status in _PASSING or status >= 500:
             return _PassingError(said, retry_after(headers.get("retry-after")), everybody=status == 429)
         if status in _CLOSED or status < 400:
-            return self._end(f"{self._host}: {said}: correct the address, the model or {KEY_VARIABLE}")
+            return self.end(f"{self._host}: {said}: correct the address, the model or {KEY_VARIABLE}")
         if "content_filter" in said or "content_policy" in said:
             return EndpointError(f"refused: {said}")
         return _FormError(said) if status in _REFUSED_FORM else EndpointError(said)
 
-    def _end(self, why: str) -> EndpointUnusableError:
-        """Nothing is sent from here on; who waits is woken."""
-        with self._lock:
-            self._why = self._why or why
-            self._ended.set()
-        return EndpointUnusableError(self._why)
-
     def _wait(self, fault: _PassingError, attempt: int) -> None:
         if fault.wait > self._endpoint.longest_wait:
-            raise self._end(
+            raise self.end(
                 f"{self._host}: {fault}; it asks for {fault.wait:.0f} s of patience: start again then; what is there "
                 "is kept"
             )
