@@ -1,0 +1,130 @@
+"""Which figures a report has, and what each of them shows in words."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from osum.evaluation.catalogue import TASKS
+from osum.evaluation.published import Published
+from osum.evaluation.report import plots
+from osum.evaluation.report.tables import Compared
+from osum.evaluation.report.units import unit_of
+from osum.scoring import Score
+from osum.tasks import OSUM
+
+Group = Literal["results", "paper", "label-figures", "times"]
+"""The part of the report that a figure belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure."""
+
+    name: str
+    """Of its file."""
+    group: Group
+    caption: str
+    """What it shows, for those too who cannot see it."""
+    png: bytes
+
+
+def draw(found: Compared) -> Iterator[Drawing]:
+    """Every figure that the results give.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    for metric in dict.fromkeys(result.metric for result in found.results):
+        if scores := _scores(found, metric):
+            unit = unit_of(metric)
+            told = f"{unit.title} with 95 % intervals; the table above holds the numbers"
+            yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit))
+    if len(axes := _axes(found)) > 2:
+        told = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
+        dashed = frozenset(map(_quoted_name, found.quoted(found.names)))
+        yield Drawing("radar", "paper", told, plots.radar(axes, dashed))
+    for name in found.names:
+        yield from _of_benchmark(found, name)
+
+
+def _of_benchmark(found: Compared, name: str) -> Iterator[Drawing]:
+    results, title = found.of(name), found.title(name)
+    if taken := {model: result.confusion for model, result in results.items() if result.confusion}:
+        told = f"{title}: which label is taken for which; shade: share of the true label"
+        png = plots.confusion_matrices(taken, title, _label_title)
+        yield Drawing(_file_name(f"{name}-confusion"), "label-figures", told, png)
+    known = {model: result.calibration for model, result in results.items() if result.calibration}
+    if sure := {model: one for model, one in known.items() if one.bins and one.risk_coverage}:
+        told = f"{title}. Left: accuracy against probability; right: share of wrong answers among the surest"
+        yield Drawing(_file_name(f"{name}-reliability"), "label-figures", told, plots.reliability(sure, title))
+    timed = {model: result.times for model, result in results.items() if result.times}
+    if times := {model: one for model, one in timed.items() if any(one.histogram)}:
+        told = f"{title}: how far starts and ends of words are off"
+        yield Drawing(_file_name(f"{name}-word-times"), "times", told, plots.word_time_histogram(times, title))
+
+
+def _scores(found: Compared, metric: str) -> dict[str, dict[str, Score]]:
+    scores = {
+        found.title(name): {
+            model: result.score
+            for model, result in found.of(name).items()
+            if result.metric == metric and math.isfinite(result.score.value)
+        }
+        for name in found.names
+    }
+    return {title: some for title, some in scores.items() if some}
+
+
+def _axes(found: Compared) -> list[plots.Axis]:
+    """One for each task, as in the paper's figure 1: the mean over the test sets that all models with the task have.
+
+    Models with less than half of the tasks would only take test sets away from the others.
+    """
+    tasks: dict[str, dict[str, dict[str, float]]] = {task: {} for task in TASKS}
+    for model, name, value in _values(found):
+        tasks.setdefault(found.task(name), {}).setdefault(model, {}).setdefault(name, value)
+    tasks = {task: models for task, models in tasks.items() if models}
+    often = Counter(model for models in tasks.values() for model in models)
+    drawn = {model for model, times in often.items() if 2 * times >= len(tasks)}
+    known = {
+        task: {model: values for model, values in models.items() if model in drawn} for task, models in tasks.items()
+    }
+    return [axis for task, models in known.items() if (axis := _axis(found, task, models))]
+
+
+def _values(found: Compared) -> Iterator[tuple[str, str, float]]:
+    """Model, benchmark and value of everything that was measured or published."""
+    for result in found.results:
+        if math.isfinite(result.score.value):
+            yield result.model, result.benchmark, result.score.value
+    for one in found.quoted(found.names):
+        yield _quoted_name(one), one.benchmark, one.value
+
+
+def _axis(found: Compared, task: str, models: Mapping[str, Mapping[str, float]]) -> plots.Axis | None:
+    """None where no test set is shared. Percents and milliseconds are not averaged: the commonest unit counts."""
+    shared = [name for name in found.names if models and all(name in values for values in models.values())]
+    if not shared:
+        return None
+    kinds = [(found.unit(name).lower, found.unit(name).sign) for name in shared]
+    kind = Counter(kinds).most_common(1)[0][0]
+    chosen = [name for name, one in zip(shared, kinds, strict=True) if one == kind]
+    means = {model: sum(values[name] for name in chosen) / len(chosen) for model, values in models.items()}
+    return plots.Axis(task, found.unit(chosen[0]), means)
+
+
+def _quoted_name(one: Published) -> str:
+    return f"{one.model} (published)"
+
+
+def _label_title(label: str) -> str:
+    """Its English name: figures have no Chinese characters."""
+    return next((known.title(label) for known in OSUM.label_sets.values() if label in known.labels), label)
+
+
+def _file_name(text: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in text)

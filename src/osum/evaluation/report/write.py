@@ -1,0 +1,155 @@
+"""The report of one or more folders of results: Markdown, LaTeX, figures, and a page that holds all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osum.data.atomic import atomic_file
+from osum.errors import InputError, OsumError
+from osum.evaluation.benchmark import Benchmark
+from osum.evaluation.predictions import Predictions, folder_name
+from osum.evaluation.published import Published
+from osum.evaluation.report.figures import Drawing, draw
+from osum.evaluation.report.markup import Table, html_table, latex_document
+from osum.evaluation.report.page import Section, answers, folded, image, page
+from osum.evaluation.report.readme import report_page
+from osum.evaluation.report.tables import Compared, all_tables
+from osum.evaluation.report.worst import Mistake, clips, worst
+from osum.evaluation.result import REPORT, Result, read_report
+
+AUDIO_BYTES = 12_000_000
+"""Of all clips in a page, before base64 makes a third more of it."""
+WORST = 10
+"""Errors of each model on each test set, where no other number is asked for."""
+
+Mistakes = Mapping[tuple[str, str], Sequence[Mistake]]
+"""By benchmark and model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a report holds."""
+
+    page: Path
+    num_tables: int
+    num_figures: int
+    num_errors: int
+    num_clips: int
+
+    def __str__(self) -> str:
+        """A line for the terminal."""
+        counts = f"{self.num_tables} tables, {self.num_figures} figures, {self.num_errors} errors"
+        return f"{self.page}  ({counts}, {self.num_clips} clips to hear)"
+
+
+def read_results(outs: Iterable[Path], benchmarks: Mapping[str, Benchmark], published: Sequence[Published]) -> Compared:
+    """The results in folders that `osum evaluate` wrote, or in files like their `report.json`.
+
+    Raises:
+        InputError: a report is missing or broken, or two of them tell of the same model and test set.
+    """
+    reports = {out: read_report(out / REPORT if out.is_dir() else out) for out in outs}
+    places: dict[tuple[str, str], Path] = {}
+    for out, report in reports.items():
+        for result in report.results:
+            first = places.setdefault((result.benchmark, result.model), out)
+            if first != out:
+                raise InputError(
+                    f"{result.model} on {result.benchmark} stands in {first} and in {out}: leave out one of the two"
+                )
+    return Compared(
+        results=[result for report in reports.values() for result in report.results],
+        benchmarks=benchmarks,
+        comparisons=[one for report in reports.values() for one in report.comparisons],
+        published=published,
+    )
+
+
+def write_pages(
+    found: Compared,
+    outs: Sequence[Path],
+    folder: Path,
+    num_worst: int,
+    notice: Callable[[OsumError], None],
+) -> Written:
+    """Write `index.html`, `report.md`, `tables.tex` and `figures/` to a folder.
+
+    Args:
+        found: of `read_results`.
+        outs: where the predictions lie; a file instead of a folder has none, and so no errors to listen to.
+        folder: made when missing.
+        num_worst: errors of each model on each test set.
+        notice: told of predictions that cannot be read; the page comes without them.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OSError: the folder cannot be written.
+    """
+    tables = all_tables(found)
+    drawn = list(draw(found))
+    mistakes = dict(_mistakes(found, outs, num_worst, notice))
+    sounds = clips(mistakes, AUDIO_BYTES)
+    for drawing in drawn:
+        _write(folder / "figures" / f"{drawing.name}.png", drawing.png)
+    _write(folder / "report.md", report_page(found).encode())
+    _write(folder / "tables.tex", latex_document(tables).encode())
+    _write(folder / "index.html", _page(found, tables, drawn, mistakes, sounds).encode())
+    num_errors = sum(len(some) for some in mistakes.values())
+    return Written(folder / "index.html", len(tables), len(drawn), num_errors, len(sounds))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_file(path) as out:
+        out.write(content)
+
+
+def _mistakes(
+    found: Compared, outs: Sequence[Path], limit: int, notice: Callable[[OsumError], None]
+) -> Iterator[tuple[tuple[str, str], list[Mistake]]]:
+    """The worst errors by benchmark and model, in the order of the tables."""
+    places = [(out, name, model) for name in found.names for model in found.of(name) for out in outs]
+    for out, name, model in places:
+        store = Predictions(out / folder_name(model), name)
+        if name not in found.benchmarks or not store.path.is_file():
+            continue
+        try:
+            yield (name, model), worst(store.read(), found.benchmarks[name].target, limit)
+        except OsumError as fault:
+            notice(fault)
+
+
+def _page(
+    found: Compared, tables: Sequence[Table], drawn: Sequence[Drawing], mistakes: Mistakes, sounds: Mapping[str, bytes]
+) -> str:
+    shown = {table.name: html_table(table) for table in tables}
+    for drawing in drawn:
+        shown[drawing.group] = shown.get(drawing.group, "") + image(drawing.png, drawing.caption)
+
+    def parts(*names: str) -> str:
+        return "".join(shown.get(name, "") for name in names)
+
+    titles = {name: found.title(name) for name in found.names}
+    sections = (
+        Section("all-sets", "Results", parts("overview", "results")),
+        Section("in-the-paper", "As in the paper", parts("recognition", "understanding", "paper")),
+        Section("against", "Comparisons", parts("comparisons")),
+        Section("of-labels", "Labels", parts("labels", "label-figures")),
+        Section("of-times", "Word times", parts("word-times", "times")),
+        Section("of-prompts", "Prompts", parts("prompts")),
+        Section("errors", "Worst errors", answers(mistakes, titles, sounds)),
+        Section("every-figure", "Every figure", parts("details")),
+        Section("runs", "How it was run", "".join(_run(found, result) for result in found.results)),
+    )
+    told = f"{len(found.names)} test sets, {len(found.models)} models: {', '.join(found.models)}."
+    return page("Evaluation of speech understanding", told, sections)
+
+
+def _run(found: Compared, result: Result) -> str:
+    """What is needed to run it again."""
+    declared = found.benchmarks.get(result.benchmark)
+    told = {"test set": declared.home, "licence": declared.licence, "note": declared.note} if declared else {}
+    text = json.dumps({**told, **result.run}, ensure_ascii=False, indent=2)
+    return folded(f"{found.title(result.benchmark)}: {result.model}", text)
