@@ -166,30 +166,11 @@ def generated(model: Any, processor: OsumProcessor, inputs: Any, settings: Mappi
     return processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :])
 
 
-@dataclass
-class Passes:
-    """What our passes took, in seconds and tokens, by kind."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: {"heavy": 0.0, "light": 0.0})
-    counts: Counts = field(default_factory=Counts)
-
-
-def ours(checkpoint: Checkpoint, batch: int, passes: Passes, apart: bool = False) -> Way:
+def ours(engine: Engine, batch: int, apart: bool = False) -> Way:
     """The engine; with `apart` each task as a request of its own, which no other helps."""
-    engine = Engine(checkpoint)
-    step = engine.step
-
-    def timed() -> Any:
-        start, before = time.perf_counter(), engine.counts.light
-        events = step()
-        passes.seconds["light" if engine.counts.light > before else "heavy"] += time.perf_counter() - start
-        return events
-
-    engine.step = timed  # type: ignore[method-assign]
 
     def run(work: Work) -> Iterator[tuple[int, str, str]]:
-        passes.seconds.update(heavy=0.0, light=0.0)
-        engine.counts = passes.counts = Counts()
+        engine.counts = Counts()
         places: list[tuple[int, tuple[str, ...]]] = []
 
         def requests() -> Iterator[Request]:
@@ -292,8 +273,10 @@ def fastest(run: Callable[[], Any], device: str, turns: int = 8) -> float:
     return min(times)
 
 
-def floor(checkpoint: Checkpoint, work: Work, passes: Passes, limits: Mapping[str, float]) -> dict[str, float]:
-    """Seconds that the arithmetic and the reading of weights take at the ceilings, and what we took beside them.
+def floor(
+    checkpoint: Checkpoint, work: Work, counts: Counts, limits: Mapping[str, float], seconds: float
+) -> dict[str, float]:
+    """Seconds that the arithmetic and the reading of weights take at the ceilings, and their share of what we took.
 
     Two FLOPs for each weight and position; attention over positions is left out, so the floor is below the truth.
     """
@@ -304,17 +287,15 @@ def floor(checkpoint: Checkpoint, work: Work, passes: Passes, limits: Mapping[st
     language = parts["language_model"] - table  # the table is looked up, and multiplied with where an id is chosen
     frames = sum(len(clip) // checkpoint.model.config.audio_config.hop_length for clip in work.clips)
     encode = 2 * (parts["audio_tower"] * frames / 2 + parts["adaptor"] * frames / 8)
-    tokens = 2 * language * passes.counts.tokens
-    read = (language + table) * width * passes.counts.light
-    spent = passes.seconds
+    tokens = 2 * language * counts.tokens
+    read = (language + table) * width * counts.passes
+    least = encode / limits["flops"] + max(tokens / limits["flops"], read / limits["bytes"])
     return {
         "encode_seconds": encode / limits["flops"],
         "tokens_seconds": tokens / limits["flops"],
         "weights_seconds": read / limits["bytes"],
-        "heavy_seconds": spent["heavy"],
-        "light_seconds": spent["light"],
-        "light_share_of_bandwidth": read / limits["bytes"] / spent["light"] if spent["light"] else 0.0,
-        "heavy_share_of_flops": (encode + tokens) / limits["flops"] / spent["heavy"] if spent["heavy"] else 0.0,
+        "floor_seconds": least,
+        "share_of_floor": least / seconds,
     }
 
 
@@ -332,11 +313,11 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     limits = ceilings(device, dtype)
     forced = arguments.tokens if arguments.config != "nano" else None
     prompts = {name: checkpoint.tasks.prompt("ASR" if arguments.one_prompt else name, "en") for name in SETS["L8"]}
-    passes = Passes()
+    engine = Engine(checkpoint)
     makers: dict[str, Callable[[], Way]] = {
         "original": lambda: original(checkpoint),
         "stock": lambda: stock(checkpoint, arguments.batch),
-        "ours": lambda: ours(checkpoint, arguments.batch, passes),
+        "ours": lambda: ours(engine, arguments.batch),
     }
     ways = {name: makers[name]() for name in arguments.ways}
     sets = {}
@@ -344,9 +325,10 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         work = Work(clips, SETS[name], prompts, checkpoint.tasks, forced)
         sets[name] = one_set(ways, work, arguments)
         if "ours" in ways:
-            sets[name]["floor"] = floor(checkpoint, work, passes, limits)
-            sets[name]["counts"] = vars(passes.counts)
-            alone = measure(ours(checkpoint, arguments.batch, Passes(), apart=True), work, device).answers
+            spent = len(clips) / sets[name]["ways"]["ours"]["clips_per_second"]
+            sets[name]["floor"] = floor(checkpoint, work, engine.counts, limits, spent)
+            sets[name]["counts"] = vars(engine.counts)
+            alone = measure(ours(Engine(checkpoint), arguments.batch, apart=True), work, device).answers
             together = measure(ways["ours"], work, device).answers
             sets[name]["one_pass_equals_separate"] = share_equal(together, alone)
     return {

@@ -98,17 +98,20 @@ def test_the_own_loop_says_what_the_stock_loop_says(engine: Engine, options: Gen
         assert [list(reply.ids) for reply in found] == [generated(engine, clip, asked) for asked in asks]
 
 
-def test_drafts_are_used_and_departed_from() -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_drafts_are_used_and_departed_from(layout: str) -> None:
     """A task with the very prompt of the leader accepts its whole draft, one with another departs."""
-    engine = Engine(checkpoint_of("speech_first"))
+    engine = Engine(checkpoint_of(layout))
     leader = ask(engine, "ASR")
     follower = replace(leader, task=OSUM["SER"])
     other = ask(engine, "SGC")
     first, same, apart = replies(engine, request(engine, 0, [leader, follower, other]))[0]
-    assert same.ids == first.ids and same.accepted == same.drafted == len(first.ids) == 8
-    assert apart.ids[:8] != first.ids and apart.accepted < apart.drafted
+    assert same.ids == first.ids and same.accepted == same.drafted
+    # Beside the lead the first id is told with the question; in a row of its own a question waits for the draft.
+    assert same.drafted == len(first.ids) - (layout == "speech_first") > 1
+    assert apart.ids[:8] != first.ids and apart.drafted <= same.drafted
     check_same(apart, alone(engine, 0, other))
-    assert engine.counts.accepted >= 8
+    assert engine.counts.accepted >= same.accepted
 
 
 def test_a_draft_saves_steps() -> None:
@@ -116,9 +119,9 @@ def test_a_draft_saves_steps() -> None:
         engine = Engine(checkpoint_of("speech_first"))
         prompt = ask(engine, "ASR").text
         replies(engine, request(engine, 0, [replace(ask(engine, name), text=prompt) for name in names]))
-        return engine.counts.light
+        return engine.counts.passes
 
-    assert steps("ASR", "SER", "SGC", "VED") == steps("ASR") > 5
+    assert 5 < steps("ASR", "SER", "SGC", "VED") <= steps("ASR") + 1
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -155,8 +158,7 @@ def test_an_answer_is_the_same_alone_and_in_any_batch(engine: Engine, options: G
 
 def test_budgets_change_no_answer() -> None:
     engine, narrow = (
-        Engine(checkpoint_of("speech_first"), budget)
-        for budget in (Budget(), Budget(clips=2, frames=100, tokens=10, ready=1))
+        Engine(checkpoint_of("speech_first"), budget) for budget in (Budget(), Budget(clips=2, frames=100, tokens=10))
     )
     requests = [request(engine, clip, [ask(engine, name, 4) for name in TASKS]) for clip in range(3)]
     for one, other in zip(replies(engine, *requests), replies(narrow, *requests[::-1])[::-1], strict=True):

@@ -1,6 +1,7 @@
 """Branch: one question on its way to its answer. Says what the next pass feeds, and takes what it found.
 
-1. The question's own ids are fed, with guesses of the answer behind them where a draft is at hand.
+1. The question's own ids are fed, with guesses of the answer behind them where a draft is at hand: the transcript of
+   the question that leads, in pieces while that one is still speaking, with every tag behind its end.
 2. The answer is read along the guesses for as long as they are what this question alone would say; from there on
    it is decoded id by id. A wrong guess costs time and never changes an answer.
 3. The labels of a complete answer are scored, from what was seen already where every tag was guessed.
@@ -10,7 +11,7 @@ Knows nothing of the model: only lists of ids and what a pass says of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -29,7 +30,7 @@ from osum.inference.tree import Tree, common
 from osum.tasks import REPLY_SEPARATOR, Task
 
 LOOKAHEAD = 8
-"""Ids guessed from what was said before."""
+"""Ids guessed from what was said before, and ids of a draft that are read at once while it grows."""
 OWN_GRAM, OTHER_GRAM = 3, 2
 """Ids that have to be the same, in one's own answer and in another's, before what follows is guessed."""
 TextIds = Callable[[str], list[int]]
@@ -97,6 +98,8 @@ class Branch:
     decode: Decode
     beside: Sequence[Branch] = ()
     """Questions about the same clips, whose answers are worth a look."""
+    lead: Branch | None = None
+    """Whose transcript is this one's draft; None where there is none, or it was offered whole or left."""
     tree: Tree | None = None
     slots: list[int] = field(default_factory=list)
     """Where in the row the ids stand that later ones see: prompt and answer so far."""
@@ -109,20 +112,54 @@ class Branch:
     def __post_init__(self) -> None:
         self.pick = sampler(self.ask.options)
         self._cached: list[int] = []  # the ids that stand in `slots`
-        self._guessed: tuple[Tree, Seen] | None = None
+        self._guessed: tuple[Tree, Seen, int] | None = None  # a tree with tags, and the ids of the answer before it
         self._wanted: list[list[list[int]]] = []  # label set, tag, ids
         self._ended = True
         self._empty: float | None = None
+        self._offered = False  # whether `tree` holds whole answers
         self._drafted = self._accepted = 0
 
-    def start(self, transcript: str | None = None, spoken: Sequence[int] = ()) -> None:
-        """Begin, with a transcript as a draft, and the ids it was decoded in where it was all that was said."""
+    def start(self) -> None:
+        """Begin, with every tag as a guess where the answer is nothing else."""
         self.tree = Tree(self.prompt)
-        if transcript is not None:
-            self._drafted = len(spoken or self.text_ids(transcript))
-            self.tree.add(spoken)
-        for text in guesses(self.ask.task, transcript):
-            self.tree.add(self.text_ids(text))
+        self._offered = self._guess(map(self.text_ids, guesses(self.ask.task, None)))
+
+    def follow(self) -> None:
+        """Read on along the transcript of the lead, if there is another piece of it, or its end."""
+        lead = self.lead
+        if lead is None or self.tree is not None or self.complete:
+            return
+        if not lead.complete:
+            # The last id may yet melt into a tag, so it is not offered before it is known to be the last.
+            piece = lead.ids[len(self.ids) : -1][:LOOKAHEAD]
+            if self.ids and lead.ask.bare and len(piece) == LOOKAHEAD:
+                self.tree = Tree(self.ids[-1:])
+                self.tree.add(piece)
+                self._drafted += len(piece)
+            return
+        self.lead = None
+        task = lead.ask.task
+        assert task is not None
+        transcript = task.transcript_of(self.decode(lead.ids))
+        spoken = lead.ids if lead.ask.bare else self.text_ids(transcript)
+        self.tree = Tree(self.ids[-1:] or self.prompt)
+        if self._guess([spoken]):
+            self._drafted += len(spoken) - len(self.ids)
+        else:
+            self.tree.add(self._continuation())
+        self._offered = self._guess(map(self.text_ids, guesses(self.ask.task, transcript)))
+
+    def _guess(self, answers: Iterable[list[int]]) -> bool:
+        """Offer beginnings of answers, those that begin as this one did; whether there were any."""
+        assert self.tree is not None
+        told = len(self.ids)
+        fitting = [ids[told:] for ids in answers if ids[:told] == self.ids]
+        for ids in fitting:
+            self.tree.add(ids)
+        return bool(fitting)
+
+    def _continuation(self) -> list[int]:
+        return continuation(self.ids, [other.ids for other in self.beside])
 
     def settle(self, ids: Sequence[int]) -> None:
         """Take an answer that was decoded elsewhere, whatever stands behind its end."""
@@ -130,17 +167,19 @@ class Branch:
         self.ids = list(ids[: ids.index(self.end)] if self._ended else ids)
         self._finish()
 
-    def take(self, seen: Seen, slots: Sequence[int]) -> list[int]:
-        """Read what a pass says of `tree`, which stands in `slots`; returns the new ids of the answer."""
+    def take(self, seen: Seen, slots: Sequence[int]) -> None:
+        """Read what a pass says of `tree`, which stands in `slots`."""
         tree = self.tree
         assert tree is not None
         self.tree = None
         if self.complete:
             self._read(tree, seen, len(self._cached) + len(tree.ids[: tree.root + 1]) - len(self.prompt))
-            return []
+            return
         if not self.ids:
-            self._empty, self._guessed = torch.tensor(seen.end).exp().item(), (tree, seen)
-        before, path, node = len(self.ids), list(range(tree.root + 1)), tree.root
+            self._empty = torch.tensor(seen.end).exp().item()
+        if self._offered:
+            self._offered, self._guessed = False, (tree, seen, len(self.ids))
+        path, node = list(range(tree.root + 1)), tree.root
         while not self.complete:
             token, log_prob = self._next(seen, node - tree.root)
             self.complete = token == self.end or len(self.ids) + 1 == self.ask.max_new_tokens
@@ -157,10 +196,14 @@ class Branch:
         self.slots += [slots[node] for node in path]
         if self.complete:
             self._finish()
-        else:
-            self.tree = Tree(self.ids[-1:])
-            self.tree.add(continuation(self.ids, [other.ids for other in self.beside]))
-        return self.ids[before:]
+        elif self.lead is None or not self._keeps_to(self.lead):
+            self.lead, self.tree = None, Tree(self.ids[-1:])
+            self.tree.add(self._continuation())
+
+    def _keeps_to(self, lead: Branch) -> bool:
+        """Whether both have said the same so far; a lead that ends in tags is compared once it is complete."""
+        size = min(len(self.ids), len(lead.ids))
+        return not lead.ask.bare or self.ids[:size] == lead.ids[:size]
 
     def _next(self, seen: Seen, place: int) -> tuple[int, float]:
         if self.pick is None:
@@ -185,9 +228,11 @@ class Branch:
         if not self._wanted:
             self._answer({})
             return
-        if self._guessed is not None and self._read(*self._guessed, 0):
-            return
         rows = [row for rows in self._wanted for row in rows]
+        if self._guessed is not None:
+            told = self._guessed[-1]
+            if all(row[:told] == self.ids[:told] for row in rows) and self._read(*self._guessed):
+                return
         shared = _shared(rows)
         whole = self.prompt + rows[0][:shared]
         # The last id is fed again even where it is cached: what follows it was not kept.

@@ -1,29 +1,59 @@
-"""TokenCache: keys and values of many rows, written and read by slot, so that rows need no padding and may be trees.
+"""TokenCache: keys and values of many rows, written by slot, and attention over them, so that nothing is padded but it.
 
-Stands where `transformers` expects a cache: attention calls `update`. Knows nothing of requests.
-Shapes: R rows, C slots of a row, H key heads, d width of a head, B rows of a pass, Q tokens, W slots read.
+The tokens of a pass stand one behind the other, whatever rows they belong to. Only attention looks at rows: those that
+feed about as many tokens go together. Knows nothing of requests.
+Shapes: R rows, C slots of a row, H heads, h key heads, d width of a head, N tokens of a pass, B rows that attend
+together, Q tokens of one, W slots it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import Qwen2Config
 
 SLOTS = 64
 """Rows grow by at least this many slots."""
+FOLDED = 32
+"""Up to so many tokens of a row, heads that share keys stand in as further tokens, and keys are read once."""
+
+
+class View(NamedTuple):
+    """What a row feeds: its last tokens, and which of its slots, those of the tokens included, each of them sees."""
+
+    row: int
+    sees: NDArray[np.bool_]
+    """(Q, W)"""
+
+
+class _Group(NamedTuple):
+    """Rows that attend together."""
+
+    rows: slice | Tensor
+    width: int
+    tokens: Tensor
+    """(B, Q): places in the pass; 0 where a row has none."""
+    mask: Tensor
+    """(B, 1, Q, W), added to the scores."""
+    mine: Tensor
+    """Places in (B Q) of the tokens, in the order of the pass."""
 
 
 class TokenCache:
-    """Rows of slots that grow as they are needed; one more row takes what padding writes."""
+    """Rows of slots that grow as they are needed."""
 
     def __init__(self, config: Qwen2Config, device: torch.device, dtype: torch.dtype) -> None:
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (1, 0, config.num_key_value_heads, width)
+        shape = (0, 0, config.num_key_value_heads, width)
         layers = range(config.num_hidden_layers)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]  # (R + 1, C, H, d) each
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]  # (R, C, h, d) each
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
         self.num_rows = 0
         self.num_slots = 0
@@ -38,39 +68,80 @@ class TokenCache:
             slots = -(-max(num_slots, slots + slots // 4) // SLOTS) * SLOTS
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                new = old.new_zeros(rows + 1, slots, *old.shape[2:])
-                new[: self.num_rows, : self.num_slots] = old[: self.num_rows]
+                new = old.new_zeros(rows, slots, *old.shape[2:])
+                new[: self.num_rows, : self.num_slots] = old
                 tensors[layer] = new
         self.num_rows, self.num_slots = rows, slots
 
-    def aim(self, rows: Sequence[int], slots: Tensor, width: int) -> None:
-        """Say where the next pass stands: its rows, the slot of each token (B, Q), and how many slots it reads.
+    def aim(self, views: Sequence[View]) -> None:
+        """Say where the next pass stands: its tokens, view by view, those that feed few first."""
+        places = [
+            view.row * self.num_slots + np.arange(*(view.sees.shape[1] - len(view.sees), view.sees.shape[1]))
+            for view in views
+        ]
+        self._places = torch.from_numpy(np.concatenate(places)).to(self.keys[0].device)  # (N,)
+        first = 0
+        self._groups = []
+        for _, alike in groupby(views, key=lambda view: len(view.sees).bit_length() // 2):
+            group = list(alike)
+            self._groups.append(self._group(group, first))
+            first += sum(len(view.sees) for view in group)
 
-        A slot of -1 is padding, written to the row that nobody reads.
-        """
-        device = self.keys[0].device
-        index = torch.tensor(rows)
-        trash = self.num_rows * self.num_slots
-        places = torch.where(slots < 0, trash, index[:, None] * self.num_slots + slots)
-        self._places = places.flatten().to(device)  # (B Q)
-        # Rows that stand first and in order are read where they are; others are copied for the pass.
-        self._rows = None if list(rows) == list(range(len(rows))) else index.to(device)
-        self._count, self._width = len(rows), width
+    def _group(self, views: Sequence[View], first: int) -> _Group:
+        device, dtype = self.keys[0].device, self.keys[0].dtype
+        rows = [view.row for view in views]
+        low, size = min(rows), max(rows) + 1 - min(rows)
+        # Rows that stand close are read where they are, idle ones between them too; others are copied.
+        close = size <= 2 * len(rows)
+        at = [row - low for row in rows] if close else list(range(len(rows)))
+        num, width = max(len(view.sees) for view in views), max(view.sees.shape[1] for view in views)
+        tokens = np.zeros((size if close else len(rows), num), dtype=np.int64)
+        sees = np.zeros((len(tokens), 1, num, width), dtype=bool)
+        sees[..., 0] = True  # what is no token sees something, or its softmax has nothing to divide by
+        mine = []
+        for place, view in zip(at, views, strict=True):
+            own = len(view.sees)
+            tokens[place, :own] = np.arange(first, first + own)
+            sees[place, 0, :own] = False
+            sees[place, 0, :own, : view.sees.shape[1]] = view.sees
+            mine.append(place * num + np.arange(own))
+            first += own
+        mask = torch.zeros(sees.shape, dtype=dtype, device=device)
+        mask.masked_fill_(torch.from_numpy(~sees).to(device), torch.finfo(dtype).min)
+        return _Group(
+            slice(low, low + size) if close else torch.tensor(rows, device=device),
+            width,
+            torch.from_numpy(tokens).to(device),
+            mask,
+            torch.from_numpy(np.concatenate(mine)).to(device),
+        )
 
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object) -> tuple[Tensor, Tensor]:
-        """Write (B, H, Q, d) and give back what the pass reads, (B, H, W, d)."""
-        return self._update(self.keys[layer], keys), self._update(self.values[layer], values)
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Keep keys and values (N, h, d) of the pass."""
+        for store, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            store.view(-1, *store.shape[2:]).index_copy_(0, self._places, new)
 
-    def _update(self, store: Tensor, new: Tensor) -> Tensor:
-        store.view(-1, *store.shape[2:]).index_copy_(0, self._places, new.transpose(1, 2).flatten(0, 1))
-        seen = store[:, : self._width]
-        found = seen[: self._count] if self._rows is None else seen.index_select(0, self._rows)
-        return found.transpose(1, 2)
+    def attend(self, layer: int, queries: Tensor, scale: float) -> Tensor:
+        """What the tokens of the pass see, (N, H d), from their queries (N, H, d)."""
+        return torch.cat([self._attend(group, layer, queries, scale) for group in self._groups])
 
-    def swap(self, one: int, other: int) -> None:
-        """Let two rows change places."""
-        for store in (*self.keys, *self.values):
-            store[[one, other]] = store[[other, one]]
+    def _attend(self, group: _Group, layer: int, queries: Tensor, scale: float) -> Tensor:
+        keys, values = (
+            store[layer][group.rows, : group.width].transpose(1, 2) for store in (self.keys, self.values)
+        )  # (B, h, W, d)
+        batch, num = group.tokens.shape
+        shared = queries.shape[1] // keys.shape[1]
+        asked = queries[group.tokens].view(batch, num, -1, shared, queries.shape[-1])  # (B, Q, h, H / h, d)
+        asked = asked.permute(0, 2, 3, 1, 4)  # (B, h, H / h, Q, d)
+        mask = group.mask
+        if num <= FOLDED:
+            asked, mask = asked.flatten(2, 3), mask.repeat(1, 1, shared, 1)
+        else:
+            asked = asked.flatten(1, 2)
+            keys, values = (part.repeat_interleave(shared, dim=1) for part in (keys, values))
+        seen = scaled_dot_product_attention(asked, keys, values, attn_mask=mask, scale=scale)
+        seen = seen.reshape(batch, queries.shape[1], num, -1).transpose(1, 2)  # (B, Q, H, d)
+        return seen.reshape(batch * num, -1)[group.mine]
 
     def keep(self, row: int, slots: Sequence[int]) -> None:
         """Move these slots of a row, in order, to its beginning."""

@@ -2,8 +2,7 @@
 
 1. `add` takes requests. A step encodes the clips of those that wait and gives each a row in the cache: one for all
    its questions where the clips stand before every question, else one for each.
-2. The step then makes one pass of the language model: a heavy one (prompts, drafts, labels) when enough is ready or
-   nothing else is, else one id for every row.
+2. The step then makes one pass of the language model over everything that is ready: prompts, next ids, drafts, labels.
 3. The first question with a transcript leads. Its transcript is the draft of the others (see `branch`).
 
 Knows nothing of files or windows. Shapes: M mel bins, F frames, T audio tokens, D width.
@@ -12,7 +11,7 @@ Knows nothing of files or windows. Shapes: M mel bins, F frames, T audio tokens,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby, islice
 from typing import NamedTuple
@@ -39,11 +38,6 @@ TOKENS_PER_SECOND = {"plain": 12, "timed": 90, "none": 0}
 """Added to it per second of audio: fast speech, and with times before and after each word."""
 REPLY_TOKENS = 120
 """Added for a reply, whose length does not depend on the audio."""
-ALIKE = 1.25
-"""Rows of one heavy pass are at most this much longer than the shortest: padding is work for nothing."""
-
-PATIENCE = 8
-"""Light steps that a heavy pass waits for company."""
 WAITING = 8
 """Results kept behind an unfinished one before a run takes no more, in numbers of what is on its way."""
 
@@ -57,9 +51,7 @@ class Budget:
     frames: int = 16_000
     """Mel frames, padding included, of one pass of the encoder; a single request may need more."""
     tokens: int = 8_192
-    """Tokens, padding included, of one heavy pass; a single row may need more."""
-    ready: int = 512
-    """Tokens that make a heavy pass worth while although other rows wait for their next id."""
+    """Tokens of one pass of the language model; a single row may need more."""
 
 
 @dataclass
@@ -68,12 +60,10 @@ class Counts:
 
     clips: int = 0
     """Clips encoded."""
-    heavy: int = 0
-    """Passes over prompts, drafts and labels."""
-    light: int = 0
-    """Passes of the next id of each question."""
+    passes: int = 0
+    """Passes of the language model."""
     tokens: int = 0
-    """Tokens fed, padding aside."""
+    """Tokens fed to it."""
     drafted: int = 0
     """Tokens of drafts, of questions that are answered."""
     accepted: int = 0
@@ -87,12 +77,10 @@ class Job:
     rows: list[Row]
     branches: list[Branch]
     """In the order of the request's questions."""
-    leader: Branch | None
-    """Whose transcript is the draft of the others."""
-    followers: list[Branch]
-    """Those that wait for it."""
     untold: set[int]
     """Numbers of the questions whose reply was not told yet."""
+    told: list[int]
+    """How many ids of each question's answer were told."""
 
 
 class _Place(NamedTuple):
@@ -124,7 +112,6 @@ class Engine:
         self._rows: list[Row | None] = []
         self._runs: dict[int, dict[int, dict[int, Reply]]] = {}
         self._run_numbers = count()
-        self._passed_over = 0
 
     @property
     def busy(self) -> bool:
@@ -170,18 +157,13 @@ class Engine:
     def step(self) -> list[Event]:
         """One pass of the model; what it brought for each question it went over."""
         events = self._admit()
-        rows = [row for row in self._rows if row is not None and row.open]
-        heavy = [row for row in rows if row.heavy]
-        light = [row for row in rows if not row.heavy]
-        ready = not light or self._passed_over >= PATIENCE or sum(row.num_tokens for row in heavy) >= self.budget.ready
-        if heavy and ready:
-            self._passed_over = 0
-            self.counts.heavy += 1
-            return events + self._pass(self._alike(heavy))
-        self._passed_over += bool(heavy)
-        for group in self._evened(self._gathered(light)):
-            self.counts.light += 1
-            events += self._pass(group)
+        if rows := self._next_rows():
+            self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
+            self.counts.passes += 1
+            self.counts.tokens += sum(row.num_tokens for row in rows)
+            forward(self.model, self._cache, rows, self.processor.answer_end_token_id)
+            for request_id, job in list(self._jobs.items()):
+                events += self._settle(request_id, job)
         return events
 
     def run(self, requests: Iterable[Request], ahead: int = 16) -> Iterator[Result]:
@@ -264,17 +246,18 @@ class Engine:
             rows.append(Row(ids[group[0]][:cut], sound, branches))
         branches = [branch for row in rows for branch in row.branches]
         plain = [branch for branch in branches if branch.ask.transcribes and not branch.ask.options.searches]
-        leader = min(plain, key=lambda branch: not branch.ask.bare, default=None)
-        followers = [branch for branch in plain if branch is not leader]
-        job = self._jobs[request.id] = Job(rows, branches, leader, followers, set(range(len(ids))))
+        lead = min(plain, key=lambda branch: not branch.ask.bare, default=None)
+        job = self._jobs[request.id] = Job(rows, branches, set(range(len(ids))), [0] * len(ids))
         for branch in plain:
             branch.beside = [other for other in plain if other is not branch]
+            branch.lead = lead if branch is not lead else None
         searched = [(branch, row) for branch, row in zip(branches, ids, strict=True) if branch.ask.options.searches]
         self._search(searched, sound)
         for branch in branches:
-            if not branch.ask.options.searches and branch not in followers:
+            # In a row of its own a question waits for the whole draft; beside the lead it is read with the clip.
+            if not branch.ask.options.searches and (together or branch.lead is None):
                 branch.start()
-        return self._settle(request.id, job, {})
+        return self._settle(request.id, job)
 
     def _branch(self, ask: Ask, ids: list[int]) -> Branch:
         processor = self.processor
@@ -295,55 +278,21 @@ class Engine:
             for (branch, _), answer in zip(pairs, found, strict=True):
                 branch.settle(answer)
 
-    def _alike(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows for one heavy pass: the shortest, and those of like length, within the budget."""
-        ordered = sorted(rows, key=lambda row: row.num_tokens)
-        longest = ALIKE * ordered[0].num_tokens
-        return [
-            row
-            for number, row in enumerate(ordered)
-            if number == 0 or (row.num_tokens <= longest and (number + 1) * row.num_tokens <= self.budget.tokens)
-        ]
+    def _next_rows(self) -> list[Row]:
+        """What the next pass feeds: every row that has something, as many as fit, the oldest first."""
+        rows: list[Row] = []
+        size = 0
+        for row in (row for job in self._jobs.values() for row in job.rows if row.open):
+            size += row.num_tokens
+            if rows and size > self.budget.tokens:
+                break
+            rows.append(row)
+        return rows
 
-    @staticmethod
-    def _evened(rows: Sequence[Row]) -> list[Sequence[Row]]:
-        """The same rows, in two passes where more than half of one would be padding."""
-        if not rows:
-            return []
-        sizes = [row.num_tokens for row in rows]
-        if max(sizes) * len(rows) <= 2 * sum(sizes):
-            return [rows]
-        few = [row for row in rows if row.num_tokens <= 2 * min(sizes)]
-        return [few, [row for row in rows if row not in few]]
-
-    def _gathered(self, rows: Sequence[Row]) -> list[Row]:
-        """The same rows, moved to the beginning of the cache, where a pass reads them in place."""
-        size = len(rows)
-        holes = [place for place in range(size) if self._rows[place] not in rows]
-        for row in rows:
-            if row.index is not None and row.index >= size:
-                place, old = holes.pop(), row.index
-                other = self._rows[place]
-                self._cache.swap(place, old)
-                self._rows[place], self._rows[old] = row, other
-                row.index = place
-                if other is not None:
-                    other.index = old
-        return [row for row in self._rows[:size] if row is not None]
-
-    def _pass(self, rows: Sequence[Row]) -> list[Event]:
-        self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
-        asked = [branch for row in rows for branch in row.open]
-        self.counts.tokens += sum(row.num_tokens for row in rows)
-        news = dict(zip(asked, forward(self.model, self._cache, rows, self.processor.answer_end_token_id), strict=True))
-        touched = [pair for pair in self._jobs.items() if not news.keys().isdisjoint(pair[1].branches)]
-        return [event for request_id, job in touched for event in self._settle(request_id, job, news)]
-
-    def _settle(self, request_id: Hashable, job: Job, news: Mapping[Branch, list[int]]) -> list[Event]:
+    def _settle(self, request_id: Hashable, job: Job) -> list[Event]:
         """After a pass: start what waited for a draft, give rows up or places in the cache, and tell the news."""
-        if job.leader is not None and job.leader.complete:
-            self._draft(job.leader, job.followers)
-            job.followers = []
+        for branch in job.branches:
+            branch.follow()
         for row in job.rows:
             if row.done:
                 self._leave(row)
@@ -351,23 +300,17 @@ class Engine:
                 self._enter(row)
         events = []
         for number, branch in enumerate(job.branches):
-            told = number in job.untold and branch.reply is not None
-            if told or news.get(branch):
-                events.append(Event(request_id, number, tuple(news.get(branch, ())), branch.reply if told else None))
-            if told and branch.reply is not None:
+            news, answered = tuple(branch.ids[job.told[number] :]), number in job.untold and branch.reply is not None
+            if news or answered:
+                events.append(Event(request_id, number, news, branch.reply if answered else None))
+                job.told[number] = len(branch.ids)
+            if answered and branch.reply is not None:
                 job.untold.remove(number)
                 self.counts.drafted += branch.reply.drafted
                 self.counts.accepted += branch.reply.accepted
         if not job.untold:
             del self._jobs[request_id]
         return events
-
-    def _draft(self, leader: Branch, followers: Sequence[Branch]) -> None:
-        task = leader.ask.task
-        assert task is not None
-        transcript = task.transcript_of(self.processor.decode(leader.ids))
-        for branch in followers:
-            branch.start(transcript, leader.ids if leader.ask.bare else ())
 
     def _enter(self, row: Row) -> None:
         row.index = next((place for place, other in enumerate(self._rows) if other is None), len(self._rows))

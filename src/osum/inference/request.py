@@ -60,7 +60,7 @@ class Reply:
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Label set to the log-probability of each whole tag, up to a constant of the set."""
     drafted: int = 0
-    """Tokens of the guessed transcript."""
+    """Tokens of the draft that were offered."""
     accepted: int = 0
     """Tokens that were guessed right and cost no step of their own."""
 

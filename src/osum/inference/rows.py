@@ -2,7 +2,7 @@
 
 A row is a tree of ids: what its questions share, then each question's own. A pass feeds every open question's next
 ids side by side; a mask lets each see what stands before it and nothing of the others.
-Shapes: B rows of a pass, Q tokens, W slots read, N scored places, D width, V ids.
+Shapes: N tokens of a pass or scored places, Q tokens of a row, W slots it reads, D width, V ids.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from osum.inference.branch import LOOKAHEAD, Branch, Seen
-from osum.inference.cache import TokenCache
+from osum.inference.branch import Branch, Seen
+from osum.inference.cache import TokenCache, View
+from osum.inference.decoder import decode
 from osum.model import OsumForConditionalGeneration
 
 SCORES = 1 << 26
@@ -47,11 +48,6 @@ class Row:
     def num_tokens(self) -> int:
         """What the next pass feeds."""
         return (0 if self.filled else len(self.prefix)) + sum(len(branch.tree or ()) for branch in self.branches)
-
-    @property
-    def heavy(self) -> bool:
-        """Whether the next pass feeds more than the next id of each question and what is looked up behind it."""
-        return not self.filled or any(len(branch.tree or ()) > 1 + LOOKAHEAD for branch in self.branches)
 
     @property
     def done(self) -> bool:
@@ -85,10 +81,10 @@ class Feed:
 
 def feed_of(row: Row) -> Feed:
     """The next tokens of a row, and what each of them sees."""
-    num_shared = len(row.prefix)
+    num_shared, number = len(row.prefix), row.num_tokens
     ids = [] if row.filled else list(row.prefix)
     positions = list(range(len(ids)))
-    sees = np.zeros((row.num_tokens, row.length + row.num_tokens), dtype=bool)
+    sees = np.zeros((number, row.length + number), dtype=bool)
     sees[: len(ids), : len(ids)] = np.tri(len(ids), dtype=bool)
     first = []
     for branch in row.open:
@@ -106,96 +102,66 @@ def feed_of(row: Row) -> Feed:
     return Feed(ids, positions, sees, first)
 
 
-def forward(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> list[list[int]]:
-    """One pass over what these rows feed; every open question takes what it is told.
-
-    Returns the new ids of each question that was open, row by row.
-    """
+def forward(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
+    """One pass over what these rows feed; every open question takes what it is told."""
+    rows = sorted(rows, key=lambda row: row.num_tokens)
     feeds = [feed_of(row) for row in rows]
-    asked = [row.open for row in rows]
-    size = max(len(feed.ids) for feed in feeds)
-    width = max(feed.sees.shape[1] for feed in feeds)
-    ids = np.zeros((len(rows), size), dtype=np.int64)
-    positions, slots = np.zeros_like(ids), np.full_like(ids, -1)
-    sees = np.zeros((len(rows), 1, size, width), dtype=bool)
-    sees[..., 0] = True  # padding sees something, or its softmax has nothing to divide by
-    for place, (row, feed) in enumerate(zip(rows, feeds, strict=True)):
-        number = len(feed.ids)
-        ids[place, :number], positions[place, :number] = feed.ids, feed.positions
-        slots[place, :number] = np.arange(row.length, row.length + number)
-        sees[place, 0, :number, : feed.sees.shape[1]] = feed.sees
-    cache.aim([row.index for row in rows if row.index is not None], torch.from_numpy(slots), width)
-    hidden = _hidden(model, cache, rows, torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(sees))
-    seen = _seen(model, hidden, feeds, asked, end)
-    news = []
-    for row, feed, branches in zip(rows, feeds, asked, strict=True):
+    cache.aim([View(row.index, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.index is not None])
+    hidden = _hidden(model, cache, rows, feeds)
+    seen = _seen(model, hidden, rows, feeds, end)
+    for row, feed in zip(rows, feeds, strict=True):
         row.filled = True
-        for branch, first in zip(branches, feed.first, strict=True):
+        for branch, first in zip(row.open, feed.first, strict=True):
             assert branch.tree is not None
             behind = row.length + first
-            news.append(branch.take(next(seen), range(behind, behind + len(branch.tree))))
+            branch.take(next(seen), range(behind, behind + len(branch.tree)))
         row.length += len(feed.ids)
         row.compact(cache)
-    return news
 
 
 def _hidden(
-    model: OsumForConditionalGeneration,
-    cache: TokenCache,
-    rows: Sequence[Row],
-    ids: Tensor,
-    positions: Tensor,
-    sees: Tensor,
+    model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], feeds: Sequence[Feed]
 ) -> Tensor:
-    """States (B, Q, D) of ids (B, Q), placeholders replaced by sound."""
+    """States (N, D) of what is fed, row by row, placeholders replaced by sound."""
     device, inner = model.device, model.model
-    ids = ids.to(device)
-    embeds = inner.embed_ids(ids)  # (B, Q, D)
+    ids = torch.tensor([token for feed in feeds for token in feed.ids], device=device)  # (N,)
+    positions = torch.tensor([position for feed in feeds for position in feed.positions], device=device)
+    embeds = inner.embed_ids(ids)  # (N, D)
     audio = [row.audio for row in rows if not row.filled and len(row.audio)]
     if audio:
-        holes = (ids == model.config.audio_token_id)[..., None]
+        holes = (ids == model.config.audio_token_id)[:, None]
         embeds = embeds.masked_scatter(holes, torch.cat(audio).to(embeds.dtype))
-    hidden_from = torch.finfo(embeds.dtype).min
-    mask = torch.zeros(sees.shape, dtype=embeds.dtype, device=device).masked_fill_(~sees.to(device), hidden_from)
-    return inner.language_model(
-        inputs_embeds=embeds,
-        attention_mask={"full_attention": mask},
-        position_ids=positions.to(device),
-        past_key_values=cache,
-        use_cache=False,  # ours is written to all the same, and needs none of the checks of the stock ones
-    ).last_hidden_state
+    return decode(inner.language_model, cache, embeds, positions)
 
 
 def _seen(
-    model: OsumForConditionalGeneration,
-    hidden: Tensor,
-    feeds: Sequence[Feed],
-    asked: Sequence[Sequence[Branch]],
-    end: int,
+    model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[Row], feeds: Sequence[Feed], end: int
 ) -> Iterator[Seen]:
-    """What is said of each open question's tree, in order, from states (B, Q, D)."""
+    """What is said of each open question's tree, in order, from states (N, D)."""
     spans: list[tuple[int, int, bool]] = []  # first place, number of places, whether logits are needed
-    places: list[tuple[int, int]] = []  # (row, token) of each scored place
+    places: list[int] = []  # token of each scored place
     pairs: list[tuple[int, int]] = []  # (place, id) whose log-probability is wanted
-    for row, (feed, branches) in enumerate(zip(feeds, asked, strict=True)):
-        for branch, first in zip(branches, feed.first, strict=True):
+    before = 0
+    for row, feed in zip(rows, feeds, strict=True):
+        for branch, first in zip(row.open, feed.first, strict=True):
             tree, base = branch.tree, len(places)
             assert tree is not None
             pairs.append((base, end))
             guessed = range(tree.root + 1, len(tree))
             pairs += [(base + tree.parents[node] - tree.root, tree.ids[node]) for node in guessed]
-            places += [(row, first + node) for node in range(tree.root, len(tree))]
+            places += [before + first + node for node in range(tree.root, len(tree))]
             spans.append((base, len(tree) - tree.root, branch.pick is not None and not branch.complete))
-    at = torch.tensor(places, device=hidden.device).T
+        before += len(feed.ids)
     kept = [place for base, number, needed in spans if needed for place in range(base, base + number)]
-    best, best_log_probs, given, logits = _scored(model, hidden[at[0], at[1]], pairs, kept)
+    states = hidden[torch.tensor(places, device=hidden.device)]
+    best, best_log_probs, given, logits = _scored(model, states, pairs, kept)
     next_pair = next_kept = 0
     for base, number, needed in spans:
         own = given[next_pair : next_pair + number]
         next_pair += number
-        rows = logits[next_kept : next_kept + number] if needed else None
+        kept_rows = logits[next_kept : next_kept + number] if needed else None
         next_kept += number if needed else 0
-        yield Seen(best[base : base + number], best_log_probs[base : base + number], own[1:], own[0], rows)
+        yield Seen(best[base : base + number], best_log_probs[base : base + number], own[1:], own[0], kept_rows)
 
 
 def _scored(
