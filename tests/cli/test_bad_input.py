@@ -112,7 +112,7 @@ def test_a_file_without_permission_is_told(label: Label, tmp_path: Path, monkeyp
         return really_open(self, *words, **options)  # type: ignore[arg-type, call-overload]
 
     monkeypatch.setattr(Path, "open", deny)
-    assert "check its permissions" in label(path).err
+    assert "check its permissions" in label(path, "--num-workers", 0).err  # patched in this process alone
 
 
 GOOD = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 from model.tiny import noise, tiny_processor
 
-from osum.inference.feeding import Failure, News, Piece, Source, read
+from osum.inference.feeding import Failure, News, Piece, Source, pieces, read
 
 LIMIT = 16_000
 
@@ -31,6 +31,13 @@ class Endless:
     def __fspath__(self) -> str:
         time.sleep(600)
         return ""
+
+
+class Odd:
+    """A file that breaks its reader in a way nobody thought of, and tells where standard error goes."""
+
+    def __fspath__(self) -> str:
+        raise RuntimeError(f"quiet: {os.path.samestat(os.fstat(2), os.stat(os.devnull))}")  # noqa: PTH116
 
 
 def gathered(sources: list[Source], **options: float) -> dict[int, list[News]]:
@@ -69,8 +76,8 @@ def test_windows_are_read_as_they_are_needed() -> None:
 
 def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
     good = arrays(8_000, 56_000)
-    sources = [good[0], Source(Deadly()), Source(Endless()), good[1], Source(np.zeros((0,), np.float32))]
-    found = gathered(sources, num_workers=1, deadline=4.0)
+    sources = [good[0], Source(Deadly()), Source(Endless()), good[1], Source((np.zeros(0, np.float32), LIMIT))]
+    found = gathered([*sources, Source(Odd())], num_workers=1, deadline=2.0)
     here = gathered(good)
     for one, other in ((found[0], here[0]), (found[3], here[1])):
         assert len(one) == len(other)
@@ -79,9 +86,20 @@ def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
             assert (left.start, left.num_samples, left.last) == (right.start, right.num_samples, right.last)
             assert left.features is not None and right.features is not None
             assert torch.equal(left.features, right.features)
-    messages = [news[-1].message for news in (found[1], found[2], found[4]) if isinstance(news[-1], Failure)]
-    assert "its reader died (exit code -9)" in messages[0] and "nothing came of it for 4 s" in messages[1]
-    assert len(messages) == 3 and all("\n" not in message for message in messages)
+    messages = [found[number][-1].message for number in (1, 2, 4, 5) if isinstance(found[number][-1], Failure)]
+    assert messages == [
+        "the given audio: its reader died (exit code -9): fetch it again",
+        "the given audio: nothing could be read for 2 s: fetch it again",
+        "the given array: 0 samples in it; give a recording that holds sound",
+        "the given audio: could not be read (RuntimeError: quiet: True); if the file is in order, please report it",
+    ]
+
+
+def test_a_long_silence_is_told_to_be_alive_though_it_brings_no_window() -> None:
+    signs: list[None] = []
+    silence = Source((np.zeros(100 * LIMIT, np.float32), LIMIT))
+    first = next(pieces(silence, tiny_processor("speech_first"), 15 * LIMIT, lambda: signs.append(None)))
+    assert (first.features, len(signs)) == (None, 10)
 
 
 def test_workers_given_up_end() -> None:

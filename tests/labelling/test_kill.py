@@ -66,6 +66,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path
         soundfile.write(tmp_path / f"in/{number}.wav", samples, 16_000)
     (tmp_path / "in/7.wav").write_text("this is no sound")
     words = ("--model", tmp_path / "model", "--tasks", "ASR,SGC", "--max-new-tokens", 3, "--batch-size", 2)
+    words = (*words, "--num-workers", 0)  # every fork would load a server of workers anew
     (told,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
     assert told["kills"] == kills.NUM_KILLS
     assert len(rows_of(tmp_path / "rows.jsonl")) == 14

@@ -33,8 +33,8 @@ FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ct
 """Spelled here as well, since help must not import what renders them; a test compares."""
 TIMED_FORMATS = ("textgrid", "ctm")
 """Formats that are of little use without word times."""
-MANY = 64
-"""From so many recordings on, other processes read them, unless --num-workers says how many."""
+CORES_PER_READER = 4
+"""Processes that read are one for so many cores, unless --num-workers says how many."""
 
 
 def register(commands: Subparsers) -> None:
@@ -81,7 +81,9 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     _add_subtitles(parser)
     add_model_options(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together")
-    workers = "processes that read ahead; without it none for a few recordings, else one for 4 cores"
+    workers = (
+        "processes that read ahead; without it one for 4 cores; 0 reads in this one, where a broken decoder ends all"
+    )
     parser.add_argument("--num-workers", type=_count, metavar="N", help=workers)
     add_generation_options(parser)
 
@@ -262,11 +264,16 @@ def _measured(row: Utterance) -> Utterance:
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import keep_failed
     from osum.cli.tally import Tally
+    from osum.inference.workers import context
+
+    usable = sum(row.error is None for row in inputs.items)
+    workers = _num_workers(arguments.num_workers, usable)
+    if workers:
+        context()  # before anything heavy is imported here, so that they are ready when the model is
     from osum.labelling.run import asked_of
 
-    usable = any(row.error is None for row in inputs.items)
     model = load_model(arguments) if usable else None
-    options = _options(arguments, tasks, model, len(inputs.items))
+    options = _options(arguments, tasks, model, workers)
     left = target.left(inputs.items, asked_of(model, options) if model else {})
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
@@ -285,7 +292,12 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     return 1 if tally.failed or target.failed_before else 0
 
 
-def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_items: int) -> LabelOptions:
+def _num_workers(asked: int | None, num_recordings: int) -> int:
+    """As many as are asked for; else at least one, since a decoder that crashes or hangs takes down its process."""
+    return min(num_recordings, max(1, (os.cpu_count() or 1) // CORES_PER_READER)) if asked is None else asked
+
+
+def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_workers: int) -> LabelOptions:
     """What is asked; an unknown task or prompt language shows here, before anything is written."""
     from osum.inference.options import LabelOptions
 
@@ -293,17 +305,13 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_ite
         for task in model.tasks.select(tasks):
             if arguments.prompt_language is not None:
                 model.tasks.prompts(task, arguments.prompt_language)
-    workers = arguments.num_workers
-    if workers is None:
-        # One costs seconds to start, and a broken decoder in it takes nothing else down.
-        workers = 0 if num_items < MANY else max(1, (os.cpu_count() or 1) // 4)
     return LabelOptions(
         tasks=tasks,
         language=arguments.language,
         prompt_language=arguments.prompt_language,
         min_confidence=arguments.min_confidence,
         batch_size=arguments.batch_size,
-        num_workers=workers,
+        num_workers=num_workers,
         generation=generation(arguments),
     )
 

@@ -1,20 +1,21 @@
 """Feeding: from sources of sound to windows of features, in this process or in workers that read ahead.
 
 A worker reads, decodes, resamples and featurises one file at a time, and hands each window over as it comes. A file
-that breaks its worker, or that brings nothing for too long, is given up with an error, and a new worker goes on with
-the next. Memory holds a few windows, whatever the length of a file.
+that breaks its worker, or of which nothing can be read for too long, is given up with an error, and a new worker goes
+on with the next. Memory holds a few windows, whatever the length of a file.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from queue import Full, Queue
 from typing import Any
 
@@ -23,11 +24,12 @@ from torch import Tensor
 
 from osum import audio
 from osum.errors import OsumError
-from osum.inference.longform import Window, windows
+from osum.inference.longform import Samples, Window, windows
+from osum.inference.workers import context
 from osum.model import OsumProcessor
 
 DEADLINE = 60.0
-"""Seconds within which a worker has to bring the next window of its file."""
+"""Seconds within which a worker has to read the next ten seconds of its file."""
 AHEAD = 16
 """Windows kept ready before workers have to wait."""
 TICK = 0.2
@@ -44,6 +46,11 @@ class Source:
     channel: Any = "mix"
     start: float | None = None
     end: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        return str(self.audio) if isinstance(self.audio, (str, Path)) else "the given audio"
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value
@@ -89,18 +96,25 @@ def read(
         yield from _Crew(processor, max_samples, num_workers, deadline).read(sources)
         return
     for number, source in enumerate(sources):
-        yield from ((number, news) for news in _news(source, processor, max_samples))
+        yield from ((number, news) for news in _news(source, processor, max_samples, lambda: None))
 
 
-def pieces(source: Source, processor: OsumProcessor, max_samples: int) -> Iterator[Piece]:
+def pieces(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[Piece]:
     """The windows of one source, each given when the next was read, so that the last one is known.
+
+    `alive` is called at each block that was read: hours of silence bring no window.
 
     Raises:
         OsumError: the source cannot be read, where the fault is met.
     """
-    blocks = audio.read_blocks(source.audio, channel=source.channel, start=source.start, end=source.end)
+
+    def blocks() -> Iterator[Samples]:
+        for block in audio.read_blocks(source.audio, channel=source.channel, start=source.start, end=source.end):
+            alive()
+            yield block
+
     held: Piece | None = None
-    for found in windows(blocks, max_samples):
+    for found in windows(blocks(), max_samples):
         if held is not None:
             yield held
         features = processor.log_mel(found.samples) if isinstance(found, Window) else None
@@ -109,9 +123,9 @@ def pieces(source: Source, processor: OsumProcessor, max_samples: int) -> Iterat
         yield replace(held, last=True)
 
 
-def _news(source: Source, processor: OsumProcessor, max_samples: int) -> Iterator[News]:
+def _news(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[News]:
     try:
-        yield from pieces(source, processor, max_samples)
+        yield from pieces(source, processor, max_samples, alive)
     except OsumError as fault:
         yield Failure(str(fault))
 
@@ -119,11 +133,33 @@ def _news(source: Source, processor: OsumProcessor, max_samples: int) -> Iterato
 def _work(pipe: Connection, processor: OsumProcessor, max_samples: int) -> None:
     """What a worker does: take a source, send its windows, until there are no more."""
     torch.set_num_threads(1)
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        pipe.send(None)  # loaded: from here on the clock runs
+    _mute()
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
+        _tell_alive(pipe)  # loaded: from here on the clock runs
         while (source := pipe.recv()) is not None:
-            for news in _news(source, processor, max_samples):
+            for news in _all_news(source, processor, max_samples, lambda: _tell_alive(pipe)):
                 pipe.send(_packed(news))
+
+
+def _mute() -> None:
+    """Decoders tell standard error of each damaged byte; what a user needs to know is the error of the file."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+
+
+def _tell_alive(pipe: Connection) -> None:
+    pipe.send(None)
+
+
+def _all_news(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[News]:
+    """As `_news`, and faults that no error of ours stands for: nobody would see the traceback of a worker."""
+    try:
+        yield from _news(source, processor, max_samples, alive)
+    except (EOFError, ConnectionError):
+        raise  # of the pipe: nobody listens any more
+    except Exception as fault:
+        said = " ".join(f"{type(fault).__name__}: {fault}".split())
+        yield Failure(f"{source.name}: could not be read ({said}); if the file is in order, please report it")
 
 
 def _packed(news: News) -> tuple[int, int, Any, bool] | str:
@@ -148,6 +184,7 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     number: int | None = None
+    name: str = ""
     until: float = 0.0
     loaded: bool = False
 
@@ -159,11 +196,7 @@ class _Crew:
         self._arguments = (processor, max_samples)
         self._size = num_workers
         self._deadline = deadline
-        # A server forks workers that have loaded everything, before any thread runs in it.
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            self._context.set_forkserver_preload([__name__])
+        self._context = context()
         self._ready: Queue[tuple[int, News] | BaseException | None] = Queue(AHEAD)
         self._stopped = threading.Event()
 
@@ -180,10 +213,11 @@ class _Crew:
             thread.join()
 
     def _run(self, sources: Iterable[Source]) -> None:
-        workers = [self._hire() for _ in range(self._size)]
+        workers: list[_Worker] = []
         last: BaseException | None = None
         try:
             left = enumerate(sources)
+            workers += [self._hire() for _ in range(self._size)]
             while not self._stopped.is_set():
                 self._hand_out(workers, left)
                 if not any(worker.number is not None for worker in workers):
@@ -201,7 +235,7 @@ class _Crew:
     def _hand_out(self, workers: Sequence[_Worker], left: Iterator[tuple[int, Source]]) -> None:
         for worker in workers:
             if worker.number is None and (given := next(left, None)) is not None:
-                worker.number = given[0]
+                worker.number, worker.name = given[0], given[1].name
                 worker.until = time.monotonic() + self._deadline + (0 if worker.loaded else STARTING)
                 with suppress(BrokenPipeError):  # it died; that shows when it is listened to
                     worker.pipe.send(given[1])
@@ -214,7 +248,7 @@ class _Crew:
             if pipe in heard:
                 self._hear(worker, workers)
             elif time.monotonic() > worker.until:
-                self._replace(worker, workers, f"nothing came of it for {self._deadline:g} s, so it was given up")
+                self._replace(worker, workers, f"nothing could be read for {self._deadline:g} s: fetch it again")
 
     def _hear(self, worker: _Worker, workers: list[_Worker]) -> None:
         assert worker.number is not None
@@ -222,7 +256,7 @@ class _Crew:
             packed = worker.pipe.recv()
         except (EOFError, ConnectionError):
             worker.process.join()
-            self._replace(worker, workers, f"its reader died (exit code {worker.process.exitcode}): repair the file")
+            self._replace(worker, workers, f"its reader died (exit code {worker.process.exitcode}): fetch it again")
             return
         worker.loaded, worker.until = True, time.monotonic() + self._deadline
         if packed is None:
@@ -236,7 +270,7 @@ class _Crew:
         assert worker.number is not None
         self._dismiss(worker)
         workers[workers.index(worker)] = self._hire()
-        self._put((worker.number, Failure(message)))
+        self._put((worker.number, Failure(f"{worker.name}: {message}")))
 
     def _hire(self) -> _Worker:
         ours, theirs = self._context.Pipe()

@@ -1,0 +1,39 @@
+"""Where the processes come from that read ahead. Imports nothing heavy, so that a command can begin with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PRELOADED = "osum.inference.feeding"
+"""What a worker needs. Importing it takes seconds, which a server that forks workers spends once."""
+
+
+def context() -> Any:
+    """The way to start workers. Where a server forks them, the first call starts it, and it begins to load at once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([_PRELOADED])
+    with _uninterrupted():
+        forkserver.ensure_running()
+    return found
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started here never hears of Ctrl-C, and tells no traceback: it ends with the process that started it."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may change what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
