@@ -12,10 +12,21 @@ from typing import Any
 import pytest
 from peers.llm_server import Says, Server, completion, fault, nobody, running
 
-from osum.errors import InputError
+from evaluation.stage import benchmark
+from osum.errors import InputError, OsumError
 from osum.evaluation.judge import judge_prompts, judgement_of, trial_of, verdicts_on
-from osum.evaluation.judgement import Judge, Judgement, judged_result, read_judgement, write_judgement
+from osum.evaluation.judgement import (
+    Judge,
+    Judgement,
+    judged_result,
+    judgement_path,
+    read_judgement,
+    write_judgement,
+)
 from osum.evaluation.prediction import Prediction, Truth
+from osum.evaluation.predictions import Asked, Predictions
+from osum.evaluation.result import Result
+from osum.evaluation.score import score_folder
 from osum.peers.budget import Prices
 from osum.peers.llm import Chat, Endpoint
 from osum.peers.recogniser import Recognition
@@ -218,6 +229,27 @@ def test_a_judgement_is_read_as_it_was_written(server: Server, tmp_path: Path) -
     write_judgement(tmp_path / "judge.json", found)
     assert read_judgement(tmp_path / "judge.json") == found
     assert found.cost.amount == (found.cost.prompt_tokens + 2 * found.cost.completion_tokens) / 1_000_000
+
+
+def test_the_score_of_a_folder_is_the_judges_where_there_is_one(server: Server, tmp_path: Path) -> None:
+    chat = benchmark(name="chat", task="STTC", target="reply", metric="judge", label_set=None, labels={})
+    predictions = [clip("1", "a b c d"), clip("2", "a")]
+    store = Predictions(tmp_path / "nano", "chat")
+    store.begin(Asked("chat", "nano", "STTC", "sha256:1", 2))
+    store.replace(predictions)
+    faults: list[OsumError] = []
+
+    def scored() -> Result:
+        (found,) = score_folder(tmp_path, {"chat": chat}, faults.append)
+        return found.result
+
+    assert scored().score.value != scored().score.value
+    judgement = judged(server, predictions)
+    write_judgement(judgement_path(store.path), judgement)
+    assert (scored().score, scored().run["judge"]["judge"], faults) == (judgement.score, {"model": "stub"}, [])
+    store.replace([clip("1", "another reply"), clip("2", "a")])
+    assert score_folder(tmp_path, {"chat": chat}, faults.append) == []
+    assert "no verdict on this reply to '1'" in str(faults[0])
 
 
 # Wrong input

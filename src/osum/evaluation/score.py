@@ -11,8 +11,10 @@ from typing import Any
 
 from osum.errors import InputError, OsumError
 from osum.evaluation.benchmark import Benchmark
+from osum.evaluation.judgement import judged_result, judgement_path, read_judgement
 from osum.evaluation.prediction import Prediction
 from osum.evaluation.predictions import ASKED_SUFFIX, Asked, Predictions
+from osum.evaluation.records import to_row
 from osum.evaluation.result import Comparison, Report, Result
 from osum.scoring import (
     METRICS,
@@ -36,6 +38,8 @@ MIN_SPEAKERS = 5
 """Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
 JUDGE = "judge"
 """A metric that no count gives: a language model's verdicts."""
+_OF_THE_JUDGE = ("judge", "mode", "prompt_version", "prompt_sha256", "served_by", "dropped", "cost")
+"""Fields of a judgement that a report tells."""
 NAMED = 20
 """So many clips without an answer are named in a report."""
 _LABEL_METRICS = ("accuracy", "unweighted_recall", "macro_f1")
@@ -89,24 +93,41 @@ class Scored:
 
 
 def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable[[OsumError], None]) -> list[Scored]:
-    """Count all predictions in a folder of results, by benchmark and model.
+    """Count all predictions in a folder of results, by benchmark in the order of `benchmarks`, then by model.
 
     Args:
         out: the folder, as `osum evaluate -o` writes it.
         benchmarks: every benchmark by its name.
         fault: told what cannot be counted; the rest is.
     """
+    order = {name: at for at, name in enumerate(benchmarks)}
+    paths = out.glob(f"*/*{ASKED_SUFFIX}")
+    stores = [Predictions(path.parent, path.name.removesuffix(ASKED_SUFFIX)) for path in paths]
     found = []
-    for path in sorted(out.glob(f"*/*{ASKED_SUFFIX}"), key=lambda path: (path.name, path.parent)):
-        store = Predictions(path.parent, path.name.removesuffix(ASKED_SUFFIX))
+    for store in sorted(stores, key=lambda one: (order.get(one.benchmark, len(order)), one.path)):
         try:
             if store.benchmark not in benchmarks:
                 raise InputError(f"{store.path}: there is no benchmark {store.benchmark!r}: see osum evaluate --list")
             benchmark, asked, predictions = benchmarks[store.benchmark], store.asked(), list(store.read())
-            found.append(Scored(benchmark, asked, predictions, score(benchmark, asked, predictions)))
+            result = _judged(store, predictions, score(benchmark, asked, predictions))
+            found.append(Scored(benchmark, asked, predictions, result))
         except OsumError as why:
             fault(why)
     return found
+
+
+def _judged(store: Predictions, predictions: Sequence[Prediction], result: Result) -> Result:
+    """With the score that `osum judge` has left beside the predictions, where only a judge can tell."""
+    place = judgement_path(store.path)
+    if result.metric != JUDGE or not place.exists():
+        return result
+    found = read_judgement(place)
+    if found.against:
+        raise InputError(f"{place} is a preference, which is no score of one model: give it another place (-o)")
+    fixed = [one for one in predictions if not one.prompt_index]
+    resampling, _ = resampling_of(fixed, result.run["seed"])
+    about = {name: value for name, value in to_row(found).items() if name in _OF_THE_JUDGE}
+    return replace(result, score=judged_result(fixed, found.verdicts, resampling), run={**result.run, "judge": about})
 
 
 def report_of(scored: Sequence[Scored]) -> Report:
