@@ -49,7 +49,7 @@ def _librispeech(part: str, count: int) -> Benchmark:
         licence="CC BY 4.0",
         home="https://www.openslr.org/12",
         reader=partial(speech.librispeech, part=part),
-        layout=f"{part}/SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac with SPEAKER-CHAPTER.trans.txt beside",
+        layout="test-clean (or another part)/SPEAKER/CHAPTER/*.flac with SPEAKER-CHAPTER.trans.txt beside",
         layout_source=f"{_LHOTSE}/librispeech.py",
         folder="LibriSpeech",
         language="en",
@@ -104,7 +104,7 @@ def _aishell2(channel: str) -> Benchmark:
         licence="free for non-commercial research and education, on application",
         home="https://www.aishelltech.com/aishell_eval",
         reader=partial(speech.aishell2, channel=channel),
-        layout=f"{channel}/test with wav.scp (its paths start there), trans.txt and the wav files",
+        layout="Mic, iOS and Android, each with test/wav.scp (its paths start there), test/trans.txt and the wav files",
         layout_source="https://github.com/kaldi-asr/kaldi/blob/master/egs/aishell2/s5/local/prepare_data.sh",
         folder="AISHELL-2",
         language="zh",
@@ -141,7 +141,7 @@ def _common_voice(language: str, count: int | None, metric: str, normaliser: str
         licence="CC0",
         home="https://commonvoice.mozilla.org/datasets",
         reader=partial(speech.common_voice, language=language),
-        layout=f"{language}/test.tsv and {language}/clips/*.mp3",
+        layout="en (or another language), with test.tsv and clips/*.mp3",
         layout_source=f"{_LHOTSE}/commonvoice.py",
         folder="cv-corpus-15.0-2023-09-08",
         language=language.partition("-")[0],
@@ -181,7 +181,7 @@ def _speechio(number: int) -> Benchmark:
         licence="see its home",
         home="https://github.com/SpeechColab/Leaderboard",
         reader=partial(speech.speechio, part=part),
-        layout=f"{part}/metadata.tsv (columns ID, AUDIO, TEXT) and the audio that it names",
+        layout="SPEECHIO_ASR_ZH00000 to 00026, each with metadata.tsv (ID, AUDIO, TEXT) and the audio that it names",
         layout_source=f"{_LHOTSE}/speechio.py",
         folder="SpeechIO",
         language="zh",
@@ -219,8 +219,8 @@ def _covost2(source: str, target: str) -> Benchmark:
         licence="CC0",
         home="https://github.com/facebookresearch/covost",
         reader=partial(speech.covost2, source=source, target=target),
-        layout=f"{source}/covost_v2.{source}_{target}.test.tsv (written by its get_covost_splits.py) and "
-        f"{source}/clips/*.mp3 of Common Voice 4",
+        layout="en (or another source language), with covost_v2.en_de.test.tsv, which its get_covost_splits.py writes, "
+        "and clips/*.mp3 of Common Voice 4",
         layout_source="https://github.com/facebookresearch/covost/blob/main/README.md",
         folder="covost2",
         language=source.partition("-")[0],
@@ -280,8 +280,8 @@ _ESC50 = Benchmark(
     labels=dict.fromkeys(_SOUNDS.split(), "other")
     | {"laughing": "laugh", "coughing": "cough", "crying_baby": "cry", "sneezing": "sneeze"},
     count=2000,
-    note="The paper's reading, as its counts are not published: 4 of 50 classes are events of ours, 92 % are `other`. "
-    "`speaker` holds the recording that a clip was cut from",
+    note="Our reading of the paper's eight classes, whose counts it does not tell: 4 of the 50 are events of ours, so "
+    "92 % of the clips are `other`. `speaker` is the recording that a clip was cut from",
 )
 ESC50_SOUNDS = Benchmark(
     name="esc50-sounds",

@@ -6,11 +6,12 @@ so every machine with the same espeak-ng has the same clips.
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
 from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 import yaml
@@ -20,6 +21,7 @@ from osum.data.manifest import read_manifest, write_manifest
 from osum.data.nano_synthetic import FEMALE, HELD_OUT
 from osum.data.synthesis import Voice, espeak
 from osum.data.transcript import chinese_units, english_units, pinyin_units, units_text
+from osum.errors import MissingExtraError, OsumError
 from osum.utterance import Utterance, Word
 
 SENTENCES = "sentences.yaml"
@@ -31,17 +33,20 @@ def spoken_clips(folder: Path) -> list[Utterance]:
     """All clips, spoken now where the folder does not hold them yet.
 
     Raises:
-        OsumError: espeak-ng is not installed; the message says how to install it.
+        OsumError: espeak-ng or pypinyin is not installed; the message says how to install it.
     """
     path = folder / LIST
-    wanted = {name: units_text(units) for name, _, units in _sentences()}
+    sentences = _sentences()
     if path.is_file():
         found = list(read_manifest(path))
+        wanted = {one.name: units_text(one.units) for one in sentences}
         if {clip.id: clip.text for clip in found} == wanted and all(Path(clip.path).is_file() for clip in found):
             return found
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        clips = process.submit(_speak, folder).result()
-    write_manifest(path, clips)
+    done = subprocess.run(
+        [sys.executable, "-m", "osum.evaluation.spoken", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise OsumError(f"sentences cannot be spoken: {(done.stderr.strip().splitlines() or ['no reason told'])[-1]}")
     return list(read_manifest(path))
 
 
@@ -60,11 +65,19 @@ def timed(folder: Path) -> list[Utterance]:
     return [clip for clip in spoken_clips(folder) if clip.words]
 
 
-def _sentences() -> list[tuple[str, str, list[str]]]:
-    """Id, language and units of each."""
+class _Sentence(NamedTuple):
+    """A packaged sentence."""
+
+    name: str
+    language: str
+    units: list[str]
+    """Words or characters, with their stops."""
+
+
+def _sentences() -> list[_Sentence]:
     told = yaml.safe_load(files(__package__).joinpath(SENTENCES).read_text(encoding="utf-8"))
     return [
-        (f"espeak-{language}-{number:02d}", language, _units(text, language))
+        _Sentence(f"espeak-{language}-{number:02d}", language, _units(text, language))
         for language, texts in told.items()
         for number, text in enumerate(texts, 1)
     ]
@@ -76,28 +89,36 @@ def _units(text: str, language: str) -> list[str]:
     return units
 
 
-def _speak(folder: Path) -> list[Utterance]:
-    """Speak every sentence and write it as FLAC; the list is written last, by the caller."""
+def _speak(folder: Path) -> None:
+    """Speak every sentence and write it as FLAC; the list is written last."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [
-        _spoken(folder / f"{name}.flac", language, units, variant)
-        for (name, language, units), variant in zip(_sentences(), cycle(HELD_OUT["test"]), strict=False)
-    ]
+    clips = [_spoken(folder, *job) for job in zip(_sentences(), cycle(HELD_OUT["test"]), strict=False)]
+    write_manifest(folder / LIST, clips)
 
 
-def _spoken(path: Path, language: str, units: list[str], variant: str) -> Utterance:
-    said = units if language == "en" else pinyin_units(units)
-    speech = espeak().speak(said, Voice(_ACCENTS[language], variant, rate=160))
+def _spoken(folder: Path, sentence: _Sentence, variant: str) -> Utterance:
+    path = folder / f"{sentence.name}.flac"
+    said = sentence.units if sentence.language == "en" else pinyin_units(sentence.units)
+    speech = espeak().speak(said, Voice(_ACCENTS[sentence.language], variant, rate=160))
     soundfile.write(path, speech.samples, SAMPLE_RATE, subtype="PCM_16")
-    times = zip(units, speech.words, strict=False)
+    times = zip(sentence.units, speech.words, strict=False)
     return Utterance(
-        id=path.stem,
+        id=sentence.name,
         path=str(path),
         duration=len(speech.samples) / SAMPLE_RATE,
-        text=units_text(units),
-        language=language,
+        text=units_text(sentence.units),
+        language=sentence.language,
         words=tuple(Word(unit.rstrip(",.?"), word.start, word.end) for unit, word in times),
         labels={"gender": "female" if variant in FEMALE else "male"},
         speaker=f"espeak_{variant}",
         source="espeak",
     )
+
+
+if __name__ == "__main__":
+    try:
+        _speak(Path(sys.argv[1]))
+    except ImportError as missing:
+        sys.exit(str(MissingExtraError(missing.name or "pypinyin", "train")))
+    except OsumError as fault:
+        sys.exit(str(fault))
