@@ -254,15 +254,36 @@ def test_a_width_of_nothing_is_refused() -> None:
 # TextGrid
 
 
+def praat_tokens(text: str) -> list[str]:
+    """What Praat reads of a text file: strings in quotes, numbers and flags that stand alone; all else it skips."""
+    words = re.findall(r'"(?:[^"]|"")*"(?!\S)|\S+', text)
+    assert not any(word.startswith("!") for word in words), "a comment"
+    return [word for word in words if re.fullmatch(r'"(?:[^"]|"")*"|-?\d+(\.\d+)?|<\w+>', word)]
+
+
 def parse_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
-    """An independent reader of Praat's long format: tier name to (xmin, xmax, text)."""
+    """An independent reader by Praat's rules: tier name to (xmin, xmax, text); nothing is missing and nothing over."""
+    assert text.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n')
+    tokens = iter(praat_tokens(text))
+
+    def string() -> str:
+        token = next(tokens)
+        assert token.startswith('"'), token
+        return token[1:-1].replace('""', '"')
+
+    def number() -> float:
+        return float(next(tokens))
+
+    assert (string(), string()) == ("ooTextFile", "TextGrid")
+    whole = (number(), number())
+    assert (whole[0], next(tokens)) == (0.0, "<exists>") and whole[1] > 0
     tiers: dict[str, list[tuple[float, float, str]]] = {}
-    for item in text.split("item [")[2:]:
-        name = re.search(r'name = "((?:[^"]|"")*)"', item)
-        marks = re.findall(r'xmin = (\S+)\s+xmax = (\S+)\s+text = "((?:[^"]|"")*)"', item)
-        assert name is not None
-        assert int(re.search(r"intervals: size = (\d+)", item)[1]) == len(marks)
-        tiers[name[1]] = [(float(a), float(b), label.replace('""', '"')) for a, b, label in marks]
+    for _ in range(int(next(tokens))):
+        assert string() == "IntervalTier"
+        name = string()
+        assert (number(), number()) == whole
+        tiers[name] = [(number(), number(), string()) for _ in range(int(next(tokens)))]
+    assert list(tokens) == []
     return tiers
 
 
