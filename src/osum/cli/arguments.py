@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 LANGUAGES = ("auto", "zh", "en")
-_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _LANGUAGE_NAMES = {"english": "en", "chinese": "zh", "mandarin": "zh", "none": "auto"}
 
 
@@ -73,7 +73,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="nano", help="nano (comes with osum), a checkpoint folder, or owner/name")
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
-    group.add_argument("--dtype", type=one_of("dtype", DTYPES, _DTYPE_NAMES), help=f"{', '.join(DTYPES)}")
+    group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=f"{', '.join(DTYPES)}")
     group.add_argument("--offline", action="store_true", help="never fetch anything")
 
 

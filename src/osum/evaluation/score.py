@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,9 @@ NAMED = 20
 _LABEL_METRICS = ("accuracy", "unweighted_recall", "macro_f1")
 _TEXT_METRICS = ("wer", "cer", "mer")
 
+Columns = tuple[list[Any], list[Any]]
+"""What is right and what was answered, clip by clip."""
+
 
 def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction]) -> Result:
     """All that is counted from one model's predictions for one benchmark.
@@ -56,6 +60,7 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     if not by_prompt:
         raise InputError(f"no predictions for {benchmark.name}: ask with osum evaluate")
     fixed = by_prompt.get(None) or next(iter(by_prompt.values()))
+    columns = _columns(benchmark, fixed)
     resampling, resampled_by = resampling_of(fixed, asked.seed)
     failed = [one.id for one in fixed if one.answer.error is not None]
     labelled = benchmark.target == "label"
@@ -63,16 +68,16 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
         benchmark=benchmark.name,
         model=asked.model,
         metric=benchmark.metric,
-        score=_score(benchmark, fixed, resampling),
+        score=_score(benchmark, columns, resampling),
         resampled_by=resampled_by,
         clips=len(fixed),
         failed=len(failed),
-        others=dict(_others(benchmark, fixed, resampling)),
+        others=dict(_others(benchmark, fixed, columns, resampling)),
         prompts=_under_prompts(benchmark, by_prompt, asked.seed),
         unreadable=_unreadable(fixed) if labelled else None,
-        confusion=_confusion(benchmark, fixed) if labelled else None,
+        confusion=_confusion(benchmark, columns) if labelled else None,
         calibration=_calibration(fixed, asked.seed) if labelled else None,
-        times=_times(benchmark, fixed) if benchmark.target == "words" else None,
+        times=_times(benchmark, columns) if benchmark.target == "words" else None,
         real_time_factor=_real_time_factor(predictions),
         run=_run(benchmark, asked, fixed, len(predictions), failed),
     )
@@ -147,7 +152,8 @@ def compare(first: Scored, second: Scored) -> Comparison | None:
     shared = [name for name in theirs if name in others and theirs[name].truth == others[name].truth]
     if not shared or benchmark.metric == JUDGE:
         return None
-    counts = [_counts(benchmark, benchmark.metric, [some[name] for name in shared]) for some in (theirs, others)]
+    columns = (_columns(benchmark, [some[name] for name in shared]) for some in (theirs, others))
+    counts = [_counts(benchmark, benchmark.metric, pair) for pair in columns]
     resampling, _ = resampling_of([theirs[name] for name in shared], first.asked.seed)
     difference = paired_difference(counts[0], counts[1], resampling)
     return Comparison(benchmark.name, first.asked.model, second.asked.model, difference)
@@ -178,33 +184,32 @@ def _named(prediction: Prediction) -> str | None:
     return answer.said if answer.label is None else answer.label
 
 
-def _columns(benchmark: Benchmark, predictions: Sequence[Prediction]) -> tuple[list[Any], list[Any]]:
-    """What is right and what was answered; a clip without an answer is one with an empty one."""
+def _columns(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Columns:
+    """Texts are normalised here, once for all metrics; a clip without an answer is one with an empty one."""
+    normaliser = NORMALISERS[benchmark.normaliser]
     match benchmark.target:
         case "label":
             return [one.truth.label for one in predictions], [_named(one) for one in predictions]
         case "words":
             return [one.truth.words for one in predictions], [one.answer.words for one in predictions]
         case "reply":
-            return [one.truth.reply for one in predictions], [one.answer.reply or "" for one in predictions]
+            pairs = [(one.truth.reply or "", one.answer.reply or "") for one in predictions]
         case "text":
-            return [one.truth.text for one in predictions], [one.answer.text or "" for one in predictions]
+            pairs = [(one.truth.text or "", one.answer.text or "") for one in predictions]
+    return [normaliser(right) for right, _ in pairs], [normaliser(answered) for _, answered in pairs]
 
 
-def _counts(benchmark: Benchmark, metric: str, predictions: Sequence[Prediction]) -> Counts:
-    columns = _columns(benchmark, predictions)
-    if benchmark.target == "label":
+def _counts(benchmark: Benchmark, metric: str, columns: Columns) -> Counts:
+    if metric in _LABEL_METRICS:  # also of single words, which are right as a whole or not at all
         return METRICS[metric].counts(*columns)
-    normaliser = NORMALISERS[benchmark.normaliser]
-    if metric in _LABEL_METRICS:  # of texts, such as single words, that are right as a whole or not at all
-        return METRICS[metric].counts(*([normaliser(text) for text in column] for column in columns))
-    return METRICS[metric].counts(*columns, normalizer=normaliser)
+    words = benchmark.target == "words"
+    return METRICS[metric].counts(*columns, normalizer=NORMALISERS[benchmark.normaliser] if words else str)
 
 
-def _score(benchmark: Benchmark, predictions: Sequence[Prediction], resampling: Resampling) -> Score:
+def _score(benchmark: Benchmark, columns: Columns, resampling: Resampling) -> Score:
     if benchmark.metric == JUDGE:
-        return Score(JUDGE, float("nan"), len(predictions), float("nan"), float("nan"))
-    return _counts(benchmark, benchmark.metric, predictions).score(resampling)
+        return Score(JUDGE, math.nan, len(columns[0]), math.nan, math.nan)
+    return _counts(benchmark, benchmark.metric, columns).score(resampling)
 
 
 def _under_prompts(
@@ -213,11 +218,12 @@ def _under_prompts(
     """One score for each published prompt; none where the fixed one alone was asked."""
     if None in by_prompt:
         return ()
-    return tuple(_score(benchmark, some, resampling_of(some, seed)[0]) for some in by_prompt.values())
+    asked = by_prompt.values()
+    return tuple(_score(benchmark, _columns(benchmark, some), resampling_of(some, seed)[0]) for some in asked)
 
 
 def _others(
-    benchmark: Benchmark, predictions: Sequence[Prediction], resampling: Resampling
+    benchmark: Benchmark, predictions: Sequence[Prediction], columns: Columns, resampling: Resampling
 ) -> Iterator[tuple[str, Score]]:
     """Every further metric that fits the target."""
     match benchmark.target:
@@ -230,11 +236,10 @@ def _others(
             names = ()
     for name in names:
         if name != benchmark.metric:
-            yield name, _counts(benchmark, name, predictions).score(resampling)
+            yield name, _counts(benchmark, name, columns).score(resampling)
     if benchmark.target == "label" and _writes(predictions):
         said = [one.answer.said for one in predictions]
-        found = accuracy([one.truth.label or "" for one in predictions], said, resampling)
-        yield "free", replace(found, name="free")
+        yield "free", replace(accuracy(columns[0], said, resampling), name="free")
     if benchmark.target == "words":
         texts = [" ".join(word.text for word in one.truth.words) for one in predictions]
         answers = [one.answer.text or "" for one in predictions]
@@ -253,8 +258,8 @@ def _unreadable(predictions: Sequence[Prediction]) -> float | None:
     return sum(answer.said is None for answer in answered) / len(answered)
 
 
-def _confusion(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Confusion:
-    true, named = _columns(benchmark, predictions)
+def _confusion(benchmark: Benchmark, columns: Columns) -> Confusion:
+    true, named = columns
     known = OSUM.label_sets.get(benchmark.label_set or "")
     order = {label: at for at, label in enumerate(known.labels if known else ())}
     labels = {*true, *(label for label in named if label is not None)}
@@ -272,8 +277,8 @@ def _calibration(predictions: Sequence[Prediction], seed: int) -> Calibration | 
     return calibration(probabilities, right, resampling_of(sure, seed)[0])
 
 
-def _times(benchmark: Benchmark, predictions: Sequence[Prediction]) -> WordTimes:
-    return word_times(*_columns(benchmark, predictions), normalizer=NORMALISERS[benchmark.normaliser])
+def _times(benchmark: Benchmark, columns: Columns) -> WordTimes:
+    return word_times(*columns, normalizer=NORMALISERS[benchmark.normaliser])
 
 
 def _real_time_factor(predictions: Iterable[Prediction]) -> float | None:

@@ -22,7 +22,7 @@ _LOOP_MIN_LENGTH = 30  # characters: people do say "ha ha ha ha ha"
 
 def close_cjk(text: str) -> str:
     """Delete the white space around every Chinese character."""
-    return _AROUND_CJK.sub("", text)
+    return text if text.isascii() else _AROUND_CJK.sub("", text)
 
 
 def normalise_target(text: str) -> str:

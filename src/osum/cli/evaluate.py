@@ -1,0 +1,315 @@
+"""`osum evaluate`: models asked about benchmarks. `osum score`: the answers counted again, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, did_you_mean, one_of, positive, tell
+
+if TYPE_CHECKING:
+    from osum.evaluation.benchmark import Benchmark
+    from osum.evaluation.run import Ran, RunOptions
+    from osum.evaluation.score import Scored
+    from osum.peers.recogniser import Recogniser
+
+_SHOWN = 5
+"""Clips that are named on the terminal; the report names more."""
+_EXAMPLES = """\
+examples:
+  osum evaluate --list                                              every benchmark, and what it needs
+  osum evaluate --benchmark samples --data . -o results/            the clips that come with osum
+  osum evaluate --suite table4 --data corpora/ -o results/ --resume the paper's table, going on where it stopped
+  osum evaluate --model nano --model whisper:openai/whisper-small --benchmark librispeech-test-clean \\
+      --data corpora/ -o results/                                   two models, side by side and in pairs
+  osum evaluate --model classical --set train=train.jsonl ...       a setting of one back end
+"""
+
+
+def register(commands: Subparsers) -> None:
+    """Add both commands."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure models on benchmarks",
+        description=run.__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.set_defaults(run=run)
+    _add_asked(evaluate)
+    _add_models(evaluate)
+    _add_output(evaluate)
+
+    score = commands.add_parser("score", help="count predictions again", description=run_score.__doc__)
+    score.set_defaults(run=run_score)
+    score.add_argument("folders", nargs="*", type=Path, metavar="OUT", help="folders that osum evaluate wrote")
+    group = score.add_argument_group("files of the original")
+    group.add_argument("--compat", choices=("original",), help="score --hyp against --ref as the original's scripts do")
+    group.add_argument("--hyp", type=Path, metavar="FILE", help="its answers: lines of a key and a text with tags")
+    group.add_argument("--ref", type=Path, metavar="FILE", help="what is right, in the same form")
+    group.add_argument("--task", default="ASR", help="what was asked (default ASR)")
+
+
+def _add_asked(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is asked")
+    group.add_argument("--list", action="store_true", help="show every benchmark and end")
+    group.add_argument("--benchmark", type=_names, default=[], metavar="A,B", help="names of benchmarks")
+    group.add_argument("--suite", metavar="NAME", help="the benchmarks of a table; --list names them")
+    group.add_argument("--data", type=Path, default=Path(), metavar="ROOT", help="holds a folder for each benchmark")
+    group.add_argument("--limit", type=positive, metavar="N", help="the first N clips of each list alone")
+    prompts = "fixed: one prompt (the default); all: every published prompt of the task, with mean and spread"
+    group.add_argument("--prompts", choices=("fixed", "all"), default="fixed", help=prompts)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who is asked")
+    kinds = "nano, a checkpoint folder, owner/name, or another model such as whisper:FOLDER; may be given again"
+    group.add_argument("--model", "--peer", dest="models", action="append", metavar="NAME", help=kinds)
+    group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
+    group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=", ".join(DTYPES))
+    group.add_argument(
+        "--batch-size", type=positive, default=8, metavar="N", help="clips answered together (default 8)"
+    )
+    group.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help="of a back end")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder of results, of any number of runs")
+    group.add_argument("--resume", action="store_true", help="go on with what is there")
+    group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
+    group.add_argument("--overwrite", action="store_true", help="drop what is there for these models and benchmarks")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the intervals (default 0)")
+
+
+def _names(word: str) -> list[str]:
+    return [name for name in (part.strip() for part in word.split(",")) if name]
+
+
+def _setting(word: str) -> tuple[str, str]:
+    key, found, value = word.partition("=")
+    if not found or not key:
+        raise ArgumentTypeError(f"{word!r} is no setting: write KEY=VALUE, such as train=train.jsonl")
+    return key, value
+
+
+def run(arguments: Namespace) -> int:
+    """Ask models about benchmarks, keep every answer in OUT/MODEL/BENCHMARK.jsonl, count them into OUT/report.json,
+    and show the figures with their 95 % intervals. What cannot be run is told and left out; exit code 1 then."""
+    from osum.cli.figures import show_benchmarks
+    from osum.evaluation.catalogue import BENCHMARKS, SUITES
+
+    if arguments.list:
+        show_benchmarks(BENCHMARKS, SUITES)
+        return 0
+    names = _chosen(arguments)
+    _check_output(arguments)
+    faults = _Faults()
+    try:
+        for model in arguments.models or ["nano"]:
+            _run_model(arguments, model, [BENCHMARKS[name] for name in names], faults)
+    finally:
+        # Also of a run that is interrupted: what was answered is counted.
+        scored = _count(arguments.out, faults)
+    _show([one for one in scored if (one.benchmark.name, one.asked.model) in faults.run])
+    return faults.code
+
+
+class _Faults:
+    """What went wrong, told as it comes."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self.run: set[tuple[str, str]] = set()
+        """Benchmarks and models that were run, to the end or not."""
+
+    def __call__(self, fault: object) -> None:
+        tell(f"error: {fault}")
+        self.code = 1
+
+
+def _chosen(arguments: Namespace) -> list[str]:
+    """The names of the benchmarks that are asked for, each once."""
+    from osum.errors import InputError
+    from osum.evaluation.catalogue import BENCHMARKS, SUITES
+
+    names = [*arguments.benchmark]
+    if arguments.suite is not None:
+        names += SUITES[_known(arguments.suite, SUITES, "suite")]
+    if not names:
+        raise InputError("no benchmark: give --benchmark NAME or --suite NAME; osum evaluate --list shows them")
+    return [_known(name, BENCHMARKS, "benchmark") for name in dict.fromkeys(names)]
+
+
+def _known(name: str, known: Iterable[str], what: str) -> str:
+    from osum.errors import InputError
+
+    names = list(known)
+    if name not in names:
+        hint = did_you_mean(name, names) or f"use one of {', '.join(names)}; "
+        raise InputError(f"unknown {what} {name!r}: {hint}osum evaluate --list shows all")
+    return name
+
+
+def _check_output(arguments: Namespace) -> None:
+    from osum.errors import InputError
+
+    if arguments.out is None:
+        raise InputError("no place for results: give -o FOLDER")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise InputError(f"{arguments.out} is a file: give the folder of results")
+    if arguments.resume and arguments.overwrite:
+        raise InputError("--resume keeps what is there and --overwrite drops it: give one of them")
+    if arguments.retry_failed and not arguments.resume:
+        raise InputError("--retry-failed is about an earlier run: give --resume with it")
+
+
+def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark], faults: _Faults) -> None:
+    """One model on every benchmark; what cannot be run costs the others nothing."""
+    from osum.errors import OsumError
+    from osum.peers import open_recogniser
+    from osum.peers.recogniser import Options
+
+    options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set))
+    try:
+        recogniser = open_recogniser(name, options)
+    except (OsumError, OSError) as fault:
+        faults(fault)
+        return
+    for benchmark in benchmarks:
+        if benchmark.task not in recogniser.tasks:
+            missing = f"{recogniser.name} does not answer {benchmark.task}, so {benchmark.name} is left out"
+            if benchmark.name in arguments.benchmark:
+                faults(missing)
+            else:
+                tell(f"note: {missing}")
+            continue
+        try:
+            _run_one(arguments, benchmark, recogniser, faults)
+        except (OsumError, OSError) as fault:
+            faults(fault)
+
+
+def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser, faults: _Faults) -> None:
+    from tqdm import tqdm
+
+    from osum.evaluation.run import Run
+
+    asked = Run(benchmark, arguments.data, recogniser, arguments.out, _options(arguments))
+    faults.run.add((benchmark.name, recogniser.name))
+    name = f"{recogniser.name} on {benchmark.name}"
+    with tqdm(desc=name, unit="clip", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = asked.go(progress)
+    _tell_run(name, found, faults)
+
+
+def _options(arguments: Namespace) -> RunOptions:
+    from osum.evaluation.run import RunOptions
+
+    return RunOptions(
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        retry_failed=arguments.retry_failed,
+        limit=arguments.limit,
+        all_prompts=arguments.prompts == "all",
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+    )
+
+
+def _tell_run(name: str, found: Ran, faults: _Faults) -> None:
+    tell(f"{name}: {found.answers} answers in {found.path}")
+    for why, ids in found.faulty.items():
+        faults(f"{name}: {_clips(len(ids))} left out, {why}: {_some(ids)}")
+    if found.failed:
+        first = next(iter(found.failed.values()))
+        faults(f"{name}: {_clips(len(found.failed))} without an answer, so wrong: {_some(found.failed)} ({first})")
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip" if count == 1 else f"{count} clips"
+
+
+def _some(ids: Iterable[str]) -> str:
+    named = list(ids)
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    return ", ".join(named[:_SHOWN]) + more
+
+
+def run_score(arguments: Namespace) -> int:
+    """Count the predictions of a folder of results again, without a model, and write its report.json. Of several
+    folders, models are compared in pairs on the clips they share."""
+    from osum.errors import InputError
+    from osum.evaluation.catalogue import BENCHMARKS
+
+    if arguments.compat:
+        return _score_original(arguments)
+    if arguments.hyp or arguments.ref:
+        raise InputError("--hyp and --ref are files of the original: give --compat original with them")
+    if not arguments.folders:
+        raise InputError("nothing to score: give the -o of osum evaluate")
+    faults = _Faults()
+    shown: list[Scored] = []
+    for folder in dict.fromkeys(arguments.folders):
+        found = _count(folder, faults)
+        if not found:
+            faults(f"{folder} holds no predictions that can be counted: give the -o of osum evaluate")
+        # Two folders may hold two models of one name.
+        shown += [one.renamed(f"{folder}/{one.asked.model}") for one in found] if len(arguments.folders) > 1 else found
+    places = list(BENCHMARKS)
+    _show(sorted(shown, key=lambda one: places.index(one.benchmark.name)))
+    return faults.code
+
+
+def _show(scored: Sequence[Scored]) -> None:
+    from osum.cli.figures import show_comparisons, show_results
+    from osum.evaluation.score import report_of
+
+    if not scored:
+        return
+    report = report_of(scored)
+    show_results(report.results)
+    show_comparisons(report.comparisons)
+    for one in report.results:
+        if one.run["answers"] < one.run["wanted"]:
+            tell(
+                f"note: {one.model} on {one.benchmark} is not finished, {one.run['answers']} of {one.run['wanted']} "
+                "answers: go on with osum evaluate --resume"
+            )
+
+
+def _score_original(arguments: Namespace) -> int:
+    from osum.errors import InputError
+    from osum.evaluation.original import score_original
+    from osum.tasks import RELEASE
+
+    if arguments.hyp is None or arguments.ref is None or arguments.folders:
+        raise InputError("--compat original reads two files: give --hyp FILE and --ref FILE, and no folder")
+    found = score_original(arguments.ref, arguments.hyp, bool(RELEASE.find(arguments.task).label_sets))
+    counts = f"{found.errors} errors, {found.units} units, {found.utterances} utterances"
+    print(f"error rate {found.error_rate:.2f} %  ({counts})")
+    if found.accuracy is not None:
+        print(f"accuracy   {found.accuracy:.2f} %  ({found.right} of {found.asked} first tags)")
+    return 0
+
+
+def _count(out: Path, faults: _Faults) -> list[Scored]:
+    """Count a folder of results and write its report, where there is anything in it."""
+    from osum.evaluation.catalogue import BENCHMARKS
+    from osum.evaluation.result import REPORT, write_report
+    from osum.evaluation.score import report_of, score_folder
+
+    scored = score_folder(out, BENCHMARKS, faults)
+    if scored:
+        write_report(out / REPORT, report_of(scored))
+        tell(f"figures in {out / REPORT}")
+    return scored
