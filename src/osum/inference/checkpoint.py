@@ -50,7 +50,7 @@ def open_checkpoint(
         raise CheckpointError(
             f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({first_line(fault)})"
         ) from fault
-    return Checkpoint(name, _revision(folder), model, processor, read_tasks(folder))
+    return Checkpoint(name, revision_of(folder), model, processor, read_tasks(folder))
 
 
 def _check_config(name: str, folder: Path) -> None:
@@ -99,7 +99,7 @@ def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForC
     return merged
 
 
-def _revision(folder: Path) -> str:
+def revision_of(folder: Path) -> str:
     """What tells two versions of a checkpoint apart: the hub's commit, or the size and hash of the weights."""
     if folder.parent.name == "snapshots":
         return folder.name

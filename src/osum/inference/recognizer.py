@@ -79,11 +79,21 @@ def load(
         CheckpointError: nothing usable under that name.
         InputError: an unknown dtype or device.
     """
+    place, kind = placement(device, dtype)
+    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
+
+
+def placement(device: str | None = None, dtype: str | None = None) -> tuple[str, str]:
+    """Device and dtype to run on where perhaps neither is given; see `load`.
+
+    Raises:
+        InputError: an unknown dtype or device.
+    """
     place = _device(device)
     kind = dtype or ("float32" if place == "cpu" else "bfloat16")
     if kind not in DTYPES:
         raise InputError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
-    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
+    return place, kind
 
 
 def _device(device: str | None) -> str:

@@ -1,0 +1,71 @@
+"""A model of transformers, opened for a recogniser: its weights checked, its place and revision known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoProcessor
+from transformers.utils import logging as transformers_logging
+
+from osum.errors import CheckpointError
+from osum.inference.checkpoint import revision_of
+from osum.inference.locate import first_line
+from osum.inference.recognizer import DTYPES, placement
+from osum.peers.facts import versions
+from osum.peers.recogniser import Options
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model and its processor, ready to be asked."""
+
+    name: str
+    """The last part of the folder or hub id."""
+    model: Any
+    processor: Any
+    revision: str
+    device: str
+    dtype: str
+    batch_size: int
+
+    def describe(self) -> Mapping[str, Any]:
+        """What `Recogniser.describe` tells of it."""
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "device": self.device,
+            "dtype": self.dtype,
+            "batch_size": self.batch_size,
+            "decoding": "greedy",
+            "versions": versions("osum", "torch", "transformers", "numpy"),
+        }
+
+
+def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained:
+    """Open a folder or a hub id, which transformers fetches.
+
+    Raises:
+        CheckpointError: nothing usable under that name, or a model of another kind.
+        InputError: an unknown device or dtype.
+    """
+    device, dtype = placement(options.device, options.dtype)
+    transformers_logging.disable_progress_bar()
+    wanted = model_class.config_class.model_type
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type != wanted:
+            raise CheckpointError(f"{name!r} holds a model of type {config.model_type!r}, not {wanted}: give another")
+        # Outside float32 a model of another kind would be made up at random where its weights do not fit.
+        model, info = model_class.from_pretrained(name, dtype=DTYPES[dtype], output_loading_info=True)
+        processor = AutoProcessor.from_pretrained(name)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
+        raise CheckpointError(f"{name!r} cannot be loaded ({first_line(fault)}): give a folder or a hub id") from fault
+    if wrong := [*info["missing_keys"], *info["unexpected_keys"]]:
+        shown = ", ".join(sorted(wrong)[:3])
+        raise CheckpointError(f"{name!r}: {len(wrong)} tensors are missing or do not fit ({shown} ...): get it again")
+    revision = revision_of(Path(name)) if Path(name).is_dir() else str(config._commit_hash)
+    return Pretrained(Path(name).name, model.to(device).eval(), processor, revision, device, dtype, options.batch_size)
