@@ -13,6 +13,7 @@ from osum.evaluation.catalogue import BENCHMARKS, SUITES, TASKS
 from osum.evaluation.document import markdown
 from osum.evaluation.own_sets import OWN_SETS
 from osum.evaluation.public_sets import PUBLIC_SETS
+from osum.peers.recogniser import Recognition
 from osum.scoring import METRICS, NORMALISERS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -129,6 +130,16 @@ def test_a_set_of_the_test_split_holds_the_clips_of_its_figure(nano_root, name):
 def test_a_sound_without_a_voice_counts_as_another_event(nano_root):
     clips = BENCHMARKS["kit-event"].read(nano_root / "nano")
     assert {clip.id: clip.labels["event"] for clip in clips} == {"burst": "laugh", "rain": "other"}
+
+
+@pytest.mark.parametrize("name", ["kit-event", "esc50"])
+def test_no_event_counts_as_another_event_where_a_sound_without_a_voice_does(name):
+    answer = Recognition(said="none", label="none", distribution={"none": 0.5, "other": 0.2, "cry": 0.3})
+    counted = BENCHMARKS[name].counted(answer)
+    assert (counted.said, counted.label) == ("other", "other")
+    assert counted.distribution == pytest.approx({"other": 0.7, "cry": 0.3})
+    assert BENCHMARKS["kit-event-in-speech"].counted(answer) == answer
+    assert BENCHMARKS[name].counted(Recognition()) == Recognition()
 
 
 def test_packed_audio_that_is_missing_is_told(tmp_path):

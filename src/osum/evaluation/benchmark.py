@@ -5,12 +5,14 @@ Knows nothing of models.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from osum.errors import InputError
+from osum.peers.recogniser import Recognition
 from osum.utterance import Utterance
 
 Target = Literal["text", "label", "words", "reply"]
@@ -48,6 +50,8 @@ class Benchmark:
     """Of the task, where the target is a label."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The set's labels to ours; a clip whose label is not among them has no truth."""
+    merged: Mapping[str, str] = field(default_factory=dict)
+    """Our labels that count as another when they are answered: `none` of a sound that the set calls `other`."""
     normaliser: str = "osum"
     """Of `osum.scoring.NORMALISERS`."""
     count: int | None = None
@@ -84,6 +88,16 @@ class Benchmark:
                 f"unpack the whole archive again; see {self.home}"
             )
         return [self._in_our_words(clip) for clip in found] if self.label_set and self.labels else found
+
+    def counted(self, answer: Recognition) -> Recognition:
+        """An answer as it is counted: with labels that are merged here."""
+        if not self.merged:
+            return answer
+        shares: dict[str, float] = defaultdict(float)
+        for label, share in (answer.distribution or {}).items():
+            shares[self.merged.get(label, label)] += share
+        said, label = (None if name is None else self.merged.get(name, name) for name in (answer.said, answer.label))
+        return replace(answer, said=said, label=label, distribution=dict(shares) or None)
 
     def _in_our_words(self, clip: Utterance) -> Utterance:
         others = {name: label for name, label in clip.labels.items() if name != self.label_set}

@@ -45,6 +45,7 @@ class _Place:
             language=asked.language,
             label_set=labels.name if labels else None,
             labels={label: label for label in labels.labels} | dict(asked.merged) if labels else {},
+            merged=asked.merged,
             note=note,
         )
 
