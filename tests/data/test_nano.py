@@ -11,7 +11,7 @@ from osum.data import nano, nano_mix
 from osum.data.manifest import read_manifest
 from osum.data.nano_real import deal, exclusions, utterance
 from osum.data.nano_synthetic import chinese_number, english_number
-from osum.data.packed import PackedAudio
+from osum.data.packed import AUDIO, PackedAudio
 from osum.utterance import Utterance
 
 BASE = {"audio": "a.ogg", "licence": "CC0", "duration_s": 1.0}
@@ -136,7 +136,7 @@ def test_a_build_can_be_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr(nano, "train_tokenizer", lambda *_, **__: _Sized())
     stats = nano.build(kit, tmp_path / "out", num_processes=1)
     rows = list(read_manifest(tmp_path / "out" / "train.jsonl"))
-    first = PackedAudio(tmp_path / "out" / nano.AUDIO).read(rows[0])
+    first = PackedAudio(tmp_path / "out" / AUDIO).read(rows[0])
     assert stats["train"]["clips"] == len(rows)
     assert first.size == rows[0].extra["num_samples"] == round(rows[0].duration * SAMPLE_RATE)
     assert json.loads((tmp_path / "out" / "excluded.json").read_text())[0]["id"] == "s/gone"

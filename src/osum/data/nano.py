@@ -25,11 +25,10 @@ from osum.data.manifest import write_manifest
 from osum.data.nano_mix import mixtures, one_word_time
 from osum.data.nano_real import MAX_SECONDS, deal, real_utterances
 from osum.data.nano_synthetic import Amounts, Job
-from osum.data.packed import FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
+from osum.data.packed import AUDIO, FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
 from osum.data.tokenizer import train_tokenizer
 from osum.utterance import Utterance, Word
 
-AUDIO = "audio.i16"
 SPLITS = ("train", "valid", "test")
 _CHUNK = 512  # clips that one process makes on end
 _PROMPT_WEIGHT = 20  # times the prompts count in the tokenizer's corpus

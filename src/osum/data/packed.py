@@ -17,6 +17,8 @@ import numpy.typing as npt
 from osum.errors import AudioError
 from osum.utterance import Utterance
 
+AUDIO = "audio.i16"
+"""Name of the file in a data set's folder."""
 FULL_SCALE = 32768.0
 """int16 value of amplitude 1."""
 

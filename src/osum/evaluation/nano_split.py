@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osum.data.manifest import read_manifest
-from osum.data.nano import AUDIO
+from osum.data.packed import AUDIO
 from osum.errors import InputError
 from osum.utterance import Utterance
 
