@@ -56,6 +56,7 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     Raises:
         InputError: there are none, or nothing can be counted in them.
     """
+    predictions = _counted(benchmark, predictions)
     by_prompt = _by_prompt(predictions)
     if not by_prompt:
         raise InputError(f"no predictions for {benchmark.name}: ask with osum evaluate")
@@ -148,7 +149,8 @@ def compare(first: Scored, second: Scored) -> Comparison | None:
     None where there is no such clip with one truth, or only a judge could tell.
     """
     benchmark = first.benchmark
-    theirs, others = ({one.id: one for one in some.predictions if not one.prompt_index} for some in (first, second))
+    pair = (_counted(benchmark, some.predictions) for some in (first, second))
+    theirs, others = ({one.id: one for one in some if not one.prompt_index} for some in pair)
     shared = [name for name in theirs if name in others and theirs[name].truth == others[name].truth]
     if not shared or benchmark.metric == JUDGE:
         return None
@@ -176,6 +178,13 @@ def _by_prompt(predictions: Iterable[Prediction]) -> dict[int | None, list[Predi
     for one in predictions:
         found[one.prompt_index].append(one)
     return dict(found)
+
+
+def _counted(benchmark: Benchmark, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """With the labels that the benchmark counts as one."""
+    if not benchmark.merged:
+        return predictions
+    return [replace(one, answer=benchmark.counted(one.answer)) for one in predictions]
 
 
 def _named(prediction: Prediction) -> str | None:
