@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check format
+DATA ?= data
+OUT ?= runs/results
+
+.PHONY: demo test check format results
 
 demo: $(STAMP)
 	$(BIN)/osum label samples/
@@ -19,6 +22,13 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Every test set of nano and the models beside it; DATA/nano is what `osum data nano` wrote. Goes on where it stopped.
+results: $(STAMP)
+	$(BIN)/osum evaluate --suite nano --data $(DATA) --model nano --model pocketsphinx -o $(OUT) --resume
+	$(BIN)/osum evaluate --suite nano --data $(DATA) --model classical --model majority --model source \
+		--set train=$(DATA)/nano/train.jsonl -o $(OUT) --resume
+	$(BIN)/osum report $(OUT) -o $(OUT)/report --keep docs/results/nano.json --readme README.md
 
 # torch first and by its exact pin: without one pip may pull the CUDA build, gigabytes that no test needs.
 $(STAMP): pyproject.toml constraints.txt

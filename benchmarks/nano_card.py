@@ -1,11 +1,13 @@
-"""Writes what is said of the embedded checkpoint `nano`: its card, its figures in small, and README's two blocks.
+"""Writes what is said of the embedded checkpoint `nano`: its card, its figures in small, and two of README's blocks.
 
     python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR --figures nano.json --run DIR [DIR ...] \
         [--machine TEXT] [--timing label.json] [--readme README.md]
 
 1. `figures.json` beside the weights: every figure of nano_figures.py without what no table shows.
 2. `README.md` beside the weights: the card, in Hugging Face form.
-3. In README.md: the results, made from `figures.json` alone, and the real output of its six lines of Python.
+3. In README.md: the times, made from `figures.json` alone, and the real output of its six lines of Python.
+
+The results in the README are of `osum report`.
 
 Every figure comes from the files; `nano_sources.yaml` holds what the card says of a source in words.
 """
@@ -30,6 +32,7 @@ from figures import RAVDESS, RECORDINGS, SEEN, SOURCE, SYNTHETIC, data_name, int
 from label import markdown as timing_markdown
 from slices import NANO, slice_table
 
+from osum.evaluation.report import replace_block
 from osum.tasks import OSUM
 
 ROOT = Path(__file__).parents[1]
@@ -181,41 +184,10 @@ def _short(title: str) -> str:
 
 # README
 
-RESULTS_HEAD = f"""
-`nano` on recordings of speakers that it never heard: accuracy in percent unless noted, beside the commonest class, a
-guess from the source alone (most labels live in one source) and a classical baseline (log-mel, MFCC, pitch; logistic
-regression or SVM) fitted on the same split. Everything else, what it cannot do included, stands in its
-[card]({ASSET}/README.md).
-"""
 
-
-def results_block(figures: Mapping[str, Any]) -> str:
-    """README's results: what nano does on all recordings of unseen speakers, and what it costs."""
-    chosen = (0, 2, 3, 4, 5, 6)
-    rows = [[line[i] for i in chosen] for line in lines(figures, "unseen") if line[1].split(" [")[0] == RECORDINGS]
-    parts = [
-        RESULTS_HEAD.strip(),
-        table([HEAD[i] for i in chosen], rows),
-        verdict(figures),
-        "    python benchmarks/nano_figures.py --data data/nano --out nano.json",
-    ]
-    if "timing" in figures:
-        parts += [timing_markdown(figures["timing"], SHOWN_BATCH), "    python benchmarks/label.py"]
-    return "\n\n".join(parts)
-
-
-def replace_block(text: str, name: str, body: str, end: str) -> str:
-    """Put `body` between the markers `name` and `end`; a missing end marker is added.
-
-    Raises:
-        SystemExit: the page has no such marker.
-    """
-    start, stop = f"<!-- {name} -->", f"<!-- {end} -->"
-    before, found, after = text.partition(start)
-    if not found:
-        raise SystemExit(f"the page has no {start}")
-    rest = after.partition(stop)[2] if stop in after else after
-    return f"{before}{start}\n\n{body}\n\n{stop}{rest}"
+def timing_block(timing: Mapping[str, Any]) -> str:
+    """README's table of times."""
+    return f"{timing_markdown(timing, SHOWN_BATCH)} Measured by `python benchmarks/label.py`."
 
 
 def example_output(readme: str) -> str:
@@ -230,11 +202,16 @@ def example_output(readme: str) -> str:
 
 
 def update_readme(path: Path, figures: Mapping[str, Any], parameters: int, example: str | None) -> None:
-    """Write both blocks of a README, and the parameters in its table of models."""
+    """Write both blocks of a README, and the parameters in its table of models.
+
+    Raises:
+        InputError: the page has no markers for a block.
+    """
     text = path.read_text(encoding="utf-8")
-    text = replace_block(text, "results", results_block(figures), "/results")
+    if "timing" in figures:
+        text = replace_block(text, "timing", lambda _: timing_block(figures["timing"]))
     if example is not None:
-        text = replace_block(text, "output: label", example, "/output")
+        text = replace_block(text, "output", lambda _: example)
     text = re.sub(r"^(\| `nano` \| )[^|]+", rf"\g<1>{_millions(parameters, 1)} ", text, flags=re.MULTILINE)
     path.write_text(text, encoding="utf-8")
 

@@ -56,10 +56,10 @@ def run(arguments: Namespace) -> int:
     outs = [Path(path) for path in arguments.paths]
     found = read_results(outs, BENCHMARKS, () if arguments.no_published else PUBLISHED)
     limit = WORST if arguments.worst is None else arguments.worst
-    faults: list[Exception] = []
-    written = write_pages(found, outs, arguments.out, limit, faults.append)
     if arguments.keep:
         keep(arguments.keep, found)
+    faults: list[Exception] = []
+    written = write_pages(found, outs, arguments.out, limit, faults.append)
     if arguments.readme:
         update_readme(arguments.readme, found)
     for fault in faults:

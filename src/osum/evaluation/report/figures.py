@@ -13,6 +13,7 @@ from osum.evaluation.published import Published
 from osum.evaluation.report import plots
 from osum.evaluation.report.tables import Compared
 from osum.evaluation.report.units import unit_of
+from osum.evaluation.result import Result
 from osum.scoring import Score
 from osum.tasks import OSUM
 
@@ -38,12 +39,12 @@ def draw(found: Compared) -> Iterator[Drawing]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    for metric in dict.fromkeys(result.metric for result in found.results):
+    for metric in dict.fromkeys(result.metric for name in found.names for result in found.of(name).values()):
         if scores := _scores(found, metric):
             unit = unit_of(metric)
             told = f"{unit.title} with 95 % intervals; the table above holds the numbers"
             yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit))
-    if len(axes := _axes(found)) > 2:
+    if len(axes := axes_of(found)) > 2:
         told = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
         dashed = frozenset(map(_quoted_name, found.quoted(found.names)))
         yield Drawing("radar", "paper", told, plots.radar(axes, dashed))
@@ -67,19 +68,20 @@ def _of_benchmark(found: Compared, name: str) -> Iterator[Drawing]:
         yield Drawing(_file_name(f"{name}-word-times"), "times", told, plots.word_time_histogram(times, title))
 
 
-def _scores(found: Compared, metric: str) -> dict[str, dict[str, Score]]:
-    scores = {
-        found.title(name): {
-            model: result.score
-            for model, result in found.of(name).items()
-            if result.metric == metric and math.isfinite(result.score.value)
-        }
+def _scores(found: Compared, metric: str) -> list[tuple[str, dict[str, Score]]]:
+    """Title and finite scores by model of each benchmark that has any."""
+    scores = [
+        (found.title(name), {model: result.score for model, result in found.of(name).items() if _known(result, metric)})
         for name in found.names
-    }
-    return {title: some for title, some in scores.items() if some}
+    ]
+    return [(title, some) for title, some in scores if some]
 
 
-def _axes(found: Compared) -> list[plots.Axis]:
+def _known(result: Result, metric: str) -> bool:
+    return result.metric == metric and math.isfinite(result.score.value)
+
+
+def axes_of(found: Compared) -> list[plots.Axis]:
     """One for each task, as in the paper's figure 1: the mean over the test sets that all models with the task have.
 
     Models with less than half of the tasks would only take test sets away from the others.

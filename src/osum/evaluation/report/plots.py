@@ -259,14 +259,14 @@ def word_time_histogram(found: Mapping[str, WordTimes], title: str) -> Figure:
 
 
 @_drawn
-def intervals(found: Mapping[str, Mapping[str, Score]], unit: Unit) -> Figure:
+def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit) -> Figure:
     """Values with their 95 % intervals: a line for each benchmark, in it the models below each other."""
-    models = list(dict.fromkeys(model for scores in found.values() for model in scores))
+    models = list(dict.fromkeys(model for _, scores in found for model in scores))
     figure = _figure(8, 1.3 + max(1.2, len(found) * (0.25 + 0.17 * len(models))))
     axes = figure.subplots()
     styles = dict(zip(models, _styles(), strict=False))
     told: set[str] = set()
-    for line, scores in enumerate(found.values()):
+    for line, (_, scores) in enumerate(found):
         for model, score in scores.items():
             at = line + 0.7 * ((models.index(model) + 0.5) / len(models) - 0.5)
             value, low, high = (unit.factor * number for number in (score.value, score.low, score.high))
@@ -276,10 +276,10 @@ def intervals(found: Mapping[str, Mapping[str, Score]], unit: Unit) -> Figure:
                 value, at, xerr=[[value - low], [high - value]], label=label, capsize=2, markersize=5, **style
             )
             told.add(model)
-    axes.set_yticks(range(len(found)), labels=[drawable(name) for name in found])
+    axes.set_yticks(range(len(found)), labels=[drawable(title) for title, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(drawable(unit.head.replace("↓", "(lower is better)").replace("↑", "(higher is better)")))
-    axes.set_xlim(0, 1.04 * max(unit.factor * score.high for scores in found.values() for score in scores.values()))
+    axes.set_xlim(0, 1.04 * max(unit.factor * score.high for _, scores in found for score in scores.values()))
     axes.grid(axis="x", alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(models)))
     return figure

@@ -16,12 +16,13 @@ from osum.evaluation.published import Published
 from osum.evaluation.report.markup import DASH, Cell, Row, Table, row
 from osum.evaluation.report.units import Unit, unit_of
 from osum.evaluation.result import Comparison, Result
-from osum.peers.floors import Majority
+from osum.peers.floors import Majority, Source
 from osum.scoring import Score, spread
 from osum.tasks.catalog import ASR
 
 MEASURED = "measured"
 COMMONEST = "commonest label"
+FLOORS = (Majority.name, Source.name)
 SIGNIFICANT = 0.05
 DIGITS = 2
 """Of the paper's tables."""
@@ -47,8 +48,9 @@ class Compared:
 
     @property
     def models(self) -> list[str]:
-        """In the order of the results."""
-        return list(dict.fromkeys(result.model for result in self.results))
+        """Floors first, the others in the order of the results."""
+        found = dict.fromkeys(result.model for result in self.results)
+        return sorted(found, key=lambda model: model not in FLOORS)
 
     @property
     def names(self) -> list[str]:
@@ -57,8 +59,9 @@ class Compared:
         return [*(name for name in self.benchmarks if name in found), *(n for n in found if n not in self.benchmarks)]
 
     def of(self, name: str) -> dict[str, Result]:
-        """Results on one benchmark by model."""
-        return {result.model: result for result in self.results if result.benchmark == name}
+        """Results on one benchmark by model, in the order of the models."""
+        results = {result.model: result for result in self.results if result.benchmark == name}
+        return {model: results[model] for model in self.models if model in results}
 
     def title(self, name: str) -> str:
         """A benchmark's title, or its name where it is not declared."""
@@ -91,9 +94,9 @@ def overview(found: Compared) -> Table:
         best = best_of({model: result.score.value for model, result in results.items()}, unit, comparable(results))
         cells = [_measured(results.get(model), unit, unit.digits, model in best) for model in models]
         told = [share_of_commonest(results.values())] if commonest else []
-        rows.append(row(found.title(name), unit.head, sizes(results), *told, *cells))
-    head = ("test set", "metric", "n", *([COMMONEST] if commonest else []), *models)
-    return Table("overview", "All test sets", head, tuple(rows), (_INTERVALS, _BOLD), num_text=2)
+        rows.append(row(found.task(name), found.title(name), unit.head, sizes(results), *told, *cells))
+    head = ("task", "test set", "metric", "n", *([COMMONEST] if commonest else []), *models)
+    return Table("overview", "All test sets", head, tuple(rows), (_INTERVALS, _BOLD), num_text=3)
 
 
 def comparable(results: Mapping[str, Result]) -> bool:
