@@ -53,6 +53,11 @@ class Budget:
     tokens: int = 8_192
     """Tokens of one pass of the language model; a single row may need more."""
 
+    @classmethod
+    def of(cls, device: torch.device) -> Budget:
+        """What suits a device: a processor encodes a fifth faster what stays in its caches."""
+        return cls(frames=4_000) if device.type == "cpu" else cls()
+
 
 @dataclass
 class Counts:
@@ -104,7 +109,7 @@ class Engine:
         self.model = checkpoint.model
         self.processor = checkpoint.processor
         self.device = self.model.device
-        self.budget = budget or Budget()
+        self.budget = budget or Budget.of(self.device)
         self.counts = Counts()
         self._cache = TokenCache(self.model.config.text_config, self.device, self.model.dtype)
         self._waiting: deque[tuple[Request, list[list[int]]]] = deque()
