@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
-from osum.training.trainer import Trainer, start
+from osum.training.trainer import Trainer, start, task_set
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig, short_run
 
@@ -203,6 +204,13 @@ def test_a_run_goes_on_with_the_tasks_of_its_model(config: MakeConfig) -> None:
     first = Trainer(config(steps=2, evidence={"SGC": "real"})).run()
     second = Trainer(config(model=str(first), out=str(first.parent / "second"), tasks={}))
     assert set(second.tasks) == set(TASKS) and second.tasks.find("SGC").evidence == "real"
+
+
+def test_temperatures_stay_with_the_weights_they_were_fitted_to(config: MakeConfig, tmp_path: Path) -> None:
+    calibrated = OSUM.with_task(replace(OSUM["SGC"], temperature=2.0))
+    (tmp_path / "tasks.json").write_text(json.dumps(calibrated.to_dict()), "utf8")
+    assert task_set(config(), tmp_path)["SGC"].temperature is None
+    assert task_set(config(tasks_file=str(tmp_path / "tasks.json")), None)["SGC"].temperature is None
 
 
 def test_a_label_of_ones_own_is_learned(config: MakeConfig, data: Path, tmp_path: Path) -> None:
