@@ -258,16 +258,23 @@ def run_score(arguments: Namespace) -> int:
     if not arguments.folders:
         raise InputError("nothing to score: give the -o of osum evaluate")
     faults = _Faults()
+    folders = list(dict.fromkeys(arguments.folders))
     shown: list[Scored] = []
-    for folder in dict.fromkeys(arguments.folders):
+    for folder, name in zip(folders, _told_apart(folders), strict=True):
         found = _count(folder, faults)
         if not found:
             faults(f"{folder} holds no predictions that can be counted: give the -o of osum evaluate")
         # Two folders may hold two models of one name.
-        shown += [one.renamed(f"{folder}/{one.asked.model}") for one in found] if len(arguments.folders) > 1 else found
+        shown += [one.renamed(f"{name}/{one.asked.model}") for one in found] if len(folders) > 1 else found
     places = list(BENCHMARKS)
     _show(sorted(shown, key=lambda one: places.index(one.benchmark.name)))
     return faults.code
+
+
+def _told_apart(folders: Sequence[Path]) -> list[str]:
+    """The folders' last names where they differ, else the whole ones."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else list(map(str, folders))
 
 
 def _show(scored: Sequence[Scored]) -> None:

@@ -1,0 +1,155 @@
+"""`osum evaluate` and `osum score`: nano on two of the samples, and everything that can be wrong around it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Ran, Run
+from osum.cli import main
+from osum.evaluation.catalogue import BENCHMARKS, SUITES
+from osum.evaluation.result import read_report
+
+ROOT = Path(__file__).parents[2]
+
+
+def cells(table: str, start: str) -> list[str]:
+    """The cells of the first line of a table that begins with some word."""
+    lines = ([cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines())
+    return next(line for line in lines if line and line[0] == start)
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """The folder and the end of one run: a set that is there, one that is not, one that nano does not answer."""
+    out = tmp_path_factory.mktemp("evaluate") / "out"
+    names = "librispeech-test-clean,samples-gender,covost2-en-de"
+    words = ["evaluate", "--benchmark", names, "--data", str(ROOT), "-o", str(out), "--limit", "2"]
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.redirect_stderr(io.StringIO()) as errors:
+        code = main([*words, "--device", "cpu"])
+    return out, Ran(code, told.getvalue(), errors.getvalue())
+
+
+@pytest.fixture
+def copy(nano: tuple[Path, Ran], tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(nano[0], tmp_path / "copy"))
+
+
+def test_one_command_gives_figures_and_keeps_every_answer(nano: tuple[Path, Ran]) -> None:
+    out, ran = nano
+    assert cells(ran.out, "samples-gender")[:3] == ["samples-gender", "nano", "accuracy % ↑"]
+    assert "unweighted recall" in ran.out
+    assert sorted(path.name for path in out.rglob("*.*")) == [
+        "lists.json", "report.json", "samples-gender.asked.json", "samples-gender.jsonl"
+    ]  # fmt: skip
+    assert len((out / "nano/samples-gender.jsonl").read_text("utf8").splitlines()) == 2
+
+
+def test_a_report_holds_what_is_needed_to_run_it_again(nano: tuple[Path, Ran]) -> None:
+    (result,) = read_report(nano[0] / "report.json").results
+    assert {"python", "osum", "torch", "transformers", "jiwer", "numpy"} <= result.run["versions"].keys()
+    assert (result.run["seed"], result.run["limit"], result.run["model"]["dtype"]) == (0, 2, "float32")
+    assert result.run["list_hash"].startswith("sha256:")
+    assert len(result.run["prompts"]) == 1
+    assert result.real_time_factor is not None
+    assert result.real_time_factor > 0
+
+
+def test_what_cannot_be_run_is_told_in_a_line_and_costs_the_rest_nothing(nano: tuple[Path, Ran]) -> None:
+    _, ran = nano
+    errors = [line for line in ran.err.splitlines() if line.startswith("osum: error")]
+    assert (ran.code, len(errors)) == (1, 2)
+    assert "librispeech-test-clean" in errors[0]
+    assert str(ROOT / "LibriSpeech/test-clean") in errors[0]
+    assert errors[1] == "osum: error: nano does not answer S2TT, so covost2-en-de is left out"
+
+
+def test_counting_again_gives_the_same_bytes(osum: Run, nano: tuple[Path, Ran], copy: Path) -> None:
+    (copy / "report.json").unlink()
+    ran = osum("score", copy)
+    assert (ran.code, ran.out) == (0, nano[1].out)
+    assert (copy / "report.json").read_bytes() == (nano[0] / "report.json").read_bytes()
+
+
+def test_two_folders_are_compared_in_pairs(osum: Run, nano: tuple[Path, Ran], copy: Path) -> None:
+    ran = osum("score", nano[0], copy)
+    pair = cells(ran.out.split("Pairs of models")[1], "samples-gender")
+    assert (ran.code, pair[1:3]) == (0, ["out/nano", "copy/nano"])
+    assert pair[4:] == ["0.0", "0.0 to 0.0", "1.000", "2"]
+
+
+def test_a_line_that_is_damaged_is_told_with_its_number(osum: Run, copy: Path) -> None:
+    path = copy / "nano/samples-gender.jsonl"
+    first, second = path.read_text("utf8").splitlines()
+    row = {**json.loads(second), "benchmark": "samples-age"}
+    path.write_text(f"{first}\n{json.dumps(row)}\n", "utf8")
+    ran = osum("score", copy)
+    assert ran.code == 1
+    assert f"{path}:2: this is a prediction for 'samples-age'" in ran.err
+
+
+def test_an_unfinished_run_is_counted_and_told(osum: Run, copy: Path) -> None:
+    path = copy / "nano/samples-gender.jsonl"
+    path.write_text(path.read_text("utf8").splitlines(keepends=True)[0], "utf8")
+    ran = osum("score", copy)
+    assert ran.code == 0
+    assert "nano on samples-gender is not finished, 1 of 2 answers" in ran.err
+
+
+def test_the_list_shows_every_benchmark_and_suite(osum: Run) -> None:
+    ran = osum("evaluate", "--list")
+    assert ran.code == 0
+    for name in (*BENCHMARKS, *SUITES):
+        assert name in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "no benchmark: give --benchmark NAME or --suite NAME"),
+        (("--benchmark", "melt"), "unknown benchmark 'melt': did you mean 'meld'?"),
+        (("--suite", "tabel4"), "unknown suite 'tabel4': did you mean 'table4'?"),
+        (("--benchmark", "meld"), "no place for results: give -o FOLDER"),
+        (("--benchmark", "meld", "-o", "x", "--resume", "--overwrite"), "--resume keeps what is there"),
+        (("--benchmark", "meld", "-o", "x", "--retry-failed"), "--retry-failed is about an earlier run"),
+        (("--benchmark", "meld", "-o", __file__), "is a file: give the folder of results"),
+        (("--benchmark", "meld", "-o", "no/out", "--model", "whisperr:x"), "did you mean 'whisper:FOLDER'?"),
+        (("--benchmark", "meld", "-o", "no/out", "--set", "x"), "write KEY=VALUE"),
+    ],
+)
+def test_a_wrong_command_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
+    ran = osum("evaluate", *words)
+    assert ran.code in (1, 2)
+    assert (message in ran.err, ran.err.count("\n"), ran.out) == (True, 1, "")
+
+
+def test_the_files_of_the_original_are_scored(osum: Run, tmp_path: Path) -> None:
+    (tmp_path / "ref").write_text("a 你好<HAPPY>\nb good day<SAD>\n", "utf8")
+    (tmp_path / "hyp").write_text("a 你<happy>\nb good day<fear>\n", "utf8")
+    files = ("--hyp", tmp_path / "hyp", "--ref", tmp_path / "ref")
+    ran = osum("score", "--compat", "original", *files, "--task", "<TRANSCRIBE> <EMOTION>")
+    assert (ran.code, ran.out.splitlines()) == (
+        0,
+        ["error rate 25.00 %  (1 errors, 4 units, 2 utterances)", "accuracy   50.00 %  (1 of 2 first tags)"],
+    )
+    assert "accuracy" not in osum("score", "--compat", "original", *files).out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "nothing to score"),
+        (("nowhere",), "nowhere holds no predictions that can be counted"),
+        (("--hyp", "x"), "give --compat original"),
+        (("--compat", "original", "--hyp", "x"), "give --hyp FILE and --ref FILE"),
+    ],
+)
+def test_a_wrong_score_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
+    ran = osum("score", *words)
+    assert (ran.code, message in ran.err, ran.err.count("\n"), ran.out) == (1, True, 1, "")
