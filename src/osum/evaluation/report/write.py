@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osum.data.atomic import atomic_file
@@ -116,7 +116,9 @@ def _mistakes(
         if name not in found.benchmarks or not store.path.is_file():
             continue
         try:
-            yield (name, model), worst(store.read(), found.benchmarks[name].target, limit)
+            benchmark = found.benchmarks[name]
+            counted = (replace(one, answer=benchmark.counted(one.answer)) for one in store.read())
+            yield (name, model), worst(counted, benchmark.target, limit)
         except OsumError as fault:
             notice(fault)
 
