@@ -15,6 +15,7 @@ from osum.cli.outputs import ALL, PARQUET, TABLE
 from osum.data.manifest import read_manifest
 from osum.errors import OsumError
 from osum.formats import FORMATS
+from osum.inference.vad import DETECTORS
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -30,8 +31,9 @@ def pipe_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 # Formats on standard output
 
 
-def test_the_formats_are_those_that_osum_writes() -> None:
+def test_the_names_in_help_are_those_that_osum_knows() -> None:
     assert (TABLE, *FORMATS, PARQUET, ALL) == label.FORMATS
+    assert DETECTORS == label.DETECTORS
 
 
 def test_without_options_a_table_is_drawn(osum: Run, clip: MakeClip) -> None:
@@ -492,8 +494,8 @@ def test_options_reach_the_model(osum: Run, clip: MakeClip, model: StandIn) -> N
 
 
 def test_a_doubt_reaches_the_model_and_must_be_a_probability(osum: Run, clip: MakeClip, model: StandIn) -> None:
-    osum("label", clip(), "--min-confidence", 0.5, "--num-workers", 2)
-    assert (model.options.min_confidence, model.options.num_workers) == (0.5, 2)
+    osum("label", clip(), "--min-confidence", 0.5, "--num-workers", 2, "--vad", "energy")
+    assert (model.options.min_confidence, model.options.num_workers, model.options.vad) == (0.5, 2, "energy")
     code, _, err = osum("label", clip(), "--min-confidence", "50")
     assert (code, err.count("\n")) == (2, 1)
 

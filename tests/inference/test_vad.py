@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 from model.tiny import noise
 
 from osum.audio import SAMPLE_RATE
+from osum.errors import MissingExtraError
 from osum.inference import vad
-from osum.inference.vad import FRAME, FRAMES_PER_SECOND, Detector, Energy, Floats, best_detector, speech_spans
+from osum.inference.vad import (
+    DETECTORS,
+    FRAME,
+    FRAMES_PER_SECOND,
+    Detector,
+    Energy,
+    Floats,
+    detector_named,
+    speech_spans,
+)
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 needs_silero = pytest.mark.skipif(vad._silero_path() is None, reason="the extra vad is not installed")
@@ -44,7 +54,7 @@ detectors = pytest.mark.parametrize("kind", ["energy", pytest.param("silero", ma
 
 
 def detector_of(kind: str) -> Detector[Any]:
-    return Energy() if kind == "energy" else best_detector()
+    return detector_named(kind)
 
 
 @detectors
@@ -104,18 +114,20 @@ def test_speech_over_steady_noise_is_heard_by_its_level() -> None:
 
 @needs_silero
 def test_rain_and_crying_are_no_speech_to_silero() -> None:
-    assert (heard(clip("no_voice_rain"), best_detector()) >= 0.5).mean() == 0
-    assert (heard(clip("cry_baby"), best_detector()) >= 0.5).mean() < 0.1
+    assert (heard(clip("no_voice_rain"), detector_named("silero")) >= 0.5).mean() == 0
+    assert (heard(clip("cry_baby"), detector_named("silero")) >= 0.5).mean() < 0.1
 
 
 def test_without_the_extra_the_level_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vad, "_silero_path", lambda: None)
-    assert best_detector.__wrapped__().name == "energy"
+    assert detector_named.__wrapped__("auto").name == "energy"
+    with pytest.raises(MissingExtraError, match=r"pip install 'osum\[vad\]'"):
+        detector_named.__wrapped__("silero")
 
 
 @needs_silero
 def test_with_the_extra_silero_listens() -> None:
-    assert best_detector().name == "silero-vad"
+    assert [detector_named(name).name for name in DETECTORS] == ["silero-vad", "silero-vad", "energy"]
 
 
 # Spans

@@ -17,6 +17,7 @@ from osum.cli.arguments import (
     generation,
     language,
     load_model,
+    one_of,
     positive,
     tell,
 )
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from osum.labelling.shard import Shard
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
-"""Spelled here as well, since help must not import what renders them; a test compares."""
+"""Spelled here as well as DETECTORS, since help must not import what knows them; a test compares."""
 TIMED_FORMATS = ("textgrid", "ctm")
 """Formats that are of little use without word times."""
+DETECTORS = ("auto", "silero", "energy")
 CORES_PER_READER = 4
 """Processes that read are one for so many cores, unless --num-workers says how many."""
 
@@ -85,6 +87,8 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
         "processes that read ahead; without it one for 4 cores; 0 reads in this one, where a broken decoder ends all"
     )
     parser.add_argument("--num-workers", type=_count, metavar="N", help=workers)
+    cuts = f"what finds pauses to cut long recordings in: {', '.join(DETECTORS)}; auto is silero where it is installed"
+    parser.add_argument("--vad", type=one_of("detector", DETECTORS), default="auto", metavar="NAME", help=cuts)
     add_generation_options(parser)
 
 
@@ -312,6 +316,7 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_wor
         min_confidence=arguments.min_confidence,
         batch_size=arguments.batch_size,
         num_workers=num_workers,
+        vad=arguments.vad,
         generation=generation(arguments),
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 from osum import audio
 from osum.errors import OsumError
 from osum.inference.longform import Samples, Window, windows
+from osum.inference.vad import detector_named
 from osum.inference.workers import context
 from osum.model import OsumProcessor
 
@@ -74,6 +76,8 @@ class Failure:
 
 
 News = Piece | Failure
+Cut = Callable[[Source, Callable[[], None]], Iterator[Piece]]
+"""From a source to its windows; calls its second argument at each block that was read."""
 
 
 def read(
@@ -82,6 +86,7 @@ def read(
     max_samples: int,
     num_workers: int = 0,
     deadline: float = DEADLINE,
+    vad: str = "auto",
 ) -> Iterator[tuple[int, News]]:
     """The windows of each source, by its number. Each source ends with a last piece or with a failure.
 
@@ -90,16 +95,20 @@ def read(
         processor: makes the features.
         max_samples: longest window.
         num_workers: processes that read ahead; 0 reads here, source after source, and knows no deadline.
-        deadline: seconds until a worker that brings nothing is killed.
+        deadline: seconds until a worker that can read nothing is killed.
+        vad: finds the pauses, see `detector_named`.
     """
+    cut = partial(pieces, processor, max_samples, vad)
     if num_workers:
-        yield from _Crew(processor, max_samples, num_workers, deadline).read(sources)
+        yield from _Crew(cut, num_workers, deadline).read(sources)
         return
     for number, source in enumerate(sources):
-        yield from ((number, news) for news in _news(source, processor, max_samples, lambda: None))
+        yield from ((number, news) for news in _news(cut, source, lambda: None))
 
 
-def pieces(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[Piece]:
+def pieces(
+    processor: OsumProcessor, max_samples: int, vad: str, source: Source, alive: Callable[[], None]
+) -> Iterator[Piece]:
     """The windows of one source, each given when the next was read, so that the last one is known.
 
     `alive` is called at each block that was read: hours of silence bring no window.
@@ -114,7 +123,7 @@ def pieces(source: Source, processor: OsumProcessor, max_samples: int, alive: Ca
             yield block
 
     held: Piece | None = None
-    for found in windows(blocks(), max_samples):
+    for found in windows(blocks(), max_samples, detector_named(vad)):
         if held is not None:
             yield held
         features = processor.log_mel(found.samples) if isinstance(found, Window) else None
@@ -123,21 +132,21 @@ def pieces(source: Source, processor: OsumProcessor, max_samples: int, alive: Ca
         yield replace(held, last=True)
 
 
-def _news(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[News]:
+def _news(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[News]:
     try:
-        yield from pieces(source, processor, max_samples, alive)
+        yield from cut(source, alive)
     except OsumError as fault:
         yield Failure(str(fault))
 
 
-def _work(pipe: Connection, processor: OsumProcessor, max_samples: int) -> None:
+def _work(pipe: Connection, cut: Cut) -> None:
     """What a worker does: take a source, send its windows, until there are no more."""
     torch.set_num_threads(1)
     _mute()
     with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         _tell_alive(pipe)  # loaded: from here on the clock runs
         while (source := pipe.recv()) is not None:
-            for news in _all_news(source, processor, max_samples, lambda: _tell_alive(pipe)):
+            for news in _all_news(cut, source, lambda: _tell_alive(pipe)):
                 pipe.send(_packed(news))
 
 
@@ -151,10 +160,10 @@ def _tell_alive(pipe: Connection) -> None:
     pipe.send(None)
 
 
-def _all_news(source: Source, processor: OsumProcessor, max_samples: int, alive: Callable[[], None]) -> Iterator[News]:
+def _all_news(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[News]:
     """As `_news`, and faults that no error of ours stands for: nobody would see the traceback of a worker."""
     try:
-        yield from _news(source, processor, max_samples, alive)
+        yield from _news(cut, source, alive)
     except (EOFError, ConnectionError):
         raise  # of the pipe: nobody listens any more
     except Exception as fault:
@@ -192,8 +201,8 @@ class _Worker:
 class _Crew:
     """Workers, and a thread that hands out sources and takes windows ahead of the model."""
 
-    def __init__(self, processor: OsumProcessor, max_samples: int, num_workers: int, deadline: float) -> None:
-        self._arguments = (processor, max_samples)
+    def __init__(self, cut: Cut, num_workers: int, deadline: float) -> None:
+        self._cut = cut
         self._size = num_workers
         self._deadline = deadline
         self._context = context()
@@ -274,7 +283,7 @@ class _Crew:
 
     def _hire(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+        process = self._context.Process(target=_work, args=(theirs, self._cut), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)

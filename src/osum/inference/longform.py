@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osum.inference.vad import FRAME, FRAMES_PER_SECOND, Detector, Energy, best_detector, levels, speech_spans
+from osum.inference.vad import FRAME, FRAMES_PER_SECOND, Detector, Energy, detector_named, levels, speech_spans
 
 Samples = NDArray[np.float32]
 
@@ -114,7 +114,7 @@ class _Cutter:
     def cut(self) -> Iterator[Piece]:
         """Decide about the first `reach` samples held, or all if they are fewer, and give some of them away."""
         if self._ears is None:
-            self._ears = _Ears(self._detector or best_detector())
+            self._ears = _Ears(self._detector or detector_named())
         self._ears.hear(self.held[: self.reach])
         faint, speech, level = self._ears.heard()
         lead = _run(faint)

@@ -72,7 +72,9 @@ class LabelOptions:
     num_workers: int = 0
     """Processes that read files ahead of the model; 0 reads in this one."""
     read_timeout: float = 60.0
-    """Seconds until a worker that brings nothing of its file is stopped; the file is an error then."""
+    """Seconds until a worker that can read nothing of its file is stopped; the file is an error then."""
+    vad: str = "auto"
+    """What finds the pauses of a long recording: `silero`, `energy`, or `auto` for the best that is installed."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ from osum.inference.loops import AGAIN, marked, num_marked, unlooped
 from osum.inference.merge import in_sequence
 from osum.inference.options import GenerationOptions, LabelOptions
 from osum.inference.request import Ask, Reply, Request
-from osum.inference.vad import best_detector
+from osum.inference.vad import Detector, detector_named
 from osum.tasks import RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
@@ -247,7 +247,8 @@ class Recognizer:
                 yield Source(_source(audio), _channel(item.channel), item.start, item.end)
 
         options = asked.options
-        news = read(opened(), self.engine.processor, self._max_samples, options.num_workers, options.read_timeout)
+        processor, limit = self.engine.processor, self._max_samples
+        news = read(opened(), processor, limit, options.num_workers, options.read_timeout, options.vad)
         for number, found in news:
             file = started[number]
             if isinstance(found, Failure):
@@ -333,7 +334,7 @@ class Recognizer:
         if len(segments) > 1:
             warnings.append(
                 f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
-                f"where nobody speaks (by {best_detector().name})"
+                f"where nobody speaks (by {asked.detector.name})"
             )
         if count := num_marked(segments):
             warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
@@ -366,6 +367,8 @@ class Asked:
     tasks: tuple[Task, ...]
     prompts: Mapping[str, str]
     silence_prompt: str | None
+    detector: Detector[Any]
+    """Finds the pauses of a long recording."""
     voice: Task | None = None
     """Tells whether a sound without speech is a voice, where a task needs one and none tells it."""
 
@@ -381,10 +384,11 @@ class Asked:
 
     @classmethod
     def of(cls, tasks: TaskSet, options: LabelOptions) -> Asked:
-        """Resolve names and prompts against what a checkpoint carries.
+        """Resolve names and prompts against what a checkpoint carries, and what is installed.
 
         Raises:
             TaskError: an unknown task, or no prompts in the language.
+            InputError, MissingExtraError: voice activity by a name that is unknown or not installed.
         """
         if options.prompt_language not in (None, *tasks.languages):
             known = ", ".join(tasks.languages)
@@ -402,7 +406,7 @@ class Asked:
         prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
         hears = options.withhold and TRANSCRIBE in tasks
         silence = _prompts(tasks, tasks[TRANSCRIBE], options.prompt_language)[0] if hears else None
-        return cls(options, chosen, prompts, silence, voice)
+        return cls(options, chosen, prompts, silence, detector_named(options.vad), voice)
 
 
 def prompt_language(tasks: TaskSet) -> str:

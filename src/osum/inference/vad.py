@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osum.audio import SAMPLE_RATE
+from osum.errors import InputError, MissingExtraError
 
 Floats = NDArray[np.float32]
 State = TypeVar("State")
@@ -26,6 +27,7 @@ State = TypeVar("State")
 FRAME = 512
 """Samples of a frame (32 ms at 16 kHz): what silero-vad was trained on."""
 FRAMES_PER_SECOND = SAMPLE_RATE / FRAME
+DETECTORS = ("auto", "silero", "energy")
 FAINTEST = -80.0
 """dBFS; whatever lies below counts as this, so that the noise of a digital silence is no speech."""
 
@@ -43,10 +45,19 @@ class Detector(Protocol[State]):
 
 
 @cache
-def best_detector() -> Detector[Any]:
-    """silero-vad where it is installed, else the level."""
+def detector_named(name: str = "auto") -> Detector[Any]:
+    """`silero`, `energy` (the level), or with `auto` silero-vad where it is installed and else the level.
+
+    Raises:
+        InputError: another name.
+        MissingExtraError: silero-vad is asked for and not installed.
+    """
+    if name not in DETECTORS:
+        raise InputError(f"voice activity by {name!r}: choose one of {', '.join(DETECTORS)}")
     path = _silero_path()
-    return Energy() if path is None else Silero(path)
+    if name == "silero" and path is None:
+        raise MissingExtraError("silero-vad, with onnxruntime,", "vad")
+    return Energy() if name == "energy" or path is None else Silero(path)
 
 
 # By level

@@ -24,6 +24,7 @@ def asked_of(model: Recognizer, options: LabelOptions) -> dict[str, Any]:
 
     Raises:
         TaskError: an unknown task, or no prompts in the language.
+        InputError, MissingExtraError: voice activity by a name that is unknown or not installed.
     """
     asked = Asked.of(model.tasks, options)
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
@@ -35,6 +36,7 @@ def asked_of(model: Recognizer, options: LabelOptions) -> dict[str, Any]:
         "tasks": [task.name for task in asked.tasks],
         "temperatures": {task.name: task.temperature for task in asked.tasks},
         "prompts": dict(asked.prompts),
+        "vad": asked.detector.name,
     }
 
 
