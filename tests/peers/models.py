@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from model.tiny import byte_letters
+from model.tiny import CONTROL_IDS, byte_letters, byte_tokenizer
 from transformers import (
     GenerationConfig,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -58,4 +61,30 @@ def write_whisper(folder: Path, languages: tuple[str, ...] = ("en", "zh", "de"))
     )
     model.save_pretrained(folder)
     WhisperProcessor(WhisperFeatureExtractor(chunk_length=WINDOW), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def write_qwen2_audio(folder: Path) -> Path:
+    """A random Qwen2-Audio of two layers that hears `WINDOW` seconds: one id per byte, then the control tokens."""
+    ids = CONTROL_IDS | {"<|AUDIO|>": 259, "<|audio_bos|>": 260, "<|audio_eos|>": 261}
+    tokenizer = byte_tokenizer(ids)
+    audio = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    audio |= {"num_mel_bins": 128, "max_source_positions": WINDOW * 50}
+    text = {"model_type": "qwen2", "vocab_size": 264, "hidden_size": 32, "num_hidden_layers": 2}
+    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "initializer_range": 0.3}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Qwen2AudioForConditionalGeneration(
+            Qwen2AudioConfig(
+                audio_config={"model_type": "qwen2_audio_encoder", **audio, "initializer_range": 0.3},
+                text_config=text,
+                audio_token_index=ids["<|AUDIO|>"],
+                initializer_range=0.3,
+            )
+        )
+    ends = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]}
+    model.generation_config = GenerationConfig(**ends, do_sample=True, top_k=20, repetition_penalty=1.1)
+    model.save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=WINDOW)
+    Qwen2AudioProcessor(extractor, tokenizer).save_pretrained(folder)
     return folder

@@ -1,0 +1,37 @@
+"""Names of recognisers: each kind has its home, a misspelt one is told."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from osum.errors import InputError
+from osum.peers import ALONE, OURS, WITH_MODEL, open_recogniser
+from osum.peers.recogniser import Options
+
+
+@pytest.mark.parametrize("home", [OURS, *WITH_MODEL.values(), *ALONE.values()], ids=lambda home: home[1])
+def test_every_kind_has_what_a_recogniser_needs(home: tuple[str, str]) -> None:
+    kind = getattr(import_module(home[0]), home[1])
+    assert all(callable(getattr(kind, name)) for name in ("open", "recognise", "prompts", "describe"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("wisper:tiny", "no recogniser 'wisper:tiny': did you mean whisper:FOLDER\\? give nano, a folder"),
+        ("pocketsfinx", "did you mean 'pocketsphinx'\\?"),
+        ("nono", "did you mean 'nano'\\?"),
+        ("whisper", "'whisper' needs a model: give a folder or a hub id behind it, as in 'whisper:FOLDER'"),
+        ("gpt", "no recogniser 'gpt': give nano, a folder or hub id of ours, or one of whisper:FOLDER, "),
+    ],
+)
+def test_an_unknown_name_is_told(name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        open_recogniser(name)
+
+
+def test_a_batch_must_hold_something() -> None:
+    with pytest.raises(InputError, match="batch size 0"):
+        open_recogniser("nano", Options(batch_size=0))
