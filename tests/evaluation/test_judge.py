@@ -152,11 +152,14 @@ def test_a_reply_cannot_pose_as_the_judges_orders(server: Server) -> None:
 def test_the_interval_draws_speakers_where_they_are_known(server: Server) -> None:
     predictions = [clip(str(number), "a " * (1 + number % 5), speaker=f"s{number % 5}") for number in range(20)]
     verdicts = judged(server, predictions).verdicts
-    by_speaker = judged_result(predictions, verdicts, Resampling([each.speaker for each in predictions]))
+    speakers = Resampling([each.speaker for each in predictions])
+    by_speaker = judged_result(predictions, verdicts, speakers)
     by_clip = judged_result(predictions, verdicts)
     assert by_speaker.value == by_clip.value == 3
     assert by_speaker.high - by_speaker.low > by_clip.high - by_clip.low > 0
     assert judged(server, predictions).score.low == by_speaker.low
+    gap = replace(verdicts[0], state="unjudged", opinions=())
+    assert judged_result(predictions, [gap, *verdicts[1:]], speakers).count == 19
 
 
 def test_the_words_of_a_version_do_not_change() -> None:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import EndpointError, EndpointUnusableError, InputError
-from osum.peers.budget import Prices
+from osum.peers.budget import Budget, Prices
 from osum.peers.completion import Request, Schema, retry_after
 from osum.peers.llm import KEY_VARIABLE, Chat, Endpoint
 from peers.llm_server import Says, Server, completion, fault, nobody, running
@@ -143,6 +143,15 @@ def test_a_server_that_does_not_come_to_an_end_is_left(server: Server, connect: 
     with pytest.raises(EndpointUnusableError):  # three in a row: it is not the questions
         chat.ask(question())
     assert time.monotonic() - started < 1.5
+
+
+def test_faults_in_a_row_are_forgotten_when_one_answer_comes(server: Server, connect: Connect) -> None:
+    chat = connect(tries=1)
+    server.script = [fault(500), fault(500), completion({"answer": "yes"}), fault(500), fault(500)]
+    for number in range(5):
+        with suppress(EndpointError):
+            chat.ask(question(str(number)))
+    assert chat.ask(question()).values == {"answer": "yes"}
 
 
 def test_where_nobody_answers_only_the_cache_does(server: Server, connect: Connect, tmp_path: Path) -> None:
@@ -328,6 +337,25 @@ def test_a_limit_of_cost_is_never_passed_and_what_is_paid_stays(
     further = connect(tmp_path)
     assert all(further.ask(each).values for each in questions)
     assert cost(chat) + cost(further) == pytest.approx(20 * PRICES.of(100, 20))
+
+
+@pytest.mark.parametrize("cost", [0.0, 10.0])
+def test_a_call_waits_for_what_another_may_leave_over(cost: float) -> None:
+    budget, order = Budget(Prices(1_000_000, 0), limit=15), list[str]()
+
+    def second() -> None:
+        with budget.call(10, 0):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with budget.call(10, 0) as bill:
+            waiting = pool.submit(second)
+            time.sleep(0.05)
+            bill.amount = cost
+            order.append("first")
+        fault = waiting.exception()
+    expected = (["first"], EndpointUnusableError) if cost else (["first", "second"], type(None))
+    assert (order, type(fault)) == expected
 
 
 def test_an_answer_that_was_lost_counts_as_the_dearest(server: Server, connect: Connect) -> None:
