@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +67,34 @@ def write_list(root: Path, rows: Iterable[Mapping[str, Any]], name: str = "voice
 
 
 class Echo:
-    """Says woman for the first clips of ten and man for the others, is surer the higher the number, fails for 13."""
+    """Says woman for the first clips of ten and man for the others, is surer the higher the number, fails for 13.
+
+    Args:
+        revision: what it says of itself.
+        kill_at: the clip at which its process is killed.
+        breaks_at: clips that it raises an exception for.
+        note: told the id of each clip that it is asked about.
+    """
 
     name = "echo"
     tasks = frozenset({"SGC", "ASR", "SRWT"})
 
-    def __init__(self, revision: str = "1", kill_at: str | None = None, note: Callable[[str], None] = len) -> None:
-        self.revision, self._kill_at, self._note = revision, kill_at, note
+    def __init__(
+        self,
+        revision: str = "1",
+        kill_at: str | None = None,
+        breaks_at: Collection[str] = (),
+        note: Callable[[str], object] = len,
+    ) -> None:
+        self.revision, self._kill_at, self._breaks_at, self._note = revision, kill_at, breaks_at, note
 
     def recognise(self, clips: Iterable[Any], question: Question) -> Iterator[Recognition]:
         for clip in clips:
             self._note(clip.id)
             if clip.id == self._kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if clip.id in self._breaks_at:
+                raise RuntimeError("CUDA out\nof memory")
             yield self._answer(int(clip.id.removeprefix("clip")), question)
 
     def _answer(self, number: int, question: Question) -> Recognition:

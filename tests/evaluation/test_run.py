@@ -166,6 +166,18 @@ def test_what_failed_is_asked_again(root: Path, tmp_path: Path) -> None:
     assert (asked, len(untimed(tmp_path / "out" / FILE))) == (["clip13"], 14)
 
 
+def test_a_clip_that_breaks_the_model_costs_the_others_nothing(root: Path, tmp_path: Path) -> None:
+    ran = go(root, tmp_path / "out", echo=Echo(breaks_at=("clip02", "clip09")))
+    assert (ran.answers, list(ran.failed)) == (14, ["clip02", "clip09", "clip13"])
+    assert ran.failed["clip02"].endswith("2.wav: could not be answered (RuntimeError: CUDA out of memory)")
+
+
+def test_a_model_that_breaks_on_everything_stops_the_run(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        go(root, tmp_path / "out", echo=Echo(breaks_at=[f"clip{number:02}" for number in range(5, 14)]))
+    assert len(untimed(tmp_path / "out" / FILE)) == 4
+
+
 @pytest.mark.parametrize(
     ("number", "change", "told"),
     [

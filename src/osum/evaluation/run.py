@@ -25,6 +25,8 @@ from osum.utterance import Utterance
 
 PACKAGES = ("osum", "torch", "transformers", "jiwer", "rapidfuzz", "numpy")
 SECONDS_DIGITS = 4
+HOPELESS = 3
+"""So many clips in a row that break the model: it is not the clips."""
 
 T = TypeVar("T")
 
@@ -101,6 +103,7 @@ class Run:
         self._jobs = [_Job(*pair, index) for index, pair in product(indices, clips.pairs[: options.limit])]
         self._store = Predictions(out / folder_name(recogniser.name), benchmark.name)
         self._faulty = clips.faulty
+        self._broken = 0
         self._done = self._begin(self._asked(clips))
 
     def go(self, progress: Callable[[int, int], None] = _no_progress) -> Ran:
@@ -171,9 +174,31 @@ class Run:
         prompt = self._benchmark.prompt if index is None else self._prompts[index]
         question = Question(self._benchmark.task, prompt, self._benchmark.language)
         start = time.perf_counter()
-        answers = list(self._recogniser.recognise([job.clip for job in jobs], question))
+        answers = self._answers([job.clip for job in jobs], question)
         seconds = round((time.perf_counter() - start) / len(jobs), SECONDS_DIGITS)
         return (self._prediction(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True))
+
+    def _answers(self, clips: Sequence[Utterance], question: Question) -> list[Recognition]:
+        """Answers to clips; where the model breaks on them, such as out of memory, they are asked one by one.
+
+        Raises:
+            OsumError: nothing can be asked this way.
+            Exception: several clips in a row break the model: it is not the clips.
+        """
+        try:
+            answers = list(self._recogniser.recognise(clips, question))
+        except OsumError:
+            raise
+        except Exception as fault:
+            if len(clips) > 1:
+                return [answer for clip in clips for answer in self._answers([clip], question)]
+            self._broken += 1
+            if self._broken == HOPELESS:
+                raise
+            said = " ".join(f"{type(fault).__name__}: {fault}".split())
+            return [Recognition(error=f"{clips[0].path}: could not be answered ({said})")]
+        self._broken = 0
+        return answers
 
     def _prediction(self, job: _Job, answer: Recognition, seconds: float) -> Prediction:
         clip = job.clip
