@@ -123,7 +123,7 @@ def _show(found: Calibrated) -> None:
     def percent(score: Score) -> str:
         return f"{100 * score.value:.1f} ({100 * score.low:.1f} to {100 * score.high:.1f})"
 
-    table = Table(caption="Errors are of speakers the temperature was not fitted on, with 95 % intervals.")
+    table = Table(caption="After: on speakers the temperature was not fitted on. Intervals are 95 % bootstrap.")
     for head in ("task", "label set"):
         table.add_column(head)
     heads = ("temperature", "clips", "speakers", "measured on", "accuracy %", "calibration error % before", "after")
