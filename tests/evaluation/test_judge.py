@@ -32,7 +32,7 @@ from osum.peers.llm import Chat, Endpoint
 from osum.peers.recogniser import Recognition
 from osum.scoring import Resampling
 
-JUDGE = Judge("stub")
+JUDGE = Judge("stub", temperature=0.0, max_tokens=1024, seed=7)
 
 
 @pytest.fixture
@@ -249,7 +249,11 @@ def test_the_score_of_a_folder_is_the_judges_where_there_is_one(server: Server, 
     assert scored().score.value != scored().score.value
     judgement = judged(server, predictions)
     write_judgement(judgement_path(store.path), judgement)
-    assert (scored().score, scored().run["judge"]["judge"], faults) == (judgement.score, {"model": "stub"}, [])
+    assert (scored().score, scored().run["judge"]["judge"], faults) == (
+        judgement.score,
+        {"model": "stub", "temperature": 0, "max_tokens": 1024, "seed": 7},
+        [],
+    )
     store.replace([clip("1", "another reply"), clip("2", "a")])
     assert score_folder(tmp_path, {"chat": chat}, faults.append) == []
     assert "no verdict on this reply to '1'" in str(faults[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.errors import EndpointError, EndpointUnusableError, InputError
+from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
 from osum.peers.budget import Budget, Prices
 from osum.peers.completion import Request, Schema, retry_after
 from osum.peers.llm import KEY_VARIABLE, Chat, Endpoint
@@ -371,6 +372,12 @@ def test_answers_without_a_count_are_counted(server: Server, connect: Connect) -
     chat = connect()
     assert chat.ask(question()).prompt_tokens is None
     assert (chat.usage.uncounted, chat.usage.prompt_tokens) == (1, 0)
+
+
+def test_without_the_library_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'osum\[eval\]'"):
+        Chat(Endpoint("http://host/v1"))
 
 
 def test_a_limit_without_prices_is_refused() -> None:

@@ -20,6 +20,7 @@ _SHOWN = 5
 """Clips without a verdict that are named on the terminal; the file names all."""
 _EXAMPLES = """\
 the key, where the endpoint wants one, is read from the environment: OSUM_LLM_KEY
+what is cut off, or has no verdict, goes on with the same command
 
 examples:
   osum judge runs/nano/air-bench-chat-speech.jsonl --endpoint http://127.0.0.1:8000/v1 --judge MODEL
@@ -89,8 +90,7 @@ def _seconds(word: str) -> float:
 
 
 def run(arguments: Namespace) -> int:
-    """Score a model's replies by a language model: from 1 to 10, beside a reference where there is one, or by which of
-    two models replies better. What is cut off goes on with the same command."""
+    """Score a model's replies by a language model, or tell which of two models replies better."""
     from tqdm import tqdm
 
     from osum.evaluation.judge import judgement_of, read_replies, trial_of, verdicts_on

@@ -30,9 +30,9 @@ class Judge:
     """Who judges."""
 
     model: str
-    temperature: float = 0.0
-    max_tokens: int = 1024
-    seed: int = 0
+    temperature: float
+    max_tokens: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
