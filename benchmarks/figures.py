@@ -16,6 +16,7 @@ from typing import Any
 
 from osum.data.manifest import read_manifest, unit_hash
 from osum.evaluation.nano_split import RAVDESS, is_recording, is_seen
+from osum.evaluation.score import MIN_SPEAKERS
 from osum.scoring import Resampling, Score, accuracy, macro_f1, normalize, unweighted_recall
 from osum.utterance import Utterance
 
@@ -25,8 +26,6 @@ SEEN = " (speaker seen)"
 SOURCE = "source only"
 """The predictor that names the commonest training label of a clip's source, or of its kind where it was made: most
 labels live in one source, so it says how much of a score could be had by recognising the microphone."""
-MIN_SPEAKERS = 5
-"""Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
 
 RAVDESS_EMOTIONS = {"angry": "anger", "fearful": "fear", "surprised": "surprise", "calm": "neutral"}
 

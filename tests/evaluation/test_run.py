@@ -159,6 +159,12 @@ def test_every_published_prompt_is_asked_about_every_clip(root: Path, tmp_path: 
     assert len(found) == 9
 
 
+def test_a_model_without_prompts_is_asked_once(root: Path, tmp_path: Path) -> None:
+    echo = Echo()
+    echo.prompts = {"SGC": ()}.__getitem__  # type: ignore[method-assign, assignment]
+    assert go(root, tmp_path / "out", echo=echo, all_prompts=True).answers == 14
+
+
 def test_what_failed_is_asked_again(root: Path, tmp_path: Path) -> None:
     go(root, tmp_path / "out")
     asked: list[str] = []

@@ -199,6 +199,8 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
 
     from osum.evaluation.run import Run
 
+    if arguments.prompts == "all" and not recogniser.prompts(benchmark.task):
+        tell(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
     asked = Run(benchmark, arguments.data, recogniser, arguments.out, _options(arguments))
     faults.run.add((benchmark.name, recogniser.name))
     name = f"{recogniser.name} on {benchmark.name}"

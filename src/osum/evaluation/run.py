@@ -44,7 +44,7 @@ class RunOptions:
     limit: int | None = None
     """Only the first clips of the list."""
     all_prompts: bool = False
-    """Ask under every published prompt, not in the fixed one alone."""
+    """Ask under every published prompt, not in the fixed one alone; a model that takes none is asked once."""
     batch_size: int = 8
     """Clips asked together; they are what a kill loses."""
     seed: int = 0
@@ -97,7 +97,7 @@ class Run:
     ) -> None:
         self._benchmark, self._recogniser, self._options = benchmark, recogniser, options
         clips = read_clips(benchmark, root)
-        self._prompts = _prompts(benchmark, recogniser) if options.all_prompts else ()
+        self._prompts = recogniser.prompts(benchmark.task) if options.all_prompts else ()
         check_list(out, benchmark.name, clips.list_hash)
         indices = range(len(self._prompts)) if self._prompts else (None,)
         self._jobs = [_Job(*pair, index) for index, pair in product(indices, clips.pairs[: options.limit])]
@@ -241,14 +241,6 @@ def versions() -> dict[str, str]:
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[at : at + size] for at in range(0, len(items), size))
-
-
-def _prompts(benchmark: Benchmark, recogniser: Recogniser) -> tuple[str, ...]:
-    """The published prompts of the benchmark's task."""
-    prompts = recogniser.prompts(benchmark.task)
-    if not prompts:
-        raise InputError(f"{recogniser.name} has no published prompts for {benchmark.task}: leave out --prompts all")
-    return prompts
 
 
 def _beside(clip: Utterance) -> dict[str, Any]:
