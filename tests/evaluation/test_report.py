@@ -143,17 +143,19 @@ def test_published_fractions_are_shown_in_percent_with_their_own_digits() -> Non
 
 def test_other_tasks_have_a_block_each() -> None:
     found = Compared([result("nano", 0.5), result("nano", 80.0, TIMED, score=score(80, "aas", coverage=0.75))], OWN)
-    assert latex(understanding(found)).splitlines()[5:16] == [
+    assert latex(understanding(found)).splitlines()[6:17] == [
         r"\begin{tabular}{lllr}",
         r"\toprule",
         r"task & model & figures & test set 1 \\",
         r"\midrule",
-        r"\emph{SGC: gender} &  &  & \emph{\shortstack[r]{Voices \\ accuracy \% $\uparrow$, n = 40}} \\",
+        r"\emph{SGC: gender} &  &  & "
+        r"\emph{\begin{tabular}[t]{@{}r@{}}Voices \\ accuracy \% $\uparrow$, n = 40\end{tabular}} \\",
         r" & nano & measured & 50.00 {[}37.50, 62.50{]} \\",
         r"\midrule",
         r"\emph{SRWT: transcript with word times} &  &  & "
-        r"\emph{\shortstack[r]{Voices \\ AAS ms $\downarrow$, n = 40}} \\",
-        r" & nano & measured & 80.00 {[}79.88, 80.12{]}, of 75.0 \% of the words \\",
+        r"\emph{\begin{tabular}[t]{@{}r@{}}Voices \\ AAS ms $\downarrow$, n = 40\end{tabular}} \\",
+        r" & nano & measured & "
+        r"\begin{tabular}[t]{@{}r@{}}80.00 {[}79.88, 80.12{]} \\ of 75.0 \% of the words\end{tabular} \\",
         r"\bottomrule",
         r"\end{tabular}}",
     ]
@@ -194,17 +196,8 @@ def test_what_was_not_measured_is_a_dash(metric: str) -> None:
 
 # Escaping
 
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    [
-        "<script>alert(1)</script>",
-        "a|b\\|c",
-        "**b** _i_ `c` ~~s~~",
-        "[x](javascript:1)",
-        "</td><img src=x>",
-        "# a",
-        "1. b",
-    ]
-)
+SIGNS = "ab1 \n_*[]()<>|\\`~#&;!\"'$%{}^-.:/@"
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.text(SIGNS, max_size=12)
 
 
 class Cells(HTMLParser):

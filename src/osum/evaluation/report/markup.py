@@ -16,7 +16,7 @@ DASH = "–"
 """Stands where there is no figure."""
 Kind = Literal["measured", "published", "group"]
 """Of a row; a `group` row names what the rows below it are about."""
-_MARKDOWN = re.compile(r"[\\`*<>|~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^#")
+_MARKDOWN = re.compile(r"[\\`*<>|~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|^#")
 """What Markdown could read as its own: a lone bracket is text, and so is `_` inside a word."""
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
@@ -119,11 +119,12 @@ def _markdown_cell(cell: Cell, kind: Kind) -> str:
 def latex(table: Table) -> str:
     """A `table` environment; the document needs the packages booktabs and, for wide tables, graphicx."""
     columns = "l" * table.num_text + "r" * (len(table.head) - table.num_text)
-    body = [_latex_line(map(_latex_lines, table.head)), r"\midrule", *_latex_rows(table)]
-    notes = [rf"\par\smallskip\footnotesize {latex_text(note)}" for note in table.notes]
+    body = [_latex_line(_latex_lines(name, "b") for name in table.head), r"\midrule", *_latex_rows(table)]
+    notes = [rf"\par\smallskip\raggedright\footnotesize {latex_text(note)}" for note in table.notes]
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
+        r"\setlength{\belowcaptionskip}{4pt}",
         rf"\caption{{{latex_text(table.title)}}}",
         rf"\label{{tab:{table.name}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -144,6 +145,7 @@ def latex_document(tables: Iterable[Table]) -> str:
         r"\documentclass{article}",
         r"\usepackage[T1]{fontenc}",
         r"\usepackage{booktabs,graphicx,textcomp}",
+        r"\usepackage[margin=2cm]{geometry}",
         r"% names in Chinese need xelatex or lualatex, and \usepackage{xeCJK} or {luatexja-fontspec}",
         r"\begin{document}",
     ]
@@ -174,9 +176,10 @@ def _latex_line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_lines(text: str) -> str:
+def _latex_lines(text: str, beside: str = "t") -> str:
+    """Several lines are a table of one column, its first (`t`) or last (`b`) line beside the other cells."""
     lines = by_line(text, latex_text, r" \\ ")
-    return rf"\shortstack[r]{{{lines}}}" if "\n" in text else lines
+    return rf"\begin{{tabular}}[{beside}]{{@{{}}r@{{}}}}{lines}\end{{tabular}}" if "\n" in text else lines
 
 
 def _latex_cell(cell: Cell, kind: Kind) -> str:

@@ -141,7 +141,7 @@ def _measured(result: Result | None, unit: Unit, digits: int, best: bool = False
     if result is None:
         return Cell(DASH)
     covered = result.score.detail.get("coverage")
-    share = "" if covered is None else f", of {_percent(covered)} % of the words"
+    share = "" if covered is None else f"\nof {_percent(covered)} % of the words"
     return Cell(unit.interval(result.score, digits) + share, best)
 
 
