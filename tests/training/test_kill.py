@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -54,14 +54,16 @@ def die(out: str, fatal: int = 0, exists: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Starts processes that have loaded torch already, so that a run can be started often."""
+def processes() -> Iterator[ForkServerContext]:
+    """Starts processes that have loaded torch and this file already, so that a run can be started often."""
     context = multiprocessing.get_context("forkserver")
+    forkserver._forkserver._stop()  # one that other tests left has loaded something else
     context.set_forkserver_preload([__name__])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
-    return context
+    yield context
+    forkserver._forkserver._stop()
 
 
 def write_recipe(config: TrainConfig, path: Path, **changes: object) -> Path:
