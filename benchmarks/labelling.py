@@ -69,6 +69,14 @@ MID: dict[str, Any] = {
 """A 12-layer, 768-wide encoder and the shapes of Qwen2-0.5B."""
 LORA = {"r": 8, "lora_alpha": 32, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]}
 """Of the release (specification 1.4)."""
+TINY: dict[str, Any] = {
+    **MID,
+    "audio_config": {**MID["audio_config"], "hidden_size": 96, "num_hidden_layers": 2, "intermediate_size": 128},
+    "text_config": {**MID["text_config"], "hidden_size": 112, "num_hidden_layers": 2, "intermediate_size": 256},
+}
+"""What stands in for the full size where there is no accelerator, to show that the script runs."""
+PROMPT, DECODED = 2048, 41
+"""Tokens of the prompt and of the answer that `phases` times."""
 Samples = NDArray[np.float32]
 Answers = dict[tuple[int, str], str]
 
@@ -87,8 +95,10 @@ def checkpoint_of(config: str, layout: str, device: str, dtype: torch.dtype) -> 
     tasks = osum.load("nano").tasks
     if config == "nano":
         return Checkpoint("nano", "", engine.model, engine.processor, tasks)
-    sizes = MID if config == "mid" else {"audio_config": {}, "adaptor_config": {}}
-    if config == "full":
+    sizes = {"mid": MID, "full": {"audio_config": {}, "adaptor_config": {}}}[config]
+    if config == "full" and device == "cpu":
+        sizes = TINY
+    elif config == "full":
         sizes = {**sizes, "text_config": OsumConfig.preset("osum").text_config.to_dict()}
     shape = OsumConfig(**sizes, layout=layout)
     torch.manual_seed(0)
@@ -283,8 +293,7 @@ def floor(
     inner = checkpoint.model.model
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in inner.named_children()}
     width = next(checkpoint.model.parameters()).element_size()
-    table = inner.language_model.embed_tokens.weight.numel()
-    language = parts["language_model"] - table  # the table is looked up, and multiplied with where an id is chosen
+    language, table = language_sizes(checkpoint.model)
     frames = sum(len(clip) // checkpoint.model.config.audio_config.hop_length for clip in work.clips)
     encode = 2 * (parts["audio_tower"] * frames / 2 + parts["adaptor"] * frames / 8)
     tokens = 2 * language * counts.tokens
@@ -296,6 +305,40 @@ def floor(
         "weights_seconds": read / limits["bytes"],
         "floor_seconds": least,
         "share_of_floor": least / seconds,
+    }
+
+
+def language_sizes(model: OsumForConditionalGeneration) -> tuple[int, int]:
+    """Parameters that every token of a pass is multiplied with, and those that every id is chosen by."""
+    inner = model.model.language_model
+    table = inner.embed_tokens.weight.numel()
+    return sum(parameter.numel() for parameter in inner.parameters()) - table, table
+
+
+def phases(checkpoint: Checkpoint, limits: Mapping[str, float], device: str) -> dict[str, float]:
+    """How near the ceilings one text comes: reading its prompt (FLOP/s), and saying one id at a time (bytes/s).
+
+    A text alone, so that neither the encoder nor another row is in it; what is said is random and does not end.
+    """
+    language, table = language_sizes(checkpoint.model)
+    width = next(checkpoint.model.parameters()).element_size()
+    engine = Engine(checkpoint)
+    most = checkpoint.model.config.text_config.max_position_embeddings
+    long = checkpoint.processor.tokenizer.decode([1000] * min(PROMPT, most - 64))
+
+    def seconds(text: str, tokens: int) -> float:
+        engine.counts = Counts()
+        return fastest(lambda: list(engine.run([Request(0, (), (Ask(text, tokens),))])), device, turns=4)
+
+    prompt = seconds(long, 1)
+    read = engine.counts.tokens / 4
+    first, all_ids = seconds("a", 1), seconds("a", DECODED)
+    passes = engine.counts.passes / 4 - 1
+    return {
+        "prompt_tokens": read,
+        "prefill_share_of_flops": 2 * language * read / limits["flops"] / prompt,
+        "decoded_ids": passes,
+        "decode_share_of_bandwidth": (language + table) * width * passes / limits["bytes"] / (all_ids - first),
     }
 
 
@@ -343,6 +386,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         "ceilings": {"tflops": limits["flops"] / 1e12, "gbytes_per_second": limits["bytes"] / 1e9},
         "machine": machine(device),
         "sets": sets,
+        "phases": phases(checkpoint, limits, device) if arguments.config != "nano" else {},
+        "measured": arguments.config != "full" or device != "cpu",
     }
 
 
@@ -399,6 +444,11 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f"{row['first_result_seconds']:.2f} | {row['peak_mb']:.0f} | {row.get('ours_over', 1):.1f} | "
                 f"{row.get('equal_to_ours', float('nan')):.0%} |"
             )
+    if not found["measured"]:
+        lines.insert(0, "Full size: not measured, as there is no accelerator. A tiny model, to show that this runs:\n")
+    if found["phases"]:
+        told = ", ".join(f"{key} {value:.3g}" for key, value in found["phases"].items())
+        lines += ["", f"One text alone: {told}."]
     seconds = {name: rows["ways"].get("ours", {}).get("clips_per_second") for name, rows in found["sets"].items()}
     if seconds.get("ASR") and seconds.get("L6"):
         lines += ["", f"Six labels take {seconds['ASR'] / seconds['L6']:.2f} times the time of ASR alone."]
