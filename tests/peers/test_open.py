@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import pytest
 
-from osum.errors import InputError
+from osum.errors import InputError, MissingExtraError
 from osum.peers import ALONE, OURS, WITH_MODEL, open_recogniser
 from osum.peers.recogniser import Options
 
@@ -20,7 +21,7 @@ def test_every_kind_has_what_a_recogniser_needs(home: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("wisper:tiny", "no recogniser 'wisper:tiny': did you mean whisper:FOLDER\\? give nano, a folder"),
+        ("wisper:tiny", "no recogniser 'wisper:tiny': did you mean 'whisper:FOLDER'\\? give nano, a folder"),
         ("pocketsfinx", "did you mean 'pocketsphinx'\\?"),
         ("nono", "did you mean 'nano'\\?"),
         ("whisper", "'whisper' needs a model: give a folder or a hub id behind it, as in 'whisper:FOLDER'"),
@@ -35,3 +36,14 @@ def test_an_unknown_name_is_told(name: str, told: str) -> None:
 def test_a_batch_must_hold_something() -> None:
     with pytest.raises(InputError, match="batch size 0"):
         open_recogniser("nano", Options(batch_size=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("pocketsphinx", "pocketsphinx", "peers"), ("funasr:x", "funasr", "funasr")]
+)
+def test_a_missing_package_is_told_with_its_pip_line(
+    name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package} is not installed; .* pip install 'osum\[{extra}\]'"):
+        open_recogniser(name)

@@ -16,6 +16,7 @@ from osum.tasks.text import closest
 WITH_MODEL = {
     "whisper": ("osum.peers.whisper", "Whisper"),
     "qwen2-audio": ("osum.peers.qwen2_audio", "Qwen2Audio"),
+    "funasr": ("osum.peers.funasr", "Funasr"),
 }
 """Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
 ALONE = {
@@ -33,8 +34,8 @@ def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
     """Open a model.
 
     Args:
-        name: `nano`, a checkpoint folder or a hub id of ours; `whisper:` or `qwen2-audio:` and a folder or hub id;
-            `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
+        name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
+            hub id of theirs; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; settings of one back end are in `extra`.
 
     Raises:
