@@ -31,6 +31,11 @@ def test_normalising_twice_changes_nothing(text):
     assert normalize(normalize(text)) == normalize(text)
 
 
+@given(st.text(st.sampled_from("aB9 ")))
+def test_plain_words_come_out_as_beside_punctuation(text):
+    assert normalize(text) == normalize(f"{text} ,")
+
+
 def test_mixed_units_are_chinese_characters_and_other_words():
     assert mixed_units("我有t恤and two shoes") == ["我", "有", "t", "恤", "and", "two", "shoes"]
 

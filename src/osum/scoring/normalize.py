@@ -31,6 +31,8 @@ _UNIT = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 
 def normalize(text: str) -> str:
     """The form in which texts are compared."""
+    if text.isascii() and text.replace(" ", "").isalnum():  # most of what is scored: no rule but case and spaces
+        return " ".join(text.lower().split())
     text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
     return close_cjk(" ".join(_PUNCTUATION.sub(" ", text).split()))
 
