@@ -6,6 +6,7 @@ import argparse
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def register(commands: Subparsers) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure models on benchmarks",
-        description=run.__doc__,
+        description=cleandoc(run.__doc__ or ""),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
