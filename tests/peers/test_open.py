@@ -47,3 +47,13 @@ def test_a_missing_package_is_told_with_its_pip_line(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package} is not installed; .* pip install 'osum\[{extra}\]'"):
         open_recogniser(name)
+
+
+def test_a_setting_of_one_kind_is_told_to_no_other() -> None:
+    extra = {"classical.train": "absent.jsonl", "whisper.beams": "5"}
+    with pytest.raises(InputError, match=r"absent\.jsonl' cannot be read"):
+        open_recogniser("classical", Options(extra=extra))
+    with pytest.raises(InputError, match="majority needs the setting 'train'"):
+        open_recogniser("majority", Options(extra=extra))
+    with pytest.raises(InputError, match="'classic' is no recogniser: did you mean 'classical'"):
+        open_recogniser("majority", Options(extra={"classic.train": "absent.jsonl"}))

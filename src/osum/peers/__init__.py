@@ -5,6 +5,8 @@ Knows the name of each back end and loads only the one that is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
             hub id of theirs; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
-        options: how; settings of one back end are in `extra`.
+        options: how; `extra` holds settings, those of one kind alone as `classical.train`.
 
     Raises:
         InputError: an unknown kind or setting, or no batch.
@@ -47,21 +49,39 @@ def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
         raise InputError(f"batch size {options.batch_size}: it must be 1 or more")
     kind, colon, model = name.partition(":")
     if colon:
-        return _open(WITH_MODEL.get(kind) or _unknown(name, kind), model, options)
+        return _open(kind, WITH_MODEL.get(kind) or _unknown(name, kind), model, options)
     if name in WITH_MODEL:
         raise InputError(f"{name!r} needs a model: give a folder or a hub id behind it, as in '{name}:FOLDER'")
     if name in ALONE:
-        return _open(ALONE[name], name, options)
+        return _open(name, ALONE[name], name, options)
     if not ("/" in name or name == "nano" or Path(name).exists()):
         _unknown(name, name)
-    return _open(OURS, name, options)
+    return _open("ours", OURS, name, options)
 
 
-def _open(home: tuple[str, str], name: str, options: Options | None) -> Recogniser:
-    module, kind = home
-    opener: Any = getattr(import_module(module), kind)
-    recogniser: Recogniser = opener.open(name, options or Options())
+def _open(kind: str, home: tuple[str, str], name: str, options: Options | None) -> Recogniser:
+    module, named = home
+    opener: Any = getattr(import_module(module), named)
+    options = options or Options()
+    recogniser: Recogniser = opener.open(name, replace(options, extra=_settings(kind, options.extra)))
     return recogniser
+
+
+def _settings(kind: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """The settings of one kind: those without a kind before them, and its own, `classical.train`."""
+    kinds = (*WITH_MODEL, *ALONE, "ours")
+    found: dict[str, str] = {}
+    for setting, value in extra.items():
+        owner, dot, key = setting.partition(".")
+        if dot and owner not in kinds:
+            near = closest(owner, kinds)
+            raise InputError(
+                f"setting {setting!r}: {owner!r} is no recogniser: {f'did you mean {near!r}? ' if near else ''}"
+                f"use one of {', '.join(kinds)}"
+            )
+        if not dot or owner == kind:
+            found[key if dot else setting] = value
+    return found
 
 
 def _unknown(name: str, kind: str) -> tuple[str, str]:
