@@ -60,8 +60,7 @@ def keep(folder: Path, references: list[str], hypotheses: list[str]) -> Predicti
         )
         for number, (reference, hypothesis) in pairs
     ]
-    with store.appending() as file:
-        store.append(file, lines)
+    store.append(lines)
     return store
 
 

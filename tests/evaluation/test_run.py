@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evaluation.stage import SPOKEN, Echo, benchmark, go, row, untimed, write_list
-from osum.errors import InputError, ManifestError, OsumError
+from osum.errors import ManifestError, OsumError
 from osum.evaluation.clips import LISTS
 from osum.evaluation.predictions import Predictions
 
@@ -125,10 +125,13 @@ def test_lines_in_another_order_do_not_go_on(root: Path, tmp_path: Path) -> None
 
 
 def test_two_runs_do_not_write_one_file(root: Path, tmp_path: Path) -> None:
-    go(root, tmp_path / "out", limit=4)
-    store = Predictions(tmp_path / "out/echo", "voices")
-    with store.appending(), pytest.raises(InputError, match="another run"), store.appending():
-        pass
+    go(root, tmp_path / "out")
+    before = (tmp_path / "out" / FILE).read_bytes()
+    with Predictions(tmp_path / "out/echo", "voices").held():
+        for options in ({"resume": True}, {"overwrite": True}):
+            assert "is being written by another run" in refused(root, tmp_path / "out", **options)
+    assert (tmp_path / "out" / FILE).read_bytes() == before
+    assert go(root, tmp_path / "out", overwrite=True).answers == 14
 
 
 def test_clips_without_truth_and_ids_twice_cost_the_others_nothing(root: Path, tmp_path: Path) -> None:

@@ -203,11 +203,11 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
     if arguments.prompts == "all" and not recogniser.prompts(benchmark.task):
         tell(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
     asked = Run(benchmark, arguments.data, recogniser, arguments.out, _options(arguments))
-    faults.run.add((benchmark.name, recogniser.name))
     name = f"{recogniser.name} on {benchmark.name}"
     with tqdm(desc=name, unit="clip", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
+            faults.run.add((benchmark.name, recogniser.name))
             bar.total = total
             bar.update(done - bar.n)
 

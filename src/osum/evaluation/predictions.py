@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,21 +160,24 @@ class Predictions:
         with atomic_file(self.path) as out:
             out.writelines(map(to_line, predictions))
 
+    def append(self, batch: Iterable[Prediction]) -> None:
+        """Add lines and force them to the disk."""
+        with self.path.open("ab", buffering=0) as file:
+            file.write(b"".join(map(to_line, batch)))
+            os.fsync(file.fileno())
+
     @contextmanager
-    def appending(self) -> Iterator[BinaryIO]:
-        """The file for `append`, held by this run alone until the block ends or the process dies.
+    def held(self) -> Iterator[None]:
+        """Keep other runs away until the block ends or the process dies.
 
         Raises:
-            InputError: another run writes it.
+            InputError: another run is at it.
         """
-        with self.path.open("ab", buffering=0) as file:
-            _hold(file, self.path)
-            yield file
-
-    def append(self, file: BinaryIO, batch: Sequence[Prediction]) -> None:
-        """Add lines and force them to the disk."""
-        file.write(b"".join(map(to_line, batch)))
-        os.fsync(file.fileno())
+        place = self.path.with_name(f".{self.benchmark}.lock")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb") as file:
+            _lock(file, self.path)
+            yield
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -196,8 +199,8 @@ def _decisive(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "description": description}
 
 
-def _hold(file: BinaryIO, path: Path) -> None:
-    """Lock the file, where the system can; the lock goes away with the process."""
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Lock a file, where the system can; the lock goes away with the process."""
     try:
         import fcntl
     except ImportError:  # not a POSIX system

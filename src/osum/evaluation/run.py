@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from osum.audio import probe
+from osum.data.clips import PLACE_FIELDS
 from osum.errors import InputError, OsumError
 from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.clips import Clips, check_list, read_clips
@@ -89,7 +90,7 @@ class Run:
         options: how.
 
     Raises:
-        InputError: an archive is not whole, its list has changed, or results are there and may not be touched.
+        InputError: an archive is not whole, or its list has changed.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class Run:
         self._store = Predictions(out / folder_name(recogniser.name), benchmark.name)
         self._faulty = clips.faulty
         self._broken = 0
-        self._done = self._begin(self._asked(clips))
+        self._asked = self._ask_what(clips)
+        self._done: list[Prediction] = []
 
     def go(self, progress: Callable[[int, int], None] = _no_progress) -> Ran:
         """Ask what is not answered yet. A killed run loses the batch in flight, and resumes as if nothing had been.
@@ -113,22 +115,24 @@ class Run:
             progress: told how many of how many answers there are, at the start and after each batch.
 
         Raises:
+            InputError: results are there and may not be touched, they are of something else, or another run is at it.
             TaskError: the model does not answer the benchmark's task.
         """
         size, total = self._options.batch_size, len(self._jobs)
-        progress(len(self._done), total)
-        with self._store.appending() as file:
+        with self._store.held():
+            self._done = self._begin()
+            progress(len(self._done), total)
             for batch in _batches(self._jobs[len(self._done) :], size):
                 answered = self._ask(batch)
-                self._store.append(file, answered)
+                self._store.append(answered)
                 self._done += answered
                 progress(len(self._done), total)
-        if self._options.retry_failed:
-            self._retry()
+            if self._options.retry_failed:
+                self._retry()
         failed = {each.id: each.answer.error for each in self._done if each.answer.error is not None}
         return Ran(self._store.path, len(self._done), self._faulty, failed)
 
-    def _asked(self, clips: Clips) -> Asked:
+    def _ask_what(self, clips: Clips) -> Asked:
         return Asked(
             benchmark=self._benchmark.name,
             model=self._recogniser.name,
@@ -144,17 +148,17 @@ class Run:
             faulty=clips.faulty,
         )
 
-    def _begin(self, asked: Asked) -> list[Prediction]:
+    def _begin(self) -> list[Prediction]:
         """The predictions that are there already."""
         if not self._store.begun or self._options.overwrite:
-            self._store.begin(asked)
+            self._store.begin(self._asked)
             return []
         if not self._options.resume:
             raise InputError(
                 f"{self._store.path} is there already: go on with --resume, begin anew with --overwrite, or give "
                 "another -o"
             )
-        kept = self._store.resume(asked, self._options.batch_size)
+        kept = self._store.resume(self._asked, self._options.batch_size)
         for number, (found, job) in enumerate(zip(kept, self._jobs, strict=False), 1):
             if (found.id, found.prompt_index) != (job.clip.id, job.prompt_index):
                 raise InputError(
@@ -215,7 +219,7 @@ class Run:
             speaker=clip.speaker,
             seconds=seconds,
             prompt_index=job.prompt_index,
-            extra=_beside(clip) if self._benchmark.target == "reply" else {},
+            extra={**_place(clip), **(_beside(clip) if self._benchmark.target == "reply" else {})},
         )
 
     def _retry(self) -> None:
@@ -241,6 +245,12 @@ def versions() -> dict[str, str]:
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _place(clip: Utterance) -> dict[str, Any]:
+    """Where the clip lies in its file, so that a report can play it."""
+    place = {name: clip.extra[name] for name in PLACE_FIELDS if name in clip.extra}
+    return place if clip.channel is None else {**place, "channel": clip.channel}
 
 
 def _beside(clip: Utterance) -> dict[str, Any]:
