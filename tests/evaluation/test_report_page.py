@@ -17,6 +17,7 @@ import soundfile
 
 from osum.audio import SAMPLE_RATE, load
 from osum.cli import main
+from osum.data.packed import PackedWriter
 from osum.errors import OsumError
 from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.prediction import Prediction, Truth
@@ -30,7 +31,7 @@ from osum.evaluation.result import REPORT, Report, Result, write_report
 from osum.peers.recogniser import Recognition
 from osum.scoring import Confusion, Score, WordTimes, calibration
 from osum.utterance import Word
-from tests.evaluation.stage import BENCHMARKS, SPOKEN, TIMED, benchmark
+from tests.evaluation.stage import BENCHMARKS, SPOKEN, TIMED, benchmark, go, row, write_list
 
 VOICES = benchmark()
 HOSTILE = "<script>alert(1)</script><img src=https://example.org/x onerror=alert(2)> \"'&\x00"
@@ -190,6 +191,24 @@ def test_clips_are_short_and_few(recording: Path) -> None:
     assert clips({**mistakes, ("again", "nano"): mistakes["voices", "nano"]}, first) == {
         key(asked[0]): found[key(asked[0])]
     }
+
+
+def test_clips_of_a_packed_file_and_of_one_channel_are_found_again_after_a_run(tmp_path: Path) -> None:
+    tone = np.full(SAMPLE_RATE, 8000, np.int16)
+    (tmp_path / "voices").mkdir()
+    with PackedWriter(tmp_path / "voices" / "audio.i16") as packed:
+        packed.append(tone[:100])
+        place = packed.append(tone)
+    soundfile.write(tmp_path / "voices" / "two.wav", np.stack([tone, 0 * tone], axis=1), SAMPLE_RATE)
+    first = {**row(1), "path": "audio.i16", **place}
+    go(write_list(tmp_path, [first, {**row(3), "path": "two.wav", "channel": 0}]), tmp_path / "out")
+    mistakes = worst(Predictions(tmp_path / "out" / "echo", "voices").read(), "label", 5)
+    found = clips({("voices", "echo"): mistakes}, 10**6)
+    assert len(found) == 2
+    for sound in found.values():
+        heard = load(io.BytesIO(sound))
+        assert len(heard) == pytest.approx(SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+        assert heard[4000:12000].mean() == pytest.approx(8000 / 32768, abs=0.02)
 
 
 # The page

@@ -39,3 +39,4 @@ class Prediction:
     prompt_index: int | None = None
     """Which of the published prompts; None is the fixed one."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    """Where the clip lies in its file, as a manifest's row tells it, and what a judge is told beside it."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import zip_longest
 
-from osum.audio import SAMPLE_RATE, load
+from osum.audio import SAMPLE_RATE
+from osum.data.clips import PLACE_FIELDS, ClipAudio
 from osum.errors import OsumError
 from osum.evaluation.benchmark import Target
 from osum.evaluation.prediction import Prediction
 from osum.scoring import aas, mer
-from osum.utterance import Word
+from osum.utterance import Utterance, Word
 
 CLIP_SECONDS = 15.0
 """Longer clips are cut: nano hears no more at once, and a page is to stay small."""
@@ -110,18 +111,20 @@ def clips(mistakes: Mapping[tuple[str, str], Iterable[Mistake]], limit: int) -> 
 
 def key(one: Prediction) -> str:
     """What a clip is known by: its place on the disk."""
-    return f"{one.path}#{one.start},{one.end}"
+    return f"{one.path}#{one.extra.get('offset')},{one.start},{one.end}"
 
 
 def _short_copy(one: Prediction) -> bytes | None:
     import soundfile
 
     start = one.start or 0.0
-    end = start + CLIP_SECONDS if one.end is None else min(one.end, start + CLIP_SECONDS)
-    whole = one.end is None and one.duration is not None and one.duration <= CLIP_SECONDS
+    last = start + CLIP_SECONDS
+    end = one.end if one.duration is not None and one.duration <= CLIP_SECONDS else min(one.end or last, last)
+    place = {name: one.extra[name] for name in PLACE_FIELDS if name in one.extra}
+    clip = Utterance(one.id, one.path, channel=one.extra.get("channel"), start=one.start, end=end, extra=place)
     out = io.BytesIO()
     try:
-        samples = load(one.path, start=one.start, end=None if whole else end)
+        samples = ClipAudio().read(clip)[: round(CLIP_SECONDS * SAMPLE_RATE)]  # (S,)
         # Unlike Ogg, MP3 plays in every browser.
         soundfile.write(out, samples, SAMPLE_RATE, format="MP3", compression_level=_COMPRESSION)
     except (OsumError, soundfile.LibsndfileError):
