@@ -129,6 +129,26 @@ def test_a_wrong_command_is_told_in_a_line(osum: Run, words: tuple[str, ...], me
     assert (message in ran.err, ran.err.count("\n"), ran.out) == (True, 1, "")
 
 
+def test_a_setting_may_be_for_one_of_several_models(osum: Run, tmp_path: Path) -> None:
+    """Both learn from the samples; the second is told a file that is not there."""
+    words = (
+        "--benchmark",
+        "samples-gender",
+        "--data",
+        ROOT,
+        "-o",
+        tmp_path,
+        "--model",
+        "majority",
+        "--model",
+        "source",
+    )
+    settings = ("--set", f"majority.train={ROOT / 'samples/manifest.jsonl'}", "--set", "source.train=nowhere.jsonl")
+    ran = osum("evaluate", *words, *settings)
+    assert (ran.code, cells(ran.out, "samples-gender")[1]) == (1, "majority")
+    assert "nowhere.jsonl" in ran.err
+
+
 def test_the_files_of_the_original_are_scored(osum: Run, tmp_path: Path) -> None:
     (tmp_path / "ref").write_text("a 你好<HAPPY>\nb good day<SAD>\n", "utf8")
     (tmp_path / "hyp").write_text("a 你<happy>\nb good day<fear>\n", "utf8")
