@@ -161,6 +161,11 @@ def test_what_cannot_be_counted_costs_the_rest_nothing(tmp_path: Path) -> None:
     assert "there is no benchmark 'unheard'" in "".join(faults)
 
 
+def test_a_prediction_without_truth_is_told() -> None:
+    with pytest.raises(InputError, match=r"the prediction of 'c1' has no truth.label"):
+        score(benchmark(), ASKED, [one_of(0, "male", "male"), replace(one_of(1, "male", "male"), truth=Truth("text"))])
+
+
 def test_no_predictions_are_no_result() -> None:
     with pytest.raises(InputError, match="no predictions"):
         score(benchmark(), ASKED, [])

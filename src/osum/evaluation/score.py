@@ -12,6 +12,7 @@ from typing import Any
 
 from osum.errors import InputError, OsumError
 from osum.evaluation.benchmark import Benchmark
+from osum.evaluation.clips import is_known
 from osum.evaluation.judgement import judged_result, judgement_path, read_judgement
 from osum.evaluation.prediction import Prediction
 from osum.evaluation.predictions import ASKED_SUFFIX, Asked, Predictions
@@ -54,8 +55,13 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     """All that is counted from one model's predictions for one benchmark.
 
     Raises:
-        InputError: there are none, or nothing can be counted in them.
+        InputError: there are none, one does not tell what is right, or nothing can be counted in them.
     """
+    if bare := next((one.id for one in predictions if not is_known(benchmark, one.truth)), None):
+        raise InputError(
+            f"{benchmark.name}: the prediction of {bare!r} has no truth.{benchmark.target}, which this benchmark counts: "
+            "add it, or leave the line out"
+        )
     predictions = _counted(benchmark, predictions)
     by_prompt = _by_prompt(predictions)
     if not by_prompt:
@@ -277,7 +283,7 @@ def _confusion(benchmark: Benchmark, columns: Columns) -> Confusion:
 
 def _calibration(predictions: Sequence[Prediction], seed: int) -> Calibration | None:
     """Of the clips whose label comes with probabilities."""
-    sure = [one for one in predictions if one.answer.label is not None and one.answer.distribution]
+    sure = [one for one in predictions if one.answer.label in (one.answer.distribution or {})]
     if not sure:
         return None
     # A softmax in half precision may sum to a little more than 1.
