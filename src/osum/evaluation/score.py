@@ -59,7 +59,7 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     """
     if bare := next((one.id for one in predictions if not is_known(benchmark, one.truth)), None):
         raise InputError(
-            f"{benchmark.name}: the prediction of {bare!r} has no truth.{benchmark.target}, which this benchmark counts: "
+            f"{benchmark.name}: the prediction of {bare!r} has no truth.{benchmark.target}, which it counts: "
             "add it, or leave the line out"
         )
     predictions = _counted(benchmark, predictions)
