@@ -94,9 +94,9 @@ class Benchmark:
         if not self.merged:
             return answer
         shares: dict[str, float] = defaultdict(float)
-        for label, share in (answer.distribution or {}).items():
-            shares[self.merged.get(label, label)] += share
-        said, label = (None if name is None else self.merged.get(name, name) for name in (answer.said, answer.label))
+        for name, share in (answer.distribution or {}).items():
+            shares[self.merged.get(name, name)] += share
+        said, label = (None if one is None else self.merged.get(one, one) for one in (answer.said, answer.label))
         return replace(answer, said=said, label=label, distribution=dict(shares) or None)
 
     def _in_our_words(self, clip: Utterance) -> Utterance:
