@@ -318,6 +318,18 @@ def test_folders_files_and_globs_become_one_sorted_list(write: Callable[..., Pat
     ]
 
 
+def test_a_link_to_what_is_gone_is_found_and_told(tmp_path: Path) -> None:
+    (tmp_path / "clip.wav").symlink_to("gone.wav")
+    assert audio.find_audio([tmp_path]) == [tmp_path / "clip.wav"]
+    assert "is a link to gone.wav, which is not there" in refusal(tmp_path / "clip.wav")
+
+
+def test_text_that_is_called_mp3_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp3").write_bytes(b"%PDF-1.4 " + bytes(5_000))
+    assert "is no audio that can be decoded" in refusal(tmp_path / "clip.mp3")
+    assert "exist" not in refusal(tmp_path / "clip.mp3")
+
+
 @pytest.mark.parametrize("name", ["", "*.wav"])
 def test_a_place_without_audio_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="no audio in it"):

@@ -46,6 +46,8 @@ _MEDIA_SUFFIXES = {".m4a", ".m4b", ".mp4", ".mov", ".aac", ".webm", ".mka", ".mk
 AUDIO_SUFFIXES = frozenset(_SOUNDFILE_SUFFIXES | _MEDIA_SUFFIXES)
 _MEDIA_MAGIC = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (0, b"0&\xb2u"), (0, b"\xff\xf1"), (0, b"\xff\xf9"), (0, b"#!AMR"))
 """Where and how mp4, matroska/webm, wma, aac (two) and amr files begin, for bytes that have no suffix."""
+_MISLEADING = "File does not exist or is not a regular file (possibly a pipe?)"
+"""What libsndfile says of a file that is there and that its mp3 decoder finds nothing in."""
 _READS = "osum reads wav, flac, ogg, opus, mp3 and, with the extra 'media', m4a, mp4 and webm"
 
 
@@ -156,7 +158,12 @@ def _expand(given: str | os.PathLike[str]) -> list[Path]:
 
 def _walk(root: Path) -> list[Path]:
     candidates = root.rglob("*") if root.is_dir() else [root]
-    return sorted(path for path in candidates if _named_audio(path) and path.is_file())
+    return sorted(path for path in candidates if _named_audio(path) and (path.is_file() or _leads_nowhere(path)))
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """A link to what is gone. It is taken along, so that reading it tells what is missing from a folder."""
+    return path.is_symlink() and not path.exists()
 
 
 def _named_audio(path: Path) -> bool:
@@ -305,6 +312,8 @@ def _checked(path: Path) -> Path:
     """`path` if it is a readable file of a size within the limit."""
     if path.is_dir():
         raise AudioError(f"{path}: is a folder; name the files in it")
+    if _leads_nowhere(path):
+        raise AudioError(f"{path}: is a link to {path.readlink()}, which is not there; fetch it, or remove the link")
     if not path.exists():
         raise AudioError(f"{path}: no such file; check the name, relative to {Path.cwd()}")
     if not path.is_file():
@@ -346,7 +355,7 @@ def _decoder(content: Path | bytes, name: str) -> _Reader:
     except (soundfile.LibsndfileError, TypeError) as fault:  # TypeError: a headerless .raw
         if _looks_like_media(content, name):
             return _MediaReader(content, name)
-        reason = getattr(fault, "error_string", str(fault)).rstrip(".")
+        reason = getattr(fault, "error_string", str(fault)).rstrip(".").replace(_MISLEADING, "No frame in it")
         raise AudioError(f"{name}: is no audio that can be decoded ({reason}); {_READS}") from fault
 
 

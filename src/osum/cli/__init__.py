@@ -57,7 +57,8 @@ def _place_rest(parser: Parser, arguments: Namespace, rest: list[str]) -> None:
     elif rest:
         word = (wrong or rest)[0].split("=")[0]
         options = [part for part in parser.format_help().replace(",", " ").split() if part.startswith("--")]
-        parser.error(f"unknown argument {word!r}: {did_you_mean(word, options)}leave it out")
+        near = did_you_mean(word, options)
+        parser.error(f"unknown argument {word!r}: {near}{'else ' if near else ''}leave it out")
 
 
 def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> None:

@@ -135,7 +135,9 @@ def _shard(word: str) -> Shard:
 
 
 def _count(word: str) -> int:
-    return 0 if word == "0" else positive(word)
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 0")
+    return int(word)
 
 
 def _probability(word: str) -> float:
@@ -239,7 +241,10 @@ def _given(arguments: Namespace) -> Sequence[str]:
 
 def _show_plan(rows: Sequence[Utterance], places: Sequence[str]) -> int:
     """One line per input: seconds, what is read, where its result would go."""
-    measured = [_measured(row) for row in rows]
+    from osum.inference.workers import muted
+
+    with muted():
+        measured = [_measured(row) for row in rows]
     for row, place in zip(measured, places, strict=True):
         if row.error is not None:
             tell(f"error: {row.error}")

@@ -7,7 +7,6 @@ on with the next. Memory holds a few windows, whatever the length of a file.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from osum import audio
 from osum.errors import OsumError
 from osum.inference.longform import Samples, Window, windows
 from osum.inference.vad import detector_named
-from osum.inference.workers import context
+from osum.inference.workers import context, muted
 from osum.model import OsumProcessor
 
 DEADLINE = 60.0
@@ -142,18 +141,11 @@ def _news(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[News]
 def _work(pipe: Connection, cut: Cut) -> None:
     """What a worker does: take a source, send its windows, until there are no more."""
     torch.set_num_threads(1)
-    _mute()
-    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt), muted():
         _tell_alive(pipe)  # loaded: from here on the clock runs
         while (source := pipe.recv()) is not None:
             for news in _all_news(cut, source, lambda: _tell_alive(pipe)):
                 pipe.send(_packed(news))
-
-
-def _mute() -> None:
-    """Decoders tell standard error of each damaged byte; what a user needs to know is the error of the file."""
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
 
 
 def _tell_alive(pipe: Connection) -> None:

@@ -56,7 +56,9 @@ def _download(name: str, offline: bool, notice: Callable[[str], None] | None) ->
         raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {first_line(fault)}") from fault
     except LocalEntryNotFoundError:
         if offline:
-            raise CheckpointError(f"model {name!r} is not on this machine and --offline was given") from None
+            raise CheckpointError(
+                f"model {name!r} is not on this machine and --offline was given: leave that out, or name a folder"
+            ) from None
     try:
         info = HfApi().model_info(name, files_metadata=True, timeout=HUB_TIMEOUT)
         size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))

@@ -1,12 +1,17 @@
-"""Where the processes come from that read ahead. Imports nothing heavy, so that a command can begin with it."""
+"""The processes that read ahead: where they come from, and what nobody should hear of them.
+
+Imports nothing heavy, so that a command can begin with it.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _PRELOADED = "osum.inference.feeding"
@@ -37,3 +42,19 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Nothing that this process writes to standard error is seen: decoders tell it of each damaged byte.
+
+    For a process that has nothing else to tell meanwhile; the error of the file says what a user needs to know.
+    """
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
