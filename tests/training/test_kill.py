@@ -58,7 +58,7 @@ def processes() -> Iterator[ForkServerContext]:
     """Starts processes that have loaded torch and this file already, so that a run can be started often."""
     context = multiprocessing.get_context("forkserver")
     forkserver._forkserver._stop()  # one that other tests left has loaded something else
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "pypinyin", "matplotlib.pyplot"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
