@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,12 @@ def test_counting_again_gives_the_same_bytes(osum: Run, nano: tuple[Path, Ran], 
     ran = osum("score", copy)
     assert (ran.code, ran.out) == (0, nano[1].out)
     assert (copy / "report.json").read_bytes() == (nano[0] / "report.json").read_bytes()
+
+
+def test_counting_again_needs_no_model(copy: Path) -> None:
+    code = "import sys; from osum.cli import main; main(['score', sys.argv[1]]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, copy], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.splitlines()[-1].split()) & {"torch", "transformers", "sklearn", "matplotlib"}
 
 
 def test_two_folders_are_compared_in_pairs(osum: Run, nano: tuple[Path, Ran], copy: Path) -> None:
