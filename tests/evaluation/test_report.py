@@ -188,6 +188,15 @@ def test_paired_tests_have_a_row_each() -> None:
     assert texts(comparisons(found)) == [["Voices", "WER % ↓", "a", "b", "a", "-25.00 [-50.00, -12.50]", "0.002", "40"]]
 
 
+def test_floors_stand_first_and_are_not_compared_with_each_other() -> None:
+    names = ("nano", "source", "majority")
+    pairs = [Comparison(VOICES.name, a, b, Difference("accuracy", 0.25, 0.1, 0.4, 0.01, 40))
+             for a, b in (("nano", "source"), ("majority", "source"))]  # fmt: skip
+    found = Compared([result(name, 0.5) for name in names], OWN, pairs)
+    assert found.models == ["source", "majority", "nano"]
+    assert [line[2:4] for line in texts(comparisons(found))] == [["nano", "source"]]
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "wer", "a new one"])
 def test_what_was_not_measured_is_a_dash(metric: str) -> None:
     nothing = Score(metric, math.nan, 0, math.nan, math.nan)

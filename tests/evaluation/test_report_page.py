@@ -84,6 +84,11 @@ def test_figures_are_pictures_of_a_sane_size_and_equal_for_equal_results() -> No
     assert next(draw(found)).png == drawn[0].png
 
 
+def test_floors_are_in_no_figure_of_labels() -> None:
+    floor = result(VOICES, "majority", confusion=Confusion(("female", "male"), ((4, 0, 0), (4, 0, 0))))
+    assert [one.group for one in draw(Compared([floor], BENCHMARKS))] == ["results"]
+
+
 def test_a_large_matrix_leaves_its_numbers_out_and_stays_small() -> None:
     labels = tuple(f"label {number}" for number in range(30))
     counts = tuple(tuple(int(a == b) for b in range(31)) for a in range(30))

@@ -11,7 +11,7 @@ from typing import Literal
 from osum.evaluation.catalogue import TASKS
 from osum.evaluation.published import Published
 from osum.evaluation.report import plots
-from osum.evaluation.report.tables import Compared
+from osum.evaluation.report.tables import FLOORS, Compared
 from osum.evaluation.report.units import unit_of
 from osum.evaluation.result import Result
 from osum.scoring import Score
@@ -39,21 +39,24 @@ def draw(found: Compared) -> Iterator[Drawing]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    quoted = [_quoted_name(one) for one in found.quoted(found.names)]
+    looks = plots.styles(dict.fromkeys([*found.models, *quoted]))
     for metric in dict.fromkeys(result.metric for name in found.names for result in found.of(name).values()):
         if scores := _scores(found, metric):
             unit = unit_of(metric)
             told = f"{unit.title} with 95 % intervals; the table above holds the numbers"
-            yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit))
+            yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit, looks))
     if len(axes := axes_of(found)) > 2:
         told = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
-        dashed = frozenset(map(_quoted_name, found.quoted(found.names)))
-        yield Drawing("radar", "paper", told, plots.radar(axes, dashed))
+        yield Drawing("radar", "paper", told, plots.radar(axes, frozenset(quoted), looks))
     for name in found.names:
-        yield from _of_benchmark(found, name)
+        yield from _of_benchmark(found, name, looks)
 
 
-def _of_benchmark(found: Compared, name: str) -> Iterator[Drawing]:
-    results, title = found.of(name), found.title(name)
+def _of_benchmark(found: Compared, name: str, looks: plots.Styles) -> Iterator[Drawing]:
+    """Floors are left out: what they take for what is known without a figure."""
+    results = {model: result for model, result in found.of(name).items() if model not in FLOORS}
+    title = found.title(name)
     if taken := {model: result.confusion for model, result in results.items() if result.confusion}:
         told = f"{title}: which label is taken for which; shade: share of the true label"
         png = plots.confusion_matrices(taken, title, _label_title)
@@ -61,11 +64,11 @@ def _of_benchmark(found: Compared, name: str) -> Iterator[Drawing]:
     known = {model: result.calibration for model, result in results.items() if result.calibration}
     if sure := {model: one for model, one in known.items() if one.bins and one.risk_coverage}:
         told = f"{title}. Left: accuracy against probability; right: share of wrong answers among the surest"
-        yield Drawing(_file_name(f"{name}-reliability"), "label-figures", told, plots.reliability(sure, title))
+        yield Drawing(_file_name(f"{name}-reliability"), "label-figures", told, plots.reliability(sure, title, looks))
     timed = {model: result.times for model, result in results.items() if result.times}
     if times := {model: one for model, one in timed.items() if any(one.histogram)}:
         told = f"{title}: how far starts and ends of words are off"
-        yield Drawing(_file_name(f"{name}-word-times"), "times", told, plots.word_time_histogram(times, title))
+        yield Drawing(_file_name(f"{name}-word-times"), "times", told, plots.word_time_histogram(times, title, looks))
 
 
 def _scores(found: Compared, metric: str) -> list[tuple[str, dict[str, Score]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,10 @@ _LOOK = {
 _WIDTH = 10.0  # inches of the widest figure, where its content lets it
 _MAX_NUMBERED = 20
 """Classes up to which a confusion matrix tells its counts."""
+
+
+Styles = Mapping[str, Mapping[str, Any]]
+"""How the lines of each model look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,20 @@ def drawable(text: str) -> str:
     return "".join(sign if ord(sign) in known else "□" for sign in one_line(text))
 
 
+def styles(models: Iterable[str]) -> Styles:
+    """One look for each model, the same in every figure of a report."""
+    looks = (COLOURS, MARKERS, ("-", "--", "-.", ":"))
+    return {
+        model: dict(zip(("color", "marker", "linestyle"), (look[number % len(look)] for look in looks), strict=True))
+        for number, model in enumerate(models)
+    }
+
+
 # Radar
 
 
 @_drawn
-def radar(axes: Sequence[Axis], dashed: frozenset[str]) -> Figure:
+def radar(axes: Sequence[Axis], dashed: frozenset[str], looks: Styles) -> Figure:
     """One spoke per task, further out is better; models in `dashed` are published, not measured.
 
     A spoke whose worst number is not fixed ends at the worst model's, rounded up.
@@ -104,7 +117,7 @@ def radar(axes: Sequence[Axis], dashed: frozenset[str]) -> Figure:
     polar.set_theta_direction(-1)
     angles = np.linspace(0, 2 * math.pi, len(axes), endpoint=False)
     spans = [_span(axis) for axis in axes]
-    for number, model in enumerate(models):
+    for model in models:
         places = [
             _place(axis.unit.factor * axis.values[model], *span) if model in axis.values else math.nan
             for axis, span in zip(axes, spans, strict=True)
@@ -112,9 +125,7 @@ def radar(axes: Sequence[Axis], dashed: frozenset[str]) -> Figure:
         polar.plot(
             [*angles, angles[0]],
             [*places, places[0]],
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            linestyle="--" if model in dashed else "-",
+            **{**looks[model], "linestyle": "--" if model in dashed else "-"},
             label=drawable(model),
             linewidth=1.8,
         )
@@ -196,14 +207,14 @@ def _matrix(axes: Axes, found: Confusion, names: list[str]) -> None:
 
 
 @_drawn
-def reliability(found: Mapping[str, Calibration], title: str) -> Figure:
+def reliability(found: Mapping[str, Calibration], title: str, looks: Styles) -> Figure:
     """Left: accuracy against probability, the diagonal is right. Right: share of wrong answers among the surest."""
     figure = _figure(9, 4.2)
     left, right = figure.subplots(1, 2)
-    _against_probability(left, found)
-    for (model, calibration), style in zip(found.items(), _styles(), strict=False):
-        style.pop("marker")
-        right.plot(*zip(*calibration.risk_coverage, strict=True), label=drawable(model), **style)
+    _against_probability(left, found, looks)
+    for model, calibration in found.items():
+        plain: dict[str, Any] = {**looks[model], "marker": ""}
+        right.plot(*zip(*calibration.risk_coverage, strict=True), label=drawable(model), **plain)
     right.set(xlabel="share of clips answered, the surest first", ylabel="share that is wrong", xlim=(0, 1.02))
     right.set_ylim(bottom=0)
     right.grid(alpha=0.25)
@@ -216,19 +227,20 @@ def reliability(found: Mapping[str, Calibration], title: str) -> Figure:
 def reliability_pair(before: Mapping[str, Calibration], after: Mapping[str, Calibration], title: str) -> Figure:
     """Accuracy against probability before and after temperatures were fitted, a line for each task."""
     figure = _figure(9, 4.4)
+    looks = styles(dict.fromkeys([*before, *after]))
     for axes, found, name in zip(figure.subplots(1, 2), (before, after), ("before", "after"), strict=True):
-        _against_probability(axes, found)
+        _against_probability(axes, found, looks)
         axes.set_title(name)
     figure.suptitle(drawable(title), fontsize=11)
     return figure
 
 
-def _against_probability(axes: Axes, found: Mapping[str, Calibration]) -> None:
+def _against_probability(axes: Axes, found: Mapping[str, Calibration], looks: Styles) -> None:
     """A line for each model or task; the diagonal is right."""
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="calibrated")
-    for (name, calibration), style in zip(found.items(), _styles(), strict=False):
+    for name, calibration in found.items():
         sure, hit, _ = zip(*calibration.bins, strict=True)
-        axes.plot(sure, hit, label=drawable(f"{name}, ECE {100 * calibration.error.value:.1f} %"), **style)
+        axes.plot(sure, hit, label=drawable(f"{name}, ECE {100 * calibration.error.value:.1f} %"), **looks[name])
     axes.set(xlabel="probability of the named label", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
@@ -238,16 +250,17 @@ def _against_probability(axes: Axes, found: Mapping[str, Calibration]) -> None:
 
 
 @_drawn
-def word_time_histogram(found: Mapping[str, WordTimes], title: str) -> Figure:
+def word_time_histogram(found: Mapping[str, WordTimes], title: str, looks: Styles) -> Figure:
     """Signed distances of starts and ends, a step for each model."""
     figure = _figure(8, 3.6)
     axes = figure.subplots()
     edges = np.arange(-HISTOGRAM_REACH, HISTOGRAM_REACH + HISTOGRAM_STEP, HISTOGRAM_STEP)
-    for (model, times), style in zip(found.items(), _styles(), strict=False):
+    for model, times in found.items():
         counts = np.array(times.histogram, dtype=float)
         label = drawable(f"{model}, median {times.median:.0f} ms")
         shares = 100 * counts / max(1.0, counts.sum())
-        axes.stairs(shares, edges, label=label, color=style["color"], linestyle=style["linestyle"], linewidth=1.8)
+        plain = {name: look for name, look in looks[model].items() if name != "marker"}
+        axes.stairs(shares, edges, label=label, linewidth=1.8, **plain)
     axes.axvline(0, color="#999999", linewidth=1, linestyle=":")
     axes.set(xlabel="answer less truth in ms; the ends hold what lies beyond", ylabel="% of starts and ends")
     axes.set_title(drawable(title))
@@ -259,19 +272,18 @@ def word_time_histogram(found: Mapping[str, WordTimes], title: str) -> Figure:
 
 
 @_drawn
-def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit) -> Figure:
+def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit, looks: Styles) -> Figure:
     """Values with their 95 % intervals: a line for each benchmark, in it the models below each other."""
-    models = list(dict.fromkeys(model for _, scores in found for model in scores))
+    models = [model for model in looks if any(model in scores for _, scores in found)]
     figure = _figure(8, 1.3 + max(1.2, len(found) * (0.25 + 0.17 * len(models))))
     axes = figure.subplots()
-    styles = dict(zip(models, _styles(), strict=False))
     told: set[str] = set()
     for line, (_, scores) in enumerate(found):
         for model, score in scores.items():
             at = line + 0.7 * ((models.index(model) + 0.5) / len(models) - 0.5)
             value, low, high = (unit.factor * number for number in (score.value, score.low, score.high))
             label = None if model in told else drawable(model)
-            style = {"color": styles[model]["color"], "marker": styles[model]["marker"]}
+            style = {name: look for name, look in looks[model].items() if name != "linestyle"}
             axes.errorbar(
                 value, at, xerr=[[value - low], [high - value]], label=label, capsize=2, markersize=5, **style
             )
@@ -283,15 +295,3 @@ def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit) -> F
     axes.grid(axis="x", alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(models)))
     return figure
-
-
-def _styles() -> Iterator[dict[str, Any]]:
-    """Line styles, endless."""
-    number = 0
-    while True:
-        yield {
-            "color": COLOURS[number % len(COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": ("-", "--", "-.", ":")[number % 4],
-        }
-        number += 1

@@ -23,12 +23,11 @@ from osum.tasks.catalog import ASR
 MEASURED = "measured"
 COMMONEST = "commonest label"
 FLOORS = (Majority.name, Source.name)
+"""Models that hear nothing."""
 SIGNIFICANT = 0.05
 DIGITS = 2
 """Of the paper's tables."""
-_INTERVALS = (
-    "In brackets behind a figure: 95 % bootstrap interval, over speakers where five or more are known, else over clips."
-)
+_INTERVALS = "In brackets: 95 % bootstrap interval, over speakers where five or more are known, else over clips."
 _BOLD = "Bold: the best of the measured figures on the same clips with the same normaliser."
 _QUOTED = (
     "Published figures are quoted from the source in brackets; they were not measured here, and their clips, prompts "
@@ -154,7 +153,7 @@ def recognition(found: Compared) -> Table:
     sources = _Sources()
     rows = _block(found, names, sources)
     head = ("model", "figures", *(_set_head(found, name) for name in names))
-    notes = (_INTERVALS, _QUOTED, *sources.notes)
+    notes = (_INTERVALS, _QUOTED if sources.notes else _BOLD, *sources.notes)
     return Table("recognition", "Transcripts, in the shape of table 4", head, tuple(rows), notes, num_text=2)
 
 
@@ -172,7 +171,7 @@ def understanding(found: Compared) -> Table:
         rows.append(row(_task_head(task), "", "", *(_set_head(found, name) for name in names), *gap, kind="group"))
         rows += [_indented(line, gap) for line in _block(found, names, sources)]
     head = ("task", "model", "figures", *(f"test set {number + 1}" for number in range(width)))
-    notes = (_INTERVALS, _QUOTED, *sources.notes)
+    notes = (_INTERVALS, _QUOTED if sources.notes else _BOLD, *sources.notes)
     return Table("understanding", "Other tasks, in the shape of table 5", head, tuple(rows), notes, num_text=3)
 
 
@@ -260,7 +259,8 @@ def comparisons(found: Compared) -> Table:
     """Paired tests between models."""
     rows = []
     for name in found.names:
-        for one in (one for one in found.comparisons if one.benchmark == name):
+        pairs = [one for one in found.comparisons if one.benchmark == name]
+        for one in (one for one in pairs if not {one.first, one.second} <= {*FLOORS}):
             unit, difference = found.unit(name), one.difference
             low, high = (unit.number(bound, DIGITS) for bound in (difference.low, difference.high))
             told = f"{unit.number(difference.value, DIGITS)} [{low}, {high}]"

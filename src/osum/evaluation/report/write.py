@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from osum.data.atomic import atomic_file
@@ -16,7 +17,7 @@ from osum.evaluation.report.figures import Drawing, draw
 from osum.evaluation.report.markup import Table, html_table, latex_document
 from osum.evaluation.report.page import Section, answers, folded, image, page
 from osum.evaluation.report.readme import report_page
-from osum.evaluation.report.tables import Compared, all_tables
+from osum.evaluation.report.tables import FLOORS, Compared, all_tables
 from osum.evaluation.report.worst import Mistake, clips, worst
 from osum.evaluation.result import REPORT, Result, read_report
 
@@ -109,9 +110,9 @@ def _write(path: Path, content: bytes) -> None:
 def _mistakes(
     found: Compared, outs: Sequence[Path], limit: int, notice: Callable[[OsumError], None]
 ) -> Iterator[tuple[tuple[str, str], list[Mistake]]]:
-    """The worst errors by benchmark and model, in the order of the tables."""
-    places = [(out, name, model) for name in found.names for model in found.of(name) for out in outs]
-    for out, name, model in places:
+    """The worst errors by benchmark and model, in the order of the tables; those of floors say nothing."""
+    models = [(name, model) for name in found.names for model in found.of(name) if model not in FLOORS]
+    for (name, model), out in product(models, outs):
         store = Predictions(out / folder_name(model), name)
         if name not in found.benchmarks or not store.path.is_file():
             continue
