@@ -200,7 +200,7 @@ class Classical:
         """See `Recogniser`. The first question of a task fits its classifier."""
         check_question(self, question)
         check_no_prompt(self, question)
-        return in_batches(clips, 64, lambda batch: self._answers(batch, question.task))
+        return in_batches(clips, 1, lambda batch: self._answers(batch, question.task))
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002  (it takes none)
         """See `Recogniser`."""
