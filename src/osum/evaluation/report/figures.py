@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 from osum.evaluation.catalogue import TASKS
@@ -40,7 +41,8 @@ def draw(found: Compared) -> Iterator[Drawing]:
         MissingExtraError: matplotlib is not installed.
     """
     quoted = [_quoted_name(one) for one in found.quoted(found.names)]
-    looks = plots.styles(dict.fromkeys([*found.models, *quoted]))
+    heard = [model for model in found.models if model not in FLOORS]
+    looks = plots.styles([*heard, *FLOORS])
     for metric in dict.fromkeys(result.metric for name in found.names for result in found.of(name).values()):
         if scores := _scores(found, metric):
             unit = unit_of(metric)
@@ -48,7 +50,9 @@ def draw(found: Compared) -> Iterator[Drawing]:
             yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit, looks))
     if len(axes := axes_of(found)) > 2:
         told = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
-        yield Drawing("radar", "paper", told, plots.radar(axes, frozenset(quoted), looks))
+        drawn = (model for axis in axes for model in axis.values)
+        png = plots.radar(axes, frozenset(quoted), plots.styles(dict.fromkeys([*heard, *drawn])))
+        yield Drawing("radar", "paper", told, png)
     for name in found.names:
         yield from _of_benchmark(found, name, looks)
 
@@ -94,17 +98,26 @@ def axes_of(found: Compared) -> list[plots.Axis]:
         tasks.setdefault(found.task(name), {}).setdefault(model, {}).setdefault(name, value)
     tasks = {task: models for task, models in tasks.items() if models}
     often = Counter(model for models in tasks.values() for model in models)
-    drawn = {model for model, times in often.items() if 2 * times >= len(tasks)}
+    drawn = {model for model, times in often.items() if 2 * times >= len(tasks)} - _repeating(found)
     known = {
         task: {model: values for model, values in models.items() if model in drawn} for task, models in tasks.items()
     }
     return [axis for task, models in known.items() if (axis := _axis(found, task, models))]
 
 
+def _repeating(found: Compared) -> set[str]:
+    """Published models that only repeat what one above them says, under another name."""
+    said: dict[str, set[tuple[str, float]]] = {}
+    for one in found.quoted(found.names):
+        said.setdefault(_quoted_name(one), set()).add((one.benchmark, one.value))
+    pairs = combinations(said, 2)
+    return {later for earlier, later in pairs if said[later] <= said[earlier]}
+
+
 def _values(found: Compared) -> Iterator[tuple[str, str, float]]:
-    """Model, benchmark and value of everything that was measured or published."""
+    """Model, benchmark and value of everything that was measured or published; floors are no models to choose from."""
     for result in found.results:
-        if math.isfinite(result.score.value):
+        if math.isfinite(result.score.value) and result.model not in FLOORS:
             yield result.model, result.benchmark, result.score.value
     for one in found.quoted(found.names):
         yield _quoted_name(one), one.benchmark, one.value

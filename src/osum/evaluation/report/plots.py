@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DPI = 120
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LOOK = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws alike
     "font.size": 10,
@@ -61,7 +61,7 @@ def _drawn(draw: Callable[..., Figure]) -> Callable[..., bytes]:
         with _look():
             out = io.BytesIO()
             # The version of matplotlib in the file would make equal figures differ.
-            draw(*args, **options).savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+            draw(*args, **options).savefig(out, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
         return out.getvalue()
 
     return png
@@ -128,6 +128,7 @@ def radar(axes: Sequence[Axis], dashed: frozenset[str], looks: Styles) -> Figure
             **{**looks[model], "linestyle": "--" if model in dashed else "-"},
             label=drawable(model),
             linewidth=1.8,
+            clip_on=False,
         )
     polar.set_ylim(0, 1)
     polar.set_yticks([0.25, 0.5, 0.75, 1], labels=[])
@@ -216,7 +217,7 @@ def reliability(found: Mapping[str, Calibration], title: str, looks: Styles) -> 
         plain: dict[str, Any] = {**looks[model], "marker": ""}
         right.plot(*zip(*calibration.risk_coverage, strict=True), label=drawable(model), **plain)
     right.set(xlabel="share of clips answered, the surest first", ylabel="share that is wrong", xlim=(0, 1.02))
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, max(0.05, right.get_ylim()[1]))
     right.grid(alpha=0.25)
     right.legend(fontsize=8)
     figure.suptitle(drawable(title), fontsize=11)
@@ -291,7 +292,8 @@ def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit, look
     axes.set_yticks(range(len(found)), labels=[drawable(title) for title, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(drawable(unit.head.replace("↓", "(lower is better)").replace("↑", "(higher is better)")))
-    axes.set_xlim(0, 1.04 * max(unit.factor * score.high for _, scores in found for score in scores.values()))
+    most = max(unit.factor * score.high for _, scores in found for score in scores.values())
+    axes.set_xlim(-0.015 * most, 1.04 * most)  # room for half a marker at 0
     axes.grid(axis="x", alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(models)))
     return figure
