@@ -276,6 +276,7 @@ def m4a(tmp_path: Path) -> Path:
     av = pytest.importorskip("av", reason="the extra 'media' is not installed")
     path = tmp_path / "clip.m4a"
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE"
         stream = container.add_stream("aac", rate=44_100, layout="stereo")
         samples = np.ascontiguousarray(tone(2, 44_100, 2).T.astype(np.float32))
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
@@ -290,6 +291,12 @@ def test_an_m4a_is_read_as_its_samples(m4a: Path) -> None:
     assert np.sqrt(np.mean(samples[RATE // 2 : RATE] ** 2)) == pytest.approx(0.3 / np.sqrt(2), abs=0.02)
     assert np.array_equal(samples, audio.load(m4a.read_bytes(), channel=0))
     assert len(audio.load(m4a, start=0.5, end=1.5)) == RATE
+
+
+def test_titles_of_another_encoding_do_not_matter(m4a: Path) -> None:
+    foreign = m4a.read_bytes().replace(b"TITLE", "录音".encode("gbk") + b" ")
+    assert foreign != m4a.read_bytes()
+    assert np.array_equal(audio.load(foreign), audio.load(m4a))
 
 
 def test_a_stretch_behind_an_m4a_is_refused(m4a: Path) -> None:

@@ -481,13 +481,17 @@ class _MediaReader:
         self.name = name
         self._fault = av.FFmpegError
         try:
-            self._container = av.open(str(content) if isinstance(content, Path) else io.BytesIO(content))
+            given = str(content) if isinstance(content, Path) else io.BytesIO(content)
+            self._container = av.open(given, metadata_errors="replace")  # titles may be in any encoding
         except av.FFmpegError as fault:
             raise AudioError(f"{name}: is no audio that can be decoded ({fault.strerror}); {_READS}") from fault
         if not self._container.streams.audio:
             self.close()
             raise AudioError(f"{name}: no audio track in it; give a recording that holds sound")
         context = self._container.streams.audio[0].codec_context
+        if context is None:
+            self.close()
+            raise AudioError(f"{name}: its audio track is of a kind that no decoder here knows; convert it to flac")
         self.rate: int = context.sample_rate
         self.channels: int = context.layout.nb_channels
         self._to_float = av.AudioResampler(format="fltp", layout=context.layout, rate=self.rate)

@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ FORMATS = (
     *((name, subtype) for name in ("WAV", "AIFF", "CAF", "AU") for subtype in ("PCM_16", "FLOAT")),
     *(("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("WAV", "MS_ADPCM")),
 )
+MEDIA = (("mp4", "aac"), ("mp4", "libmp3lame"), ("webm", "libopus")) if find_spec("av") else ()
+"""Containers that PyAV reads, and what is in them."""
 NUM_MUTANTS = 2_000
 
 
@@ -87,9 +90,24 @@ def test_bad_clips_cost_the_others_nothing(tmp_path: Path) -> None:
     assert {row.id: row.text for row in rows[:6:2]} == {name: row.text for name, row in alone.items()}
 
 
+def write_media(out: io.BytesIO, form: str, codec: str) -> None:
+    import av
+
+    with av.open(out, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise(9_000, 5)[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        fit = av.AudioResampler(stream.codec_context.format.name, "mono", 48_000, stream.codec_context.frame_size)
+        frames = [*fit.resample(frame), *fit.resample(None)]
+        container.mux([packet for part in [*frames, None] for packet in stream.encode(part)])
+
+
 @cache
 def whole(form: str, subtype: str) -> bytes:
     out = io.BytesIO()
+    if (form, subtype) in MEDIA:
+        write_media(out, form, subtype)
+        return out.getvalue()
     soundfile.write(out, noise(3_000, 5), RATE, format=form, subtype=subtype)
     return out.getvalue()
 
@@ -97,7 +115,7 @@ def whole(form: str, subtype: str) -> bytes:
 def mutant(seed: int) -> bytes:
     """The bytes of a recording of any format with some of them changed, gone, doubled or put in."""
     chance = random.Random(seed)
-    content = bytearray(whole(*chance.choice(FORMATS)))
+    content = bytearray(whole(*chance.choice((*FORMATS, *MEDIA))))
     for _ in range(chance.randint(1, 4)):
         # Headers decide more than samples, so every other change is in one.
         at = chance.randrange(min(len(content), 80) if chance.random() < 0.5 else len(content))
@@ -124,7 +142,7 @@ def check(row: Utterance) -> None:
         assert row.segments and row.duration is not None
     else:
         assert row.error.startswith(f"{row.path}: ") and "\n" not in row.error
-        assert "Traceback" not in row.error
+        assert "Traceback" not in row.error and "report it" not in row.error
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
