@@ -207,3 +207,15 @@ def test_a_line_that_does_not_belong_is_told(
     with pytest.raises(ManifestError) as caught:
         list(store.read())
     assert told in str(caught.value)
+
+
+def test_a_clip_with_a_question_of_its_own_is_asked_that(tmp_path: Path) -> None:
+    rows = [
+        {**row(number), "reply": "yes", **({"question": f"what {number % 2}?"} if number < 3 else {})}
+        for number in range(5)
+    ]
+    bench = benchmark(name="chat", task="SGC", target="reply", metric="mer", label_set=None, labels={})
+    root = write_list(tmp_path / "root", rows, "chat")
+    go(root, tmp_path / "out", bench)
+    told = [line["answer"]["prompt"] for line in untimed(tmp_path / "out" / "echo" / "chat.jsonl")]
+    assert told == ["what 0?", "what 1?", "what 0?", "who?", "who?"]

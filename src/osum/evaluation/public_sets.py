@@ -386,7 +386,7 @@ def _air_bench(heard: str) -> Benchmark:
         layout="Chat/Chat_meta.json and the audio in Chat/TASK_DATASET/",
         layout_source="https://github.com/OFA-Sys/AIR-Bench/blob/main/Inference_Chat.py",
         folder="AIR-Bench",
-        note=f"{parts}. The written question is in `extra.question`; OSUM is asked to reply to what it hears. "
+        note=f"{parts}. Each clip is asked about in the words that are written beside it. "
         "Scores of another judge than the paper's cannot be compared with it",
     )
 

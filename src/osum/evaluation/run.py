@@ -29,6 +29,9 @@ SECONDS_DIGITS = 4
 HOPELESS = 3
 """So many clips in a row that break the model: it is not the clips."""
 
+WRITTEN = "question"
+"""Field of a clip whose test set asks about each in words of its own, as the original reads it (specification 3.5)."""
+
 T = TypeVar("T")
 
 
@@ -70,7 +73,7 @@ def _no_progress(done: int, total: int) -> None:
     del done, total
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     """One clip under one prompt."""
 
@@ -168,19 +171,26 @@ class Run:
         return kept
 
     def _ask(self, jobs: Sequence[_Job]) -> list[Prediction]:
-        """Answers to a batch, those under one prompt together."""
-        answered: list[Prediction] = []
-        for index in dict.fromkeys(job.prompt_index for job in jobs):
-            answered += self._ask_in(index, [job for job in jobs if job.prompt_index == index])
-        return answered
+        """Answers to a batch, in order; those asked in the same words are asked together."""
+        answered: dict[_Job, Prediction] = {}
+        words = {job: self._words(job) for job in jobs}
+        for prompt in dict.fromkeys(words.values()):
+            answered |= self._ask_in(prompt, [job for job in jobs if words[job] == prompt])
+        return [answered[job] for job in jobs]
 
-    def _ask_in(self, index: int | None, jobs: Sequence[_Job]) -> Iterator[Prediction]:
-        prompt = self._benchmark.prompt if index is None else self._prompts[index]
+    def _words(self, job: _Job) -> str | None:
+        """What a clip is asked in: a prompt of all, or the question that its test set writes beside it."""
+        if job.prompt_index is not None:
+            return self._prompts[job.prompt_index]
+        own = job.clip.extra.get(WRITTEN) if self._benchmark.target == "reply" else None
+        return own if isinstance(own, str) else self._benchmark.prompt
+
+    def _ask_in(self, prompt: str | None, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Prediction]]:
         question = Question(self._benchmark.task, prompt, self._benchmark.language)
         start = time.perf_counter()
         answers = self._answers([job.clip for job in jobs], question)
         seconds = round((time.perf_counter() - start) / len(jobs), SECONDS_DIGITS)
-        return (self._prediction(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True))
+        return ((job, self._prediction(job, answer, seconds)) for job, answer in zip(jobs, answers, strict=True))
 
     def _answers(self, clips: Sequence[Utterance], question: Question) -> list[Recognition]:
         """Answers to clips; where the model breaks on them, such as out of memory, they are asked one by one.

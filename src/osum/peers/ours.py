@@ -61,9 +61,10 @@ class Ours:
                     yield Utterance(heard.clip.id, heard.clip.path), (heard.samples, SAMPLE_RATE)
 
         task = self.recognizer.tasks[question.task]
+        own_words = question.prompt is None or question.prompt in self.prompts(question.task)
         for result in self.recognizer.label_clips(readable(), options):
             yield from _unread(waiting)
-            yield _recognition(result, task, waiting.popleft().start)
+            yield _recognition(result, task, waiting.popleft().start, own_words)
         yield from _unread(waiting)
 
     def prompts(self, task: str) -> tuple[str, ...]:
@@ -97,7 +98,12 @@ def _unread(waiting: deque[_Place]) -> Iterator[Recognition]:
         yield Recognition(error=waiting.popleft().error)
 
 
-def _recognition(result: Utterance, task: Task, start: float) -> Recognition:
+def _reply(result: Utterance, raws: Sequence[str], own_words: bool) -> str | None:
+    """The reply; asked in words that are not its own, a checkpoint may leave out the transcript before it."""
+    return result.reply or (None if own_words else " ".join(raws).strip() or None)
+
+
+def _recognition(result: Utterance, task: Task, start: float, own_words: bool) -> Recognition:
     """One clip's answer; its windows are put together as `osum label` does."""
     if result.error is not None:
         return Recognition(error=result.error)
@@ -113,7 +119,7 @@ def _recognition(result: Utterance, task: Task, start: float) -> Recognition:
         said=_said(segments, parsed),
         label=answer.label if answer else None,
         distribution=answer.distribution if answer else None,
-        reply=result.reply if task.reply else None,
+        reply=_reply(result, raws, own_words) if task.reply else None,
         problems=tuple(dict.fromkeys(problem for found in parsed for problem in found.problems)),
     )
 
