@@ -269,4 +269,4 @@ def test_the_example_of_readme_is_run():
 @pytest.mark.skipif(not ASSET.exists(), reason="no checkpoint in the package yet")
 def test_readme_shows_the_times_that_lie_beside_the_weights():
     figures = json.loads((ASSET / "figures.json").read_text(encoding="utf-8"))
-    assert f"<!-- timing -->\n\n{timing_block(figures['timing'])}\n\n<!-- /timing -->" in README
+    assert f"<!-- timing -->\n{timing_block(figures['timing'])}\n<!-- /timing -->" in README

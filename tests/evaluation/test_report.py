@@ -288,7 +288,7 @@ def test_two_reports_of_one_model_and_test_set_are_refused(tmp_path: Path) -> No
 
 def test_a_block_takes_the_place_of_the_one_before() -> None:
     page = "a\n<!-- x: b c -->\nold\n<!-- /x -->\nz"
-    assert replace_block(page, "x", str.upper) == "a\n<!-- x: b c -->\n\nB C\n\n<!-- /x -->\nz"
+    assert replace_block(page, "x", str.upper) == "a\n<!-- x: b c -->\nB C\n<!-- /x -->\nz"
     with pytest.raises(InputError, match=r"<!-- y --> \.\.\. <!-- /y -->"):
         replace_block(page, "y", str)
 
@@ -307,4 +307,5 @@ def test_readme_and_the_page_of_results_show_what_is_kept() -> None:
     found = read_results([KEPT], BENCHMARKS, PUBLISHED)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert replace_block(readme, "results", lambda names: results_block(found, names)) == readme
+    assert "<th>test set</th>" in MarkdownIt("commonmark").enable("table").render(readme)
     assert KEPT.with_suffix(".md").read_text(encoding="utf-8") == report_page(found)

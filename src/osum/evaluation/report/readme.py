@@ -36,7 +36,7 @@ def replace_block(text: str, name: str, body: Callable[[str], str]) -> str:
     found = re.search(rf"<!-- {re.escape(name)}(?:: (.*?))? -->(.*?)<!-- /{re.escape(name)} -->", text, re.DOTALL)
     if not found:
         raise InputError(f"the page has no <!-- {name} --> ... <!-- /{name} -->: put both where the block is to stand")
-    return f"{text[: found.start(2)]}\n\n{body(found[1] or '')}\n\n{text[found.end(2) :]}"
+    return f"{text[: found.start(2)]}\n{body(found[1] or '')}\n{text[found.end(2) :]}"
 
 
 def results_block(found: Compared, names: str = "") -> str:
