@@ -73,6 +73,14 @@ def test_known_words_are_aligned_in_times_of_the_file(timed: Utterance, tmp_path
     assert next(aligner.recognise([clip], Question("SRWT"))) == answer
 
 
+def test_known_words_are_found_between_digital_silences(sphinx: PocketSphinx, timed: Utterance) -> None:
+    silence = np.zeros(SAMPLE_RATE // 2, np.float32)
+    clip = np.concatenate([silence, load(timed.path), silence])
+    plain, late = (sphinx.sphinx.align(samples, "montreal forced a liner") for samples in (load(timed.path), clip))
+    for word, later in zip(plain[1:-1], late[1:-1], strict=True):
+        assert later.start == pytest.approx(word.start + 0.5, abs=NEAR)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
