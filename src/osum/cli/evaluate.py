@@ -176,7 +176,7 @@ def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark],
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
 
-    options = Options(arguments.device, arguments.dtype, arguments.batch_size, _settings(arguments.set, name))
+    options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set))
     try:
         recogniser = open_recogniser(name, options)
     except (OsumError, OSError) as fault:
@@ -194,12 +194,6 @@ def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark],
             _run_one(arguments, benchmark, recogniser, faults)
         except (OsumError, OSError) as fault:
             faults(fault)
-
-
-def _settings(given: Sequence[tuple[str, str]], model: str) -> dict[str, str]:
-    """Those of one model: `train=FILE` is for all, `classical.train=FILE` for the models of one kind."""
-    kind = f"{model.partition(':')[0]}."
-    return {key.removeprefix(kind): value for key, value in given if "." not in key or key.startswith(kind)}
 
 
 def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser, faults: _Faults) -> None:
