@@ -59,7 +59,7 @@ def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained
         config = AutoConfig.from_pretrained(name)
         if config.model_type != wanted:
             raise CheckpointError(f"{name!r} holds a model of type {config.model_type!r}, not {wanted}: give another")
-        # Outside float32 a model of another kind would be made up at random where its weights do not fit.
+        # What is missing would be random weights and a line in a log: `info` is looked at below.
         model, info = model_class.from_pretrained(name, dtype=DTYPES[dtype], output_loading_info=True)
         processor = AutoProcessor.from_pretrained(name)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
