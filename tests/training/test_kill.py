@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -11,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from multiprocessing import forkserver
+from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -51,19 +49,6 @@ def die(out: str, fatal: int = 0, exists: str = "") -> None:
 
     if out:
         sys.addaudithook(hook)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
-    """Starts processes that have loaded torch and this file already, so that a run can be started often."""
-    context = multiprocessing.get_context("forkserver")
-    forkserver._forkserver._stop()  # one that other tests left has loaded something else
-    context.set_forkserver_preload([__name__, "pypinyin", "matplotlib.pyplot"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-    yield context
-    forkserver._forkserver._stop()
 
 
 def write_recipe(config: TrainConfig, path: Path, **changes: object) -> Path:

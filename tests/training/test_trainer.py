@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 
 import osum
+from osum.cli import main
 from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Pick
 from osum.data.letters import BLANK
 from osum.data.manifest import read_manifest, write_manifest
@@ -310,17 +313,41 @@ def test_batches_that_processes_cannot_share_are_told(config: MakeConfig, monkey
         Trainer(config(batches_per_step=3))
 
 
-def together(settings: TrainConfig, out: Path, **changes: object) -> Path:
-    """The last checkpoint of a run that two processes of torchrun share."""
-    recipe = out.with_suffix(".yaml")
+def together(settings: TrainConfig, out: Path, processes: ForkServerContext | None = None, **changes: object) -> Path:
+    """The last checkpoint of a run that two processes share: those of torchrun, or some that have all loaded."""
+    recipe, log = out.with_suffix(".yaml"), out.with_suffix(".log")
     recipe.write_text(yaml.safe_dump({**settings.to_dict(), "out": str(out), "freeze": [], "track": [], **changes}))
+    code = by_torchrun(recipe, log) if processes is None else as_torchrun_does(processes, recipe, log)
+    assert code == 0, [line for line in log.read_text().splitlines() if line.startswith("osum:")]
+    assert "gone.wav" in log.read_text()
+    return out / f"step-{settings.steps}"
+
+
+def by_torchrun(recipe: Path, log: Path) -> int:
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "osum", "train", str(recipe)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=300)
-    told = [line for line in done.stderr.decode().splitlines() if line.startswith("osum:")]
-    assert done.returncode == 0, told
-    assert "gone.wav" in done.stderr.decode()
-    return out / f"step-{settings.steps}"
+    with log.open("w") as told:
+        return subprocess.run(command, check=False, env=environment, stderr=told, timeout=300).returncode
+
+
+def as_torchrun_does(processes: ForkServerContext, recipe: Path, log: Path) -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    both = [processes.Process(target=one_of_two, args=(rank, port, recipe, log)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+    return max(both[0].exitcode or 0, both[1].exitcode or 0, key=abs)
+
+
+def one_of_two(rank: int, port: int, recipe: Path, log: Path) -> None:
+    with log.open("a") as told:
+        os.dup2(told.fileno(), 2)
+    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in group.items()}}
+    torch.set_num_threads(1)
+    sys.exit(main(["train", str(recipe)]))
 
 
 @pytest.fixture(scope="module")
@@ -335,10 +362,10 @@ def alone(data: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.fixture(scope="module")
-def sharded(alone: tuple[TrainConfig, Path]) -> Path:
+def sharded(alone: tuple[TrainConfig, Path], processes: ForkServerContext) -> Path:
     """The same run by two processes, each with half of everything."""
     settings, done = alone
-    return together(settings, done.parents[1] / "sharded", shard=True)
+    return together(settings, done.parents[1] / "sharded", processes, shard=True)
 
 
 @pytest.mark.parametrize("shard", [False, True])
@@ -360,9 +387,11 @@ def test_two_processes_are_one(
         assert torch.allclose(there[name], value, atol=1e-5), name
 
 
-def test_a_sharded_run_goes_on(alone: tuple[TrainConfig, Path], sharded: Path, tmp_path: Path) -> None:
+def test_a_sharded_run_goes_on(
+    alone: tuple[TrainConfig, Path], sharded: Path, tmp_path: Path, processes: ForkServerContext
+) -> None:
     shutil.copytree(sharded.parent / "step-2", tmp_path / "other" / "step-2")
-    assert same(together(alone[0], tmp_path / "other", shard=True), sharded)
+    assert same(together(alone[0], tmp_path / "other", processes, shard=True), sharded)
 
 
 @pytest.mark.parametrize(("change", "told"), [({"learning_rate": 1.0}, "learning_rate=0.001"), ({"seed": 5}, "seed=1")])
