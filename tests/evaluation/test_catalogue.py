@@ -154,9 +154,9 @@ def test_sentences_are_spoken_once_and_the_same_everywhere(tmp_path):
     except OSError:
         pytest.skip("espeak-ng is not installed")
     spoken_here, spoken_there = tmp_path / "a", tmp_path / "b"
-    clips = BENCHMARKS["espeak-times"].read(spoken_here)
+    clips = [clip for language in ("en", "zh") for clip in BENCHMARKS[f"espeak-times-{language}"].read(spoken_here)]
     assert {clip.language for clip in clips} == {"en", "zh"} and len(clips) == 40
-    assert all(clip.words[-1].end <= clip.duration for clip in clips)
+    assert all(clip.words and clip.words[-1].end <= clip.duration for clip in clips)
     stamps = {clip.path: Path(clip.path).stat().st_mtime_ns for clip in clips}
     assert len(BENCHMARKS["espeak-en"].read(spoken_here)) == 20
     assert stamps == {path: Path(path).stat().st_mtime_ns for path in stamps}

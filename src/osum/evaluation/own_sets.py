@@ -67,13 +67,16 @@ def _text(metric: str, language: str | None = None) -> _Asked:
     return _Asked("ASR", "text", metric, language)
 
 
+def _times(language: str | None = None) -> _Asked:
+    return _Asked("SRWT", "words", "aas", language)
+
+
 def _label(task: str, label_set: LabelSet, **merged: str) -> _Asked:
     return _Asked(task, "label", "accuracy", label_set=label_set, merged=merged)
 
 
 _GENDER, _AGE, _EVENT = _label("SGC", GENDERS), _label("SAP", AGES), _label("VED", EVENTS_OR_NONE)
 _LANGUAGE, _EMOTION, _STYLE = _label("LID", LANGUAGES), _label("SER", EMOTIONS), _label("SSR", STYLES)
-_TIMES = _Asked("SRWT", "words", "aas")
 
 SAMPLES = _Place(
     "samples", "manifest.jsonl and its FLAC files", "of each row, see samples/README.md", "samples/README.md"
@@ -136,7 +139,7 @@ OWN_SETS = (
              Slice(nano_split.synthetic_sentence("en"), needs="text")),
             ("synthetic-zh", "synthetic Mandarin sentences", _text("cer", "zh"),
              Slice(nano_split.synthetic_sentence("zh"), needs="text")),
-            ("synthetic-times", "word times of synthetic speech", _TIMES,
+            ("synthetic-times", "word times of synthetic speech", _times(),
              Slice(nano_split.is_plain_synthetic, needs="words")),
             ("synthetic-reply", "replies to synthetic questions", _Asked("STTC", "reply", "mer"),
              Slice(nano_split.has_reply)),
@@ -149,7 +152,8 @@ OWN_SETS = (
         for name, title, asked, reader in (
             ("espeak-en", "spoken by espeak-ng, English", _text("wer", "en"), spoken.english),
             ("espeak-zh", "spoken by espeak-ng, Mandarin", _text("cer", "zh"), spoken.mandarin),
-            ("espeak-times", "spoken by espeak-ng, word times", _TIMES, spoken.timed),
+            ("espeak-times-en", "spoken by espeak-ng, English word times", _times("en"), spoken.english),
+            ("espeak-times-zh", "spoken by espeak-ng, Mandarin word times", _times("zh"), spoken.mandarin),
         )
     ),
 )  # fmt: skip

@@ -60,11 +60,6 @@ def mandarin(folder: Path) -> list[Utterance]:
     return [clip for clip in spoken_clips(folder) if clip.language == "zh"]
 
 
-def timed(folder: Path) -> list[Utterance]:
-    """The sentences of both languages whose word times espeak-ng tells."""
-    return [clip for clip in spoken_clips(folder) if clip.words]
-
-
 class _Sentence(NamedTuple):
     """A packaged sentence."""
 
