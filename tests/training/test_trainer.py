@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -79,6 +80,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(config: MakeConfig, t
 def test_a_run_does_not_depend_on_the_number_of_workers(done: Path, config: MakeConfig, tmp_path: Path) -> None:
     other = Trainer(config(out=str(tmp_path / "other"), workers=2)).run()
     assert losses(other.parent) == losses(done.parent) and same(other, done)
+    assert not multiprocessing.active_children()
 
 
 def test_another_seed_is_another_run(done: Path, config: MakeConfig, tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ class Trainer:
                 if better and self.processes.is_main_process:
                     checkpoint.save_best(self.out, last)
                 report.pause()
+        del batches  # its workers end now: left to the collection of garbage, it waits ten seconds for them
         report.close()
         return last
 
