@@ -93,7 +93,9 @@ def test_a_name_without_a_model_is_one_line(name: str, reason: str) -> None:
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line_and_no_wait() -> None:
-    code = "import osum\ntry: osum.load('owner/name')\nexcept osum.OsumError as fault: print(fault)"
+    # What `osum.load` asks first; alone, so that the process need not load torch.
+    asked = "from osum.inference.locate import CheckpointError, locate\ntry: locate('owner/name', False, None)\n"
+    code = asked + "except CheckpointError as fault: print(fault)"
     # Nobody listens on port 9 of this machine: the connection is refused at once, with or without a network.
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "absent", "PATH": "", "NO_PROXY": "*"}
     command = [sys.executable, "-c", code]
