@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from osum.conversion import convert
 from osum.data.batch import CTC_PAD, CTC_UNKNOWN, LABEL_UNKNOWN
-from osum.data.letters import BLANK
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.training.config import TrainConfig
 from osum.training.learn import with_lora
@@ -30,11 +29,13 @@ from training.conftest import MakeConfig
 
 LETTERS = ((7, 4, 11, 11, 14), (2,), ())
 """Transcripts of the golden clips, one with a doubled letter; the last one is not known."""
+TOKENS = ((9, 9), (40,), ())
+"""The same transcripts in text ids."""
 LABEL_SIZES = (2, 3)
 LABELS = ((1, 2), (LABEL_UNKNOWN, 0), (0, LABEL_UNKNOWN))
 """Of the golden clips, in two label sets; two are not known."""
-LABEL_WEIGHT = 0.3
-CTC_WEIGHT = 0.5
+SHARES = {"ctc": 0.5, "label": 0.3, "token": 0.2}
+"""Weights of the losses beside the answers'."""
 HEADS, KEY_HEADS, LORA_SCALE, ROPE_BASE = 4, 2, 32 / 8, 1e6
 RELATIVE = 2e-4
 """Of each parameter's gradient, in float32. A test below holds it to what the plain model loses in float32, 1.3e-4."""
@@ -62,25 +63,30 @@ class Plain:
         return dict(zip(self.learned, torch.autograd.grad(self.loss(clips), leaves, allow_unused=False), strict=True))
 
     def loss(self, clips: list[dict[str, Tensor]]) -> Tensor:
-        """The mean over answers of the mean over tokens; CTC over letters and the labels by their weights."""
-        answers, ctc, labels = zip(*map(self.losses, clips, LETTERS, LABELS), strict=True)
-        known = [loss for loss, target in zip(ctc, LETTERS, strict=True) if target]
+        """The mean over answers of the mean over tokens; letters, labels and tokens by their weights."""
+        answers, labels, letters, tokens = zip(*map(self.losses, clips, LABELS, LETTERS, TOKENS), strict=True)
         named = [loss for part in labels for loss in part]
         return (
             sum(answers) / len(answers)
-            + CTC_WEIGHT * sum(known) / sum(map(len, LETTERS))
-            + LABEL_WEIGHT * sum(named) / len(named)
+            + SHARES["ctc"] * sum(letters) / sum(map(len, LETTERS))
+            + SHARES["label"] * sum(named) / len(named)
+            + SHARES["token"] * sum(tokens) / sum(map(len, TOKENS))
         )
 
     def losses(
-        self, clip: Mapping[str, Tensor], target: tuple[int, ...], labels: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        self, clip: Mapping[str, Tensor], labels: tuple[int, ...], letters: tuple[int, ...], tokens: tuple[int, ...]
+    ) -> tuple[Tensor, list[Tensor], Tensor | int, Tensor | int]:
         frames = self.encode(clip["input_features"][0].to(self.dtype))  # (T, D)
-        scores = self.decode(self.embed(clip["input_ids"][0], self.adapt(frames)))  # (L, V)
+        heard = self.adapt(frames)  # (T', D_llm)
+        scores = self.decode(self.embed(clip["input_ids"][0], heard))  # (L, V)
         places = (clip["labels"][0] != -100).nonzero()[:, 0]
         spoken = scores.log_softmax(-1)[places - 1, clip["labels"][0, places]]  # (N,)
-        letters = self.ctc(self.linear("ctc.linear", frames).softmax(-1), target)
-        return -spoken.mean(), letters, [self.named(frames, n, at) for n, at in enumerate(labels) if at >= 0]
+        spelled = self.ctc(self.linear("ctc.linear", frames), letters) if letters else 0
+        x = self.layer_norm("tokens.norm", heard)
+        read = (
+            self.ctc(torch.cat([self.linear("lm_head", x), self.linear("tokens.blank", x)], 1), tokens) if tokens else 0
+        )
+        return -spoken.mean(), [self.named(frames, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
 
     def named(self, frames: Tensor, number: int, label: int) -> Tensor:
         """What a label of one set costs, from (T, D) frames."""
@@ -166,9 +172,10 @@ class Plain:
         return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * self.weights[f"{name}.weight"]
 
     @staticmethod
-    def ctc(shares: Tensor, target: tuple[int, ...]) -> Tensor:
-        """Forward recursion over (T, units) probabilities, scaled at every frame."""
-        units = torch.tensor([BLANK, *(unit for letter in target for unit in (letter, BLANK))])
+    def ctc(scores: Tensor, target: tuple[int, ...]) -> Tensor:
+        """Forward recursion over (T, units), the last of them the blank, scaled at every frame."""
+        shares, blank = scores.softmax(-1), scores.shape[1] - 1
+        units = torch.tensor([blank, *(unit for letter in target for unit in (letter, blank))])
         skips = torch.tensor([n % 2 == 1 and n > 1 and units[n] != units[n - 2] for n in range(len(units))]).float()
         alpha = (torch.arange(len(units)) < 2).float()
         loss = torch.zeros(())
@@ -218,7 +225,7 @@ def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
     with_lora(model, TrainConfig(), folder / "ours")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Objective(model, LABEL_SIZES).eval()
+        made = Objective(model, LABEL_SIZES, tokens=True).eval()
     return made.requires_grad_()
 
 
@@ -236,8 +243,11 @@ def clips(processor: OsumProcessor) -> list[dict[str, Tensor]]:
 @pytest.fixture(scope="module")
 def batch(processor: OsumProcessor, clips: list[dict[str, Tensor]]) -> dict[str, Any]:
     """The golden clips as one padded batch of training."""
-    rows = [[*row, *[CTC_PAD] * (5 - len(row))] if row else [CTC_UNKNOWN, *[CTC_PAD] * 4] for row in LETTERS]
-    targets = {"ctc_targets": torch.tensor(rows), "label_targets": torch.tensor(LABELS)}
+    letters, tokens = (
+        torch.tensor([[*row, *[CTC_PAD] * (5 - len(row))] if row else [CTC_UNKNOWN, *[CTC_PAD] * 4] for row in rows])
+        for rows in (LETTERS, TOKENS)
+    )
+    targets = {"ctc_targets": letters, "token_targets": tokens, "label_targets": torch.tensor(LABELS)}
     return {**batched(clips, processor), **targets, "ids": ["0", "1", "2"]}
 
 
@@ -253,7 +263,7 @@ def expected(plain: Plain, clips: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def loss_of(objective: Objective, batch: dict[str, Any]) -> Tensor:
     """What a step of this one batch minimises."""
-    return (objective(batch) / counts(batch) * torch.tensor([1.0, CTC_WEIGHT, LABEL_WEIGHT])).sum()
+    return (objective(batch) / counts(batch) * torch.tensor([1.0, *SHARES.values()])).sum()
 
 
 def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], relative: float = RELATIVE) -> None:
@@ -279,8 +289,8 @@ def test_the_answer_loss_of_the_golden_batch_is_that_of_the_originals_logits(
         for row in [torch.arange(len(labels[clip]))]
     ]
     mean = sum(losses.mean() for losses in by_hand) / len(by_hand)
-    answers, letters, known = counts(batch).tolist()
-    assert (answers, letters, known) == (3, 6, 4)
+    answers, *others = counts(batch).tolist()
+    assert (answers, others) == (3, [6, 4, 3])
     assert (objective(batch)[0] / answers).item() == pytest.approx(mean.item(), rel=1e-5)
 
 
@@ -294,7 +304,7 @@ def test_the_loss_of_the_golden_batch_is_the_plain_models(
 def test_the_gradient_of_the_golden_batch_is_the_plain_models(
     objective: Objective, batch: dict[str, Any], plain: Plain, expected: dict[str, Tensor]
 ) -> None:
-    """Every parameter: encoder, adaptor, tables, Qwen2, both matrices of each LoRA, and the CTC head."""
+    """Every parameter: encoder, adaptor, tables, Qwen2, both matrices of each LoRA, and the other losses' heads."""
     found = torch.autograd.grad(loss_of(objective, batch), list(plain.learned.values()))
     check(dict(zip(expected, found, strict=True)), expected)
 
@@ -322,6 +332,9 @@ PROBED = (
     "ctc.linear.weight",
     "label_heads.look.weight",
     "label_heads.name.1.weight",
+    "tokens.norm.weight",
+    "tokens.blank.weight",
+    "lm_head.weight",
 )
 
 

@@ -36,7 +36,7 @@ from osum.training.trainer import Trainer, start, task_set
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig, short_run
 
-LOSSES = ("loss", "ctc", "label", "norm", "rate")
+LOSSES = ("loss", "ctc", "label", "token", "norm", "rate")
 
 
 def losses(out: str | Path) -> dict[int, list[float]]:
@@ -135,7 +135,10 @@ def test_a_loss_that_is_no_number_names_the_clips(config: MakeConfig) -> None:
         trainer.train_step([batch])
 
 
-@pytest.mark.parametrize(("falls", "weights"), [(("loss", "ctc"), {}), (("loss", "label"), {"label_weight": 20.0})])
+@pytest.mark.parametrize(
+    ("falls", "weights"),
+    [(("loss", "ctc"), {}), (("loss", "label"), {"label_weight": 20.0}), (("token",), {"token_weight": 2.0})],
+)
 def test_learning_lowers_the_losses(config: MakeConfig, falls: tuple[str, ...], weights: dict[str, float]) -> None:
     trainer = Trainer(config(learning_rate=3e-3, steps=100, **weights))
     batch = next(iter(trainer.valid_loader))
@@ -166,10 +169,10 @@ def test_a_batch_that_cannot_be_read_moves_nothing(config: MakeConfig, questions
     collator = trainer.loader.collate_fn
     collator.utterances = [Utterance("gone", "gone.wav", text="tone")]
     silence = collator([Pick(0, 1)])
-    assert counts(silence).tolist() == [0, 0, 0]
+    assert counts(silence).tolist() == [0, 0, 0, 0]
     found = trainer.losses(silence)
     found.sum().backward()
-    assert found.tolist() == [0, 0, 0]
+    assert found.tolist() == [0, 0, 0, 0]
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in trainer.learned.values())
 
 
@@ -178,6 +181,24 @@ def test_without_questions_the_encoder_alone_learns(config: MakeConfig, tiny: Pa
     before, after = (load_file(path / "model.safetensors") for path in (tiny, trainer.run()))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all(name.startswith("model.audio_tower") for name in moved)
+
+
+def test_questions_begin_behind_the_encoders_own_steps(config: MakeConfig, tmp_path: Path) -> None:
+    run = Trainer(config(encoder_steps=2, warmup_steps=2, batches_per_step=2)).run()
+    answers = [values[0] for _, values in sorted(losses(run.parent).items())]
+    assert answers[:2] == [0, 0] and all(answers[2:])
+    rates = [values[-1] for _, values in sorted(losses(run.parent).items())]
+    assert rates[0] == rates[2] < rates[1]
+
+
+def test_what_learns_later_stays_as_it_is_till_then(config: MakeConfig, tiny: Path) -> None:
+    trainer = Trainer(config(steps=2, encoder_steps=2, token_weight=0.3))
+    before, after = (load_file(path / "model.safetensors") for path in (tiny, trainer.run()))
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in still if ".language_model.layers." in name} == {
+        name for name in before if ".language_model.layers." in name
+    }
+    assert not {name for name in still if name.startswith(("model.audio_tower.layers", "model.adaptor.layers"))}
 
 
 def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, tiny: Path, tmp_path: Path) -> None:
@@ -359,7 +380,9 @@ def alone(data: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     gone = Utterance("gone", str(folder / "gone.wav"), text="tone", duration=9.0)
     write_manifest(folder / "train.jsonl", [*read_manifest(data / "train.jsonl"), gone])
     mixture = {"all": str(folder / "train.jsonl")}
-    settings = short_run(data, tiny, folder / "alone", batches_per_step=4, mixture=mixture)
+    settings = short_run(
+        data, tiny, folder / "alone", batches_per_step=4, mixture=mixture, encoder_steps=1, token_weight=0.2
+    )
     return settings, Trainer(settings).run()
 
 
@@ -383,7 +406,7 @@ def test_two_processes_are_one(
     expected, found = losses(one.parent), losses(two.parent)
     assert sorted(expected) == [1, 2, 3, 4]
     for step in expected:
-        assert found[step][:3] == pytest.approx(expected[step][:3], rel=1e-5)
+        assert found[step][:4] == pytest.approx(expected[step][:4], rel=1e-5)
     there = weights(two)
     for name, value in weights(one).items():
         assert torch.allclose(there[name], value, atol=1e-5), name
@@ -422,7 +445,7 @@ def test_clips_are_answered_and_scored(config: MakeConfig, changes: dict[str, st
 
 
 def test_a_best_figure_that_is_not_measured_is_told(config: MakeConfig) -> None:
-    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label; see answered_clips"):
+    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label, token; see answered_clips"):
         Trainer(config(best="wer")).run()
 
 

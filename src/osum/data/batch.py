@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ class Pick:
 
     index: int
     seed: int
+    asked: bool = True
+    """Whether questions are asked about it."""
 
 
 Rows = Callable[[Pick, Pick, float], tuple[int, int]]
@@ -70,6 +72,7 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: how many share the row.
         tokens: of one batch, at most; 0 is no limit.
         rows: what a pick needs of them.
+        silent: batches at the beginning, all processes together, in which nothing is asked.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: int = 1,
         tokens: int = 0,
         rows: Rows = lambda _pick, _first, _seconds: (0, 0),
+        silent: int = 0,
     ) -> None:
         self.durations = durations
         self.weights = weights
@@ -91,12 +95,14 @@ class BucketSampler(Sampler[list[Pick]]):
         self.num_processes = num_processes
         self.tokens = tokens
         self.rows = rows
+        self.silent = silent
         self.first = 0
         """Batches of the row, all processes together, that were already seen (resuming)."""
 
     def __iter__(self) -> Iterator[list[Pick]]:
         row = chain.from_iterable(map(self.epoch, count()))
-        return islice(row, self.first + self.process, None, self.num_processes)
+        for place, batch in islice(enumerate(row), self.first + self.process, None, self.num_processes):
+            yield batch if place >= self.silent else [replace(pick, asked=False) for pick in batch]
 
     def epoch(self, number: int) -> list[list[Pick]]:
         """All batches of one epoch."""
@@ -249,8 +255,8 @@ class Collator:
     def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
         """Model inputs with `labels` (right-padded), the targets of auxiliary losses, `ids`, and `unread`.
 
-        `ctc_targets` (A, U) are letters, `label_targets` (A, K) the clip's place in each label set of the tasks;
-        `unread` says why clips are missing.
+        `ctc_targets` (A, U) are letters, `token_targets` (A, U) the transcript's text ids, `label_targets` (A, K) the
+        clip's place in each label set of the tasks; `unread` says why clips are missing.
 
         Without a question the inputs are the clips alone: the encoder learns by itself. Where no clip at all can be
         read a moment of silence stands for them that no loss counts, and `ids` is empty: processes that share a model
@@ -261,6 +267,7 @@ class Collator:
         answers: list[str] = []
         clip_of: list[int] = []
         transcripts: list[list[int]] = []
+        spoken: list[list[int]] = []
         named: list[list[int]] = []
         ids: list[str] = []
         timed = self.questions.timed(picks)
@@ -274,7 +281,7 @@ class Collator:
                 continue
             rng = random.Random(pick.seed)
             drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
-            for task in drawn:
+            for task in drawn if pick.asked else ():
                 texts.append(self.request(task, utterance, rng))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
@@ -282,18 +289,21 @@ class Collator:
             if self.augmenter is not None and self._changes(pick):
                 mel = spec_augment(mel, rng, self.augmenter.options.spec)
             features.append(mel)
-            known = utterance.text is not None
-            transcripts.append(letters(normalise_target(utterance.text or "")) if known else [CTC_UNKNOWN])
+            said = None if utterance.text is None else normalise_target(utterance.text)
+            transcripts.append([CTC_UNKNOWN] if said is None else letters(said))
+            spoken.append([CTC_UNKNOWN] if said is None else self.processor.text_ids(said))
             named.append([_place(labels, utterance) for labels in self.tasks.label_sets.values()])
             ids.append(utterance.id)
         if not features:
             features = [self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))]
-            transcripts, named = [[CTC_UNKNOWN]], [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
-            if self.questions.per_clip:
+            transcripts = spoken = [[CTC_UNKNOWN]]
+            named = [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
+            if self.questions.per_clip and picks[0].asked:
                 task, utterance = next(iter(self.tasks.values())), self.utterances[picks[0].index]
                 texts, answers, clip_of = [self.request(task, utterance, random.Random(0))], [""], [0]
         batch: dict[str, Any] = {
             "ctc_targets": _ragged(transcripts),
+            "token_targets": _ragged(spoken),
             "label_targets": torch.tensor(named),
             "ids": ids,
             "unread": unread,

@@ -60,6 +60,8 @@ class TrainConfig:
     """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
     questions_per_clip: int = 3
     """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
+    encoder_steps: int = 0
+    """Steps at the beginning in which the encoder of a new model learns alone: no questions are asked."""
     timed_share: float = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
     tasks_file: str = ""
@@ -87,6 +89,9 @@ class TrainConfig:
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
     label_weight: float = 0.0
     """Weight of the auxiliary loss that names a clip's labels from encoder frames; a small encoder keeps them by it."""
+    token_weight: float = 0.0
+    """Weight of the auxiliary CTC loss that reads text tokens off the adaptor's output; by it sound comes to a new
+    language model in the terms of its own table."""
     augment: float = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)

@@ -23,10 +23,15 @@ def add_up(values: Tensor) -> Tensor:
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of all gradients; sharded ones were added up on the way back."""
+    """Give every process the sum of all gradients; sharded ones were added up on the way back.
+
+    What has a gradient in no process keeps none: an optimiser would let it decay.
+    """
     whole = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
     if not torch.distributed.is_initialized() or not whole:
         return
+    learned = add_up(torch.tensor([float(p.grad is not None) for p in whole], device=whole[0].device))
+    whole = [parameter for parameter, number in zip(whole, learned.tolist(), strict=True) if number]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in whole]
     total = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
     parts = torch.split(total, [gradient.numel() for gradient in gradients])

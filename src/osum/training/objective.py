@@ -1,4 +1,4 @@
-"""What training minimises: the loss of answers and, for a small encoder, losses of letters and labels on its frames.
+"""What training minimises: the loss of answers and, for small models, losses of letters, labels and tokens on the way.
 
 Losses are sums; the loop divides them by the counts of a whole step, so that neither how clips fall into batches
 nor the number of processes changes a step.
@@ -6,22 +6,39 @@ nor the number of processes changes a step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from osum.data.batch import CTC_UNKNOWN
-from osum.data.letters import BLANK, NUM_UNITS
+from osum.data.letters import NUM_UNITS
 from osum.model import OsumForConditionalGeneration
-from osum.model.configuration_osum import IGNORED, encoder_length
+from osum.model.configuration_osum import IGNORED, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 
-NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "labels")
+NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
 """What a batch holds beside the model's inputs."""
-LOSSES = ("loss", "ctc", "label")
-"""What `Objective` gives, in its order: of answers, letters, labels."""
+LOSSES = ("loss", "ctc", "label", "token")
+"""What `Objective` gives, in its order: of answers, letters, labels, tokens."""
+
+
+def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+    """(B, T, N), whose last unit is the blank, their lengths (B,), targets (B, U) padded with -1: summed loss.
+
+    Clips whose transcript is not known do not count, nor do those that have no room for it.
+    """
+    losses = nn.functional.ctc_loss(
+        logits.float().log_softmax(-1).transpose(0, 1),  # (T, B, N)
+        targets.clamp(min=0),
+        lengths,
+        (targets >= 0).sum(1),
+        blank=logits.shape[-1] - 1,
+        reduction="none",
+        zero_infinity=True,
+    )
+    return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum()
 
 
 class CtcHead(nn.Module):
@@ -32,21 +49,28 @@ class CtcHead(nn.Module):
         self.linear = nn.Linear(width, NUM_UNITS)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: summed loss.
+        """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: summed loss."""
+        return ctc_loss(self.linear(states), lengths, targets)
 
-        Clips whose transcript is not known do not count.
-        """
-        log_probs = self.linear(states).float().log_softmax(-1).transpose(0, 1)  # (T, B, units)
-        losses = nn.functional.ctc_loss(
-            log_probs,
-            targets.clamp(min=0),
-            lengths,
-            (targets >= 0).sum(1),
-            blank=BLANK,
-            reduction="none",
-            zero_infinity=True,
-        )
-        return (losses * (targets[:, 0] != CTC_UNKNOWN)).sum()
+
+class TokenHead(nn.Module):
+    """Reads text tokens off the adaptor's output by the language model's own table; part of training alone.
+
+    Sound so comes to a new language model in the terms of its words, which it learns to tell much sooner.
+
+    Args:
+        width: of the language model.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.blank = nn.Linear(width, 1)
+
+    def forward(self, states: Tensor, lengths: Tensor, targets: Tensor, logits: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, T', D) audio tokens, their lengths (B,), targets (B, U) padded with -1, the model's head: summed loss."""
+        x = self.norm(states)
+        return ctc_loss(torch.cat([logits(x), self.blank(x)], dim=-1), lengths, targets)
 
 
 class LabelHeads(nn.Module):
@@ -82,13 +106,15 @@ class Objective(nn.Module):
     Args:
         model: what learns.
         labels: number of labels in each label set of the tasks.
+        tokens: whether text tokens are read off the adaptor's output.
     """
 
-    def __init__(self, model: OsumForConditionalGeneration, labels: Sequence[int] = ()) -> None:
+    def __init__(self, model: OsumForConditionalGeneration, labels: Sequence[int] = (), tokens: bool = False) -> None:
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
         self.label_heads = LabelHeads(self.tower.config.hidden_size, labels)
+        self.tokens = TokenHead(model.config.get_text_config().hidden_size) if tokens else None
 
     @property
     def tower(self) -> OsumEncoder:
@@ -96,26 +122,38 @@ class Objective(nn.Module):
         return self.model.model.audio_tower
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
-        """(3,): answer, CTC and label loss of a batch, summed; the encoder runs once for all its questions.
+        """(4,): the losses of a batch in the order of `LOSSES`, summed; the encoder runs once for all its questions.
 
         Without a question in the batch there is no answer loss.
         """
         inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
         frames = batch["feature_attention_mask"].sum(-1)  # (A,)
         kept: list[Tensor] = []
-        tower = self.tower
-        hook = tower.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        watched = [self.tower] if self.tokens is None else [self.tower, self.model.model.adaptor]
+        hooks = [part.register_forward_hook(lambda _module, _inputs, output: kept.append(output)) for part in watched]
         try:
             if "labels" in batch:
                 answer = self.answer_loss(batch["labels"], **inputs)
             else:
-                tower(batch["input_features"], frames)
+                self.hear(batch["input_features"], batch["feature_attention_mask"])
                 answer = kept[0].new_zeros((), dtype=torch.float32)
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
         lengths = encoder_length(frames)
         ctc = self.ctc(kept[0], lengths, batch["ctc_targets"])
-        return torch.stack([answer, ctc, self.label_heads(kept[0], lengths, batch["label_targets"])])
+        label = self.label_heads(kept[0], lengths, batch["label_targets"])
+        token = answer.new_zeros(())
+        if self.tokens is not None:
+            token = self.tokens(kept[1], audio_token_length(frames), batch["token_targets"], self.logits)
+        return torch.stack([answer, ctc, label, token])
+
+    def hear(self, features: Tensor, mask: Tensor) -> None:
+        """Run what is watched, without a question."""
+        if self.tokens is None:
+            self.tower(features, mask.sum(-1))
+        else:
+            self.model.model.encode_audio(features, mask)
 
     def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
         """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
@@ -139,7 +177,7 @@ class Objective(nn.Module):
 
 
 def counts(batch: Mapping[str, Any]) -> Tensor:
-    """(3,): answers, letters and labels of a batch, what its losses are divided by."""
+    """(4,): answers, letters, labels and tokens of a batch, what its losses are divided by."""
     answers = (batch["labels"] >= 0).any(1).sum().item() if "labels" in batch else 0
-    known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets"))
+    known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets", "token_targets"))
     return torch.tensor([answers, *known], dtype=torch.float32)

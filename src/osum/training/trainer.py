@@ -84,7 +84,7 @@ class Trainer:
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
         sizes = [len(labels.labels) for labels in self.tasks.label_sets.values()]
-        self.objective = self.kind.objective(self.model, sizes).to(self.device)
+        self.objective = self.kind.objective(self.model, sizes, config.token_weight > 0).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
         self.learned = {
@@ -146,6 +146,7 @@ class Trainer:
             self.processes.num_processes,
             self.config.batch_tokens,
             collator.rows,
+            self.config.encoder_steps * self.config.batches_per_step,
         )
 
     def _loader(self, collator: Collator, batches: Any) -> DataLoader[Any]:
@@ -229,9 +230,10 @@ class Trainer:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = rate(self.step, self.config)
-        number = add_up(sum(map(counts, batches), torch.zeros(3)).to(self.device)).clamp(min=1)
-        weights = torch.tensor([1.0, self.config.ctc_weight, self.config.label_weight], device=self.device) / number
-        sums = torch.zeros(3, device=self.device)
+        number = add_up(torch.stack([*map(counts, batches)]).sum(0).to(self.device)).clamp(min=1)
+        config = self.config
+        shares = torch.tensor([1.0, config.ctc_weight, config.label_weight, config.token_weight], device=self.device)
+        sums = torch.zeros_like(shares)
         for place, batch in enumerate(batches, self.step * len(batches)):
             # Dropout: the same in a resumed run, and whichever process works on the batch.
             torch.manual_seed(self.config.seed + place * self.processes.num_processes + self.processes.process_index)
@@ -241,23 +243,20 @@ class Trainer:
                     f"loss is {losses.tolist()} at step {self.step}, clips {batch['ids']}: "
                     "look at them, or lower learning_rate"
                 )
-            torch.autograd.backward((losses * weights).sum())
+            torch.autograd.backward((losses * shares / number).sum())
             sums += losses.detach()
         add_up_gradients(self.learned.values())
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        answer, ctc, label = (add_up(sums) / number).tolist()
         return {
-            "loss": answer,
-            "ctc": ctc,
-            "label": label,
+            **dict(zip(LOSSES, (add_up(sums) / number).tolist(), strict=True)),
             "norm": whole(norm).item(),
             "rate": rate(self.step, self.config),
         }
 
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
-        """(3,): summed answer, CTC and label loss of a batch, in the run's arithmetic."""
+        """(4,): the summed losses of a batch, in the run's arithmetic."""
         placed = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         with self._arithmetic():
             return cast(Tensor, self.objective(placed))
@@ -272,7 +271,7 @@ class Trainer:
         if not self.valid_rows:
             return {}
         self.model.eval()
-        sums, number = (torch.zeros(3, device=self.device) for _ in range(2))
+        sums, number = (torch.zeros(len(LOSSES), device=self.device) for _ in range(2))
         for place, batch in enumerate(self.valid_loader):
             if not batch["ids"]:
                 raise AudioError(f"no clip of a batch to validate on can be read: {batch['unread'][0]}")

@@ -177,11 +177,11 @@ def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any
         raise InputError(
             f"model is {config.model!r}: kind whisper begins with a Whisper; give model=openai/whisper-medium"
         )
-    if LORA in parts_of(config.learn) or config.quantize or config.answered_clips:
+    if LORA in parts_of(config.learn) or config.quantize or config.answered_clips or config.token_weight:
         raise InputError(
-            f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}: a "
-            "Whisper learns without lora or 4 bits, and is validated by its loss; set learn=full quantize='' "
-            "answered_clips=0"
+            f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}, "
+            f"token_weight is {config.token_weight:g}: a Whisper has no adaptor, learns without lora or 4 bits, and is "
+            "validated by its loss; set learn=full quantize='' answered_clips=0 token_weight=0"
         )
     architecture = part_config(source, "whisper")
     with opening(source):
