@@ -32,7 +32,7 @@ from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.utterance import Utterance
 
-BLUR = 0.15
+BLUR = 0.06
 """Standard deviation of the logarithm of what lengths are multiplied with before clips are sorted by them."""
 CTC_PAD = -1
 """Fills ragged CTC targets."""

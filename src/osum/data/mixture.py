@@ -76,7 +76,7 @@ def read_mixture(
         parts: name to manifest. A row that names no `source` gets the name.
         tasks: what can be asked.
         max_seconds: longest clip that the model hears.
-        sources: source name to further passes, multiplied with the part's weight.
+        sources: source name to further passes, multiplied with the part's weight; `name/language` goes before `name`.
 
     Raises:
         InputError: a manifest cannot be read, or names a task that the recipe has not.
@@ -122,12 +122,16 @@ def read_mixture(
                 continue
             rows.append(row)
             seconds.append(length)
-            weights.append(part.weight * (sources or {}).get(row.source or "", 1.0))
+            weights.append(part.weight * _passes(row, sources or {}))
     for reason, number in dropped.items():
         log.warning("left out, %s: %d of %d rows", reason, number, len(rows) + sum(dropped.values()))
     if mislabelled:
         log.warning("label left out: of %d of %d rows", mislabelled, len(rows) + sum(dropped.values()))
     return Mixture(tuple(rows), tuple(weights), tuple(seconds), dict(dropped))
+
+
+def _passes(row: Utterance, sources: Mapping[str, float]) -> float:
+    return sources.get(f"{row.source}/{row.language}", sources.get(row.source or "", 1.0))
 
 
 def _wrong_label(row: Utterance, label_sets: Mapping[str, LabelSet]) -> str | None:

@@ -21,7 +21,7 @@ _PIECES = rf"<|>|\d|[{CJK}]|\s?[^\s<>\d{CJK}]+|\s"
 
 
 def train_tokenizer(
-    texts: Iterable[str], out: str | Path, vocab_size: int = 3600, min_character_count: int = 5, always: str = ""
+    texts: Iterable[str], out: str | Path, vocab_size: int = 5000, min_character_count: int = 5, always: str = ""
 ) -> Tokenizer:
     """Train on texts and write `tokenizer.json` and `tokenizer_config.json`, loadable by AutoTokenizer.
 
