@@ -32,7 +32,7 @@ from osum.data.manifest import read_manifest, unit_hash, write_manifest
 from osum.data.packed import Float32, PackedAudio
 from osum.model.configuration_osum import Layout
 from osum.scoring import accuracy, mer
-from osum.training.config import TrainConfig
+from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance
 
@@ -116,7 +116,7 @@ def config_of(variant: Variant, start: Path, out: Path, steps: int) -> TrainConf
     shared = {**SHARED, "sources": SOURCES, "steps": steps, "save_every": -(-steps // 2), "keep": 1}
     mixture = {"train": {"manifest": str(out.parent / "train.jsonl")}}
     places = {"mixture": mixture, "valid": str(out.parent / "valid.jsonl"), "model": str(start), "out": str(out)}
-    return replace(TrainConfig.load(RECIPE), **{**shared, **places, **variant.overrides})
+    return replace(read_recipe(RECIPE)[-1], **{**shared, **places, **variant.overrides})
 
 
 def trained(variant: Variant, arguments: argparse.Namespace, out: Path) -> Path:

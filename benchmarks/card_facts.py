@@ -25,7 +25,7 @@ from osum.inference.checkpoint import read_tasks
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.tasks import TaskSet
 from osum.training import checkpoint
-from osum.training.config import TrainConfig
+from osum.training.config import read_recipe
 from osum.utterance import Utterance
 
 PAUSE = 600  # seconds between two lines of a log from which on nothing was computed
@@ -180,7 +180,7 @@ def read_run(folder: Path, recipe: Path) -> RunFacts:
 
 def differences(config: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
     """Settings of a run that are not the recipe's."""
-    given = json.loads(json.dumps(TrainConfig.load(recipe).to_dict()))
+    given = json.loads(json.dumps(read_recipe(recipe)[-1].to_dict()))
     return {name: value for name, value in config.items() if name not in NOT_OF_A_RECIPE and given.get(name) != value}
 
 

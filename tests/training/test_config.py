@@ -8,14 +8,15 @@ import pytest
 
 from osum.errors import InputError
 from osum.tasks import OSUM
-from osum.training.config import TrainConfig
+from osum.training.config import TrainConfig, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
 def load(folder: Path, recipe: str, *overrides: str) -> TrainConfig:
     (folder / "recipe.yaml").write_text(recipe, "utf8")
-    return TrainConfig.load(folder / "recipe.yaml", overrides)
+    (run,) = read_recipe(folder / "recipe.yaml", overrides)
+    return run
 
 
 def test_override_wins_over_recipe_and_recipe_over_default(tmp_path: Path) -> None:
@@ -74,10 +75,47 @@ def test_what_is_not_understood_is_one_line(tmp_path: Path, recipe: str, overrid
 
 def test_a_recipe_that_is_not_there_is_one_line() -> None:
     with pytest.raises(InputError, match=r"recipe 'absent\.yaml' cannot be read"):
-        TrainConfig.load("absent.yaml")
+        read_recipe("absent.yaml")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_are_read_and_name_known_tasks(path: Path) -> None:
-    config = TrainConfig.load(path)
-    assert {*config.tasks, *config.evidence} <= set(OSUM)
+    for config in read_recipe(path):
+        assert {*config.tasks, *config.evidence} <= set(OSUM)
+
+
+STAGES = """
+steps: 9
+tasks: {ASR: 1, SGC: 2}
+stages:
+  one: {steps: 3, tasks: {SGC: 4}}
+  two: {seed: 5}
+"""
+
+
+def stages(folder: Path, *overrides: str) -> tuple[TrainConfig, ...]:
+    (folder / "recipe.yaml").write_text(STAGES, "utf8")
+    return read_recipe(folder / "recipe.yaml", overrides)
+
+
+def test_a_stage_differs_from_the_rest_of_its_recipe_in_what_it_names(tmp_path: Path) -> None:
+    one, two = stages(tmp_path)
+    assert (one.steps, one.seed, one.tasks, one.out) == (3, 1, {"ASR": 1, "SGC": 4}, "runs/train/one")
+    assert (two.steps, two.seed, two.tasks, two.out) == (9, 5, {"ASR": 1, "SGC": 2}, "runs/train/two")
+
+
+def test_an_override_holds_for_every_stage_or_for_the_one_that_it_names(tmp_path: Path) -> None:
+    one, two = stages(tmp_path, "steps=7", "out=x", "stages.two.tasks.SGC=8", "tasks.ASR=6")
+    assert [(run.steps, run.out) for run in (one, two)] == [(7, "x/one"), (7, "x/two")]
+    assert (one.tasks, two.tasks) == ({"ASR": 6, "SGC": 4}, {"ASR": 6, "SGC": 8})
+
+
+@pytest.mark.parametrize("stages", ["[a]", "{}", "{a: 3}", "3"])
+def test_stages_of_another_form_are_told(tmp_path: Path, stages: str) -> None:
+    with pytest.raises(InputError, match=r"a mapping of name: \{key: value\} is needed"):
+        load(tmp_path, f"stages: {stages}")
+
+
+def test_a_stage_with_an_unknown_key_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'stepz' is no training option: did you mean 'steps'"):
+        load(tmp_path, "stages: {a: {stepz: 3}}")

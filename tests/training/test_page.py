@@ -11,7 +11,7 @@ import pytest
 from osum.cli import _parse, main
 from osum.data.manifest import read_manifest
 from osum.tasks import TaskSet
-from osum.training.config import TrainConfig
+from osum.training.config import read_recipe
 from osum.training.learn import parts_of
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def test_the_example_of_a_label_of_ones_own_runs(tmp_path: Path, monkeypatch: py
 def test_the_command_line_takes_what_it_shows(command: str) -> None:
     arguments = _parse(shlex.split(command)[1:])
     if command.startswith("osum train"):
-        assert TrainConfig.load(ROOT / arguments.recipe, arguments.overrides).out.startswith("runs/")
+        assert read_recipe(ROOT / arguments.recipe, arguments.overrides)[-1].out.startswith("runs/")
 
 
 def test_the_recipe_debug_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

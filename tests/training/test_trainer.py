@@ -32,7 +32,7 @@ from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
-from osum.training.trainer import Trainer, start, task_set
+from osum.training.trainer import Trainer, start, task_set, train
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig, short_run
 
@@ -199,6 +199,18 @@ def test_what_learns_later_stays_as_it_is_till_then(config: MakeConfig, tiny: Pa
         name for name in before if ".language_model.layers." in name
     }
     assert not {name for name in still if name.startswith(("model.audio_tower.layers", "model.adaptor.layers"))}
+
+
+def test_each_stage_goes_on_from_the_one_before_and_is_made_once(config: MakeConfig, tmp_path: Path) -> None:
+    plan = [config(out=str(tmp_path / "one"), steps=2), config(out=str(tmp_path / "two"), steps=2, seed=3)]
+    last = train(plan)
+    assert last == tmp_path / "two" / "step-2"
+    alone = Trainer(replace(plan[1], model=str(tmp_path / "one" / "step-2"), out=str(tmp_path / "alone"))).run()
+    assert same(alone, last)
+    written = (tmp_path / "one" / "step-2" / "progress.json").stat().st_mtime_ns
+    shutil.rmtree(last)
+    assert same(train(plan), alone)
+    assert (tmp_path / "one" / "step-2" / "progress.json").stat().st_mtime_ns == written
 
 
 def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, tiny: Path, tmp_path: Path) -> None:

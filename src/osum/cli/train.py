@@ -25,17 +25,17 @@ def run(arguments: Namespace) -> int:
     """Train by a recipe; KEY=VALUE wins over the file, the file over the default. Progress goes to standard error."""
     import logging
 
-    from osum.training.config import TrainConfig
+    from osum.training.config import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = TrainConfig.load(arguments.recipe, arguments.overrides)
+    stages = read_recipe(arguments.recipe, arguments.overrides)
     from transformers.utils import logging as transformers_logging
 
-    from osum.training.trainer import Trainer  # a recipe that cannot be read needs no torch
+    from osum.training.trainer import train  # a recipe that cannot be read needs no torch
 
     transformers_logging.disable_progress_bar()  # of loading and saving, in the middle of ours
     try:
-        Trainer(config).run()
+        train(stages)
     except FloatingPointError as fault:
         raise OsumError(str(fault)) from fault
     return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import yaml
 
 from osum.errors import InputError
 from osum.tasks.text import closest
+
+STAGES = "stages"
+"""The key of a recipe that is several runs."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +119,58 @@ class TrainConfig:
     evidence: Mapping[str, str] = field(default_factory=dict)
     """Task name to real, synthetic or none: what the checkpoint says it learned the task from."""
 
-    @classmethod
-    def load(cls, recipe: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-        """Read a recipe and apply `key=value` overrides (`tasks.ASR=2` reaches into mappings).
-
-        Raises:
-            InputError: the file cannot be read, or a key is unknown.
-        """
-        try:
-            values = yaml.safe_load(Path(recipe).read_text("utf8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-            reason = " ".join(str(fault).split())
-            raise InputError(f"recipe {str(recipe)!r} cannot be read ({reason}): give a YAML file") from fault
-        if not isinstance(values, dict):
-            raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
-        for override in overrides:
-            _override(values, override)
-        known = {item.name for item in fields(cls)}
-        for key in values:
-            if key not in known:
-                near = closest(str(key), known)
-                hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
-                raise InputError(f"{key!r} is no training option: {hint}")
-        return cls(**{item.name: _checked(item, values[item.name]) for item in fields(cls) if item.name in values})
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as saved with every checkpoint."""
         return asdict(self)
+
+
+def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, ...]:
+    """The runs of a recipe: one, or one after another where it has `stages`, name to what differs from the rest of it.
+
+    Each stage has the folder `out/NAME`; `train` has it go on from the last checkpoint of the stage before. An override
+    `tasks.ASR=2` reaches into a mapping, `stages.NAME.steps=10` into a stage; any other holds for every stage.
+
+    Raises:
+        InputError: the file cannot be read, or a key is unknown.
+    """
+    try:
+        values = yaml.safe_load(Path(recipe).read_text("utf8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        reason = " ".join(str(fault).split())
+        raise InputError(f"recipe {str(recipe)!r} cannot be read ({reason}): give a YAML file") from fault
+    if not isinstance(values, dict):
+        raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
+    for override in overrides:
+        if override.startswith(f"{STAGES}."):
+            _override(values, override)
+    stages = values.pop(STAGES, {"": {}})
+    if not stages or not isinstance(stages, dict) or not all(isinstance(changes, dict) for changes in stages.values()):
+        raise InputError(f"stages is {stages!r}: a mapping of name: {{key: value}} is needed")
+    runs: list[TrainConfig] = []
+    for name, changes in stages.items():
+        stage = {**values, **{key: _merged(values.get(key), value) for key, value in changes.items()}}
+        for override in overrides:
+            if not override.startswith(f"{STAGES}."):
+                _override(stage, override)
+        run = _config(stage)
+        runs.append(replace(run, out=str(Path(run.out) / str(name))) if name else run)
+    return tuple(runs)
+
+
+def _merged(whole: Any, changes: Any) -> Any:
+    both = isinstance(whole, dict) and isinstance(changes, dict)
+    return {**whole, **changes} if both else changes
+
+
+def _config(values: Mapping[str, Any]) -> TrainConfig:
+    known = {item.name for item in fields(TrainConfig)}
+    for key in values:
+        if key not in known:
+            near = closest(str(key), known)
+            hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
+            raise InputError(f"{key!r} is no training option: {hint}")
+    chosen = {item.name: _checked(item, values[item.name]) for item in fields(TrainConfig) if item.name in values}
+    return TrainConfig(**chosen)
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -452,6 +452,22 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
 
 
+def train(stages: Sequence[TrainConfig]) -> Path:
+    """Run after run, each on from the last checkpoint of the one before; returns the last checkpoint.
+
+    A stage that is finished is not made again.
+    """
+    last: Path | None = None
+    for stage in stages:
+        config = stage if last is None else replace(stage, model=str(last))
+        last = checkpoint.path(Path(config.out), config.steps)
+        if not last.is_dir():
+            last = Trainer(config).run()
+        PartialState().wait_for_everyone()  # the first process writes what the others begin the next stage with
+    assert last is not None, "no stage"
+    return last
+
+
 @dataclass(frozen=True)
 class Kind:
     """What differs between the models that a run can train."""
