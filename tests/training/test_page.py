@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -35,12 +36,16 @@ def test_the_command_line_takes_what_it_shows(command: str) -> None:
 
 
 def test_the_recipe_debug_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Data, training, scored answers, labels: from the packaged model and the clips of the repository."""
-    data, out = tmp_path / "data", tmp_path / "out"
+    """Data, training, evaluation, labels: from the packaged model and the clips of the repository."""
+    data, out, scores = tmp_path / "data", tmp_path / "out", tmp_path / "scores"
     assert (
         main(["data", "split", str(ROOT / "samples/manifest.jsonl"), str(data), "--valid", "0.3", "--test", "0"]) == 0
     )
     assert main(["train", str(ROOT / "recipes/debug.yaml"), f"data={data}", f"out={out}"]) == 0
+    asked = ["--benchmark", "samples-event", "--data", str(ROOT), "--model", str(out / "step-4"), "-o", str(scores)]
+    assert main(["evaluate", *asked]) == 0
+    (result,) = json.loads((scores / "report.json").read_text("utf8"))["results"]
+    assert result["benchmark"] == "samples-event" and result["clips"] == 4
     assert main(["label", str(ROOT / "samples/laugh_1.flac"), "--model", str(out / "step-4"), "-f", "json"]) == 0
     assert '"laugh"' in capsys.readouterr().out
 

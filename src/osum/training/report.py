@@ -60,7 +60,14 @@ class Report:
             "tokens_per_second": self.tokens / passed,
             "memory_gb": peak_memory() / 1e9,
         }
-        self.bar.set_postfix({"loss": f"{losses['loss']:.3f}", "audio s/s": f"{self.seconds / passed:.0f}"})
+        self.bar.set_postfix(
+            {
+                "loss": f"{losses['loss']:.3f}",
+                "audio s/s": f"{self.seconds / passed:.0f}",
+                "tokens/s": f"{self.tokens / passed:.0f}",
+                "GB": f"{speed['memory_gb']:.1f}",
+            }
+        )
         self.row(step, {**losses, **speed})
         self._start()
 
