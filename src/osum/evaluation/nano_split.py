@@ -9,15 +9,10 @@ from pathlib import Path
 from osum.data.manifest import read_manifest
 from osum.data.packed import AUDIO
 from osum.errors import InputError
+from osum.peers.lessons import is_recording
 from osum.utterance import Utterance
 
-RAVDESS = "ravdess"
 Holds = Callable[[Utterance], bool]
-
-
-def is_recording(row: Utterance) -> bool:
-    """Whether a clip is as it was recorded: neither synthetic nor made from other clips."""
-    return row.extra.get("evidence") == "real" and "kind" not in row.extra
 
 
 def is_seen(row: Utterance) -> bool:
@@ -26,8 +21,8 @@ def is_seen(row: Utterance) -> bool:
 
 
 def is_unseen(row: Utterance) -> bool:
-    """A recording of a speaker that no training clip holds; RAVDESS, another domain, stands apart."""
-    return is_recording(row) and not is_seen(row) and row.source != RAVDESS
+    """A recording of a speaker that no training clip holds."""
+    return is_recording(row) and not is_seen(row)
 
 
 def is_adult(row: Utterance) -> bool:
