@@ -172,7 +172,8 @@ def _check_output(arguments: Namespace) -> None:
 
 def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark], faults: _Faults) -> None:
     """One model on every benchmark; what cannot be run costs the others nothing."""
-    from osum.errors import OsumError
+    from osum.errors import OsumError, TaskError
+    from osum.evaluation.run import check_answers
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
 
@@ -183,8 +184,10 @@ def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark],
         faults(fault)
         return
     for benchmark in benchmarks:
-        if benchmark.task not in recogniser.tasks:
-            missing = f"{recogniser.name} does not answer {benchmark.task}, so {benchmark.name} is left out"
+        try:
+            check_answers(recogniser, benchmark)
+        except TaskError as fault:
+            missing = f"{benchmark.name} is left out: {fault}"
             if benchmark.name in arguments.benchmark:
                 faults(missing)
             else:

@@ -69,6 +69,11 @@ class Ran:
     """Ids of clips without an answer, and why."""
 
 
+def check_answers(recogniser: Recogniser, benchmark: Benchmark) -> None:
+    """Raises TaskError where a model does not answer what a benchmark asks: its task, its language, its words."""
+    list(recogniser.recognise((), Question(benchmark.task, benchmark.prompt, benchmark.language)))
+
+
 def _no_progress(done: int, total: int) -> None:
     del done, total
 
