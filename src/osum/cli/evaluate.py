@@ -172,8 +172,7 @@ def _check_output(arguments: Namespace) -> None:
 
 def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark], faults: _Faults) -> None:
     """One model on every benchmark; what cannot be run costs the others nothing."""
-    from osum.errors import OsumError, TaskError
-    from osum.evaluation.run import check_answers
+    from osum.errors import OsumError
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
 
@@ -183,20 +182,35 @@ def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark],
     except (OsumError, OSError) as fault:
         faults(fault)
         return
-    for benchmark in benchmarks:
-        try:
-            check_answers(recogniser, benchmark)
-        except TaskError as fault:
-            missing = f"{benchmark.name} is left out: {fault}"
-            if benchmark.name in arguments.benchmark:
-                faults(missing)
-            else:
-                tell(f"note: {missing}")
-            continue
+    for benchmark in _answered(recogniser, benchmarks, arguments.benchmark, faults):
         try:
             _run_one(arguments, benchmark, recogniser, faults)
         except (OsumError, OSError) as fault:
             faults(fault)
+
+
+def _answered(
+    recogniser: Recogniser, benchmarks: Sequence[Benchmark], named: Sequence[str], faults: _Faults
+) -> list[Benchmark]:
+    """Those that a model answers. Others are a fault where they were asked for by name, and a note in a suite."""
+    from osum.errors import TaskError
+    from osum.evaluation.run import check_answers
+
+    answered = []
+    left: dict[tuple[str, bool], list[str]] = {}
+    for benchmark in benchmarks:
+        try:
+            check_answers(recogniser, benchmark)
+            answered.append(benchmark)
+        except TaskError as fault:
+            left.setdefault((str(fault), benchmark.name in named), []).append(benchmark.name)
+    for (why, is_named), names in left.items():
+        missing = f"{why}; left out: {', '.join(names)}"
+        if is_named:
+            faults(missing)
+        else:
+            tell(f"note: {missing}")
+    return answered
 
 
 def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser, faults: _Faults) -> None:

@@ -62,11 +62,14 @@ def is_plain_synthetic(row: Utterance) -> bool:
     return row.source == "espeak" and "parts" not in row.extra
 
 
+def synthetic(language: str) -> Holds:
+    """Synthetic speech of one language as it was spoken."""
+    return lambda row: is_plain_synthetic(row) and row.language == language
+
+
 def synthetic_sentence(language: str) -> Holds:
     """Synthetic sentences of one language."""
-    return lambda row: (
-        is_plain_synthetic(row) and row.extra.get("kind") == "sentence" and row.language == language
-    )  # fmt: skip
+    return lambda row: synthetic(language)(row) and row.extra.get("kind") == "sentence"
 
 
 def has_reply(row: Utterance) -> bool:
