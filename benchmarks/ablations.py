@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from answers import Answered, Read, ask, labels_of, read_clip, text_of
+from answers import Answered, Read, ask, labels_of, text_of
 from figures import QUESTIONS, Question, interval, resampling, score_row, table, write_json
 
 import osum
@@ -178,7 +178,7 @@ def measured(variant: Variant, arguments: argparse.Namespace, out: Path, rows: S
     if not kept.is_file():
         folder = trained(variant, arguments, out)
         recognizer = osum.load(folder, device="cpu")
-        read = read_clip(PackedAudio(arguments.data / "audio.i16"))
+        read = PackedAudio(arguments.data / "audio.i16").read
 
         def tasks_of(row: Utterance) -> tuple[str, ...]:
             return ("ASR", *(f"{question.task}{variant.suffix}" for question in questions_of(row)))

@@ -1,33 +1,25 @@
-"""What a model answered to clips: asking, reading answers, keeping them in a file.
-
-Knows nothing of what is right.
-"""
+"""What a model answered to clips, by the public API: asking, and reading answers. Knows nothing of what is right."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from figures import WORD_QUESTIONS, Labels, Question
+from figures import Question
 from tqdm import tqdm
 
-from osum.audio import SAMPLE_RATE, load
-from osum.data.packed import Float32, PackedAudio
-from osum.scoring import normalize
-from osum.utterance import Segment, Utterance, Word
+from osum.audio import SAMPLE_RATE
+from osum.data.packed import Float32
+from osum.utterance import Utterance
 
 CHUNK = 128  # clips of one call
-REPLY = "STTC"
 
 Answered = Mapping[str, Utterance]
 """Id of a clip to what the model answered."""
+Labels = Mapping[str, str | None]
+"""Id of a clip to its label; None is an answer without one."""
 Read = Callable[[Utterance], Float32]
-
-
-# Asking
 
 
 def ask(
@@ -48,63 +40,16 @@ def ask(
     return answers
 
 
-def read_clip(packed: PackedAudio) -> Read:
-    """Reads packed clips, and those of RAVDESS from their files."""
-    return lambda row: packed.read(row) if "offset" in row.extra else load(row.path)
-
-
-# Reading answers
-
-
 def text_of(answer: Utterance) -> str:
     """The transcript of all segments."""
     return " ".join(segment.text for segment in answer.segments if segment.text)
 
 
-def reply_of(answer: Utterance) -> str | None:
-    """The reply of all segments; None where it was not asked for."""
-    if not any(REPLY in segment.labels for segment in answer.segments):
-        return None
-    return " ".join(segment.reply for segment in answer.segments if segment.reply)
-
-
-def words_of(answer: Utterance) -> tuple[Word, ...]:
-    """The timed words of all segments."""
-    return tuple(word for segment in answer.segments for word in segment.words)
-
-
-def label_of(question: Question, answer: Utterance) -> str | None:
-    """What the model says to a question; None for no label."""
-    if not answer.segments:
-        return None
-    if question in WORD_QUESTIONS:
-        return normalize(text_of(answer))
-    if question.name == "speech":
-        return "no speech" if all(segment.no_speech for segment in answer.segments) else "speech"
-    named = [label for segment in answer.segments if (label := _label(question, segment))]
-    return named[0] if named else None
-
-
-def _label(question: Question, segment: Segment) -> str | None:
-    found = segment.labels.get(question.task or "")
-    return found.label if found else None
-
-
 def labels_of(question: Question, rows: Iterable[Utterance], answers: Answered) -> Labels:
-    """The model's labels of the clips whose true one is known."""
-    return {row.id: label_of(question, answers[row.id]) for row in rows if question.truth(row) is not None}
+    """The model's labels of the clips whose true one is known: the first that is named in a clip."""
+    return {row.id: _label_of(question, answers[row.id]) for row in rows if question.truth(row) is not None}
 
 
-# Keeping answers
-
-
-def write_answers(path: Path, answers: Answered) -> None:
-    """Every answer beside its clip's id, to look into errors."""
-    lines = [json.dumps({**answer.to_dict(), "id": name}, ensure_ascii=False) for name, answer in answers.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_answers(path: Path) -> dict[str, Utterance]:
-    """What `write_answers` wrote."""
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return {row["id"]: Utterance.from_dict(row) for row in rows}
+def _label_of(question: Question, answer: Utterance) -> str | None:
+    found = (segment.labels.get(question.task) for segment in answer.segments)
+    return next((label.label for label in found if label and label.label), None)

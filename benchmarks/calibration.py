@@ -1,72 +1,82 @@
 """Temperatures of `nano`: fitted on its validation split, measured on its test split, kept with the checkpoint.
 
-    python benchmarks/calibration.py --data DIR --answers nano.answers.jsonl [--ravdess DIR] [--model NAME_OR_DIR]
-        [--png FILE.png] [--write]
+    python benchmarks/calibration.py --data DIR [--model NAME_OR_DIR] [--ravdess DIR] [--write]
+        [--page docs/labelling.md] [--png docs/images/nano_calibration.png]
 
 Fitted are the recordings of the validation split, speakers that neither training nor test hears; styles are left out,
-since those of recordings are guesses from the source. The test answers are those that `nano_figures.py --answers` kept
-of the checkpoint before it was calibrated: another temperature changes no label, so no model has to be asked again.
-Counted are clips whose label was not withheld. Intervals are bootstrapped over speakers. Prints Markdown tables;
+since those of recordings are guesses from the source. Counted are clips whose label was not withheld. Intervals are
+bootstrapped over speakers. Prints Markdown; `--page` writes it between <!-- calibration --> and <!-- /calibration -->,
 `--write` puts the temperatures into the model's tasks.json.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from answers import Answered, read_answers
-from figures import QUESTIONS, is_recording, is_seen, read_ravdess, read_split, table
+from figures import QUESTIONS, table
 
 import osum
+from osum.data.atomic import atomic_file
+from osum.data.manifest import read_manifest
 from osum.evaluation.calibrate import (
     Asked,
     Calibrated,
-    Place,
-    Scored,
+    Fitted,
+    Scores,
     ask,
     calibrate,
     gathered,
     save,
     with_temperatures,
 )
+from osum.evaluation.catalogue import BENCHMARKS
+from osum.evaluation.nano_split import is_unseen
+from osum.evaluation.report import replace_block
 from osum.evaluation.report.plots import reliability_pair
 from osum.inference.locate import locate
-from osum.scoring import Score, log_scores_of
-from osum.tasks import TaskSet
+from osum.inference.recognizer import Recognizer
+from osum.scoring import Score
 from osum.utterance import Utterance
 
-BY_TASK = {question.task: question for question in QUESTIONS}
-ASKED = ("SGC", "SAP", "VED", "LID", "SER")
-LABELS = dict(zip(("gender", "age", "event", "language", "emotion"), map(BY_TASK.__getitem__, ASKED), strict=True))
-HEAD = ["task", "fitted on", "temperature", "measured on", "accuracy %", "ECE before %", "ECE after %", "-log P before",
-        "after"]  # fmt: skip
+TASKS = tuple(question.task for question in QUESTIONS)
+RAVDESS = ("ravdess-gender", "ravdess-emotion")
+WIDTH = 118  # columns of running text
+HEAD = ["task", "clips, fitted and measured", "temperature", "accuracy %", "calibration error before %", "after %",
+        "-log P before", "after"]  # fmt: skip
 
 
 def with_truth(rows: Iterable[Utterance]) -> Iterator[Utterance]:
     """Recordings of unseen speakers, with the labels that are asked for alone."""
-    for row in rows:
-        if is_recording(row) and not is_seen(row):
-            known = {name: question.truth(row) for name, question in LABELS.items()}
-            labels = {name: label for name, label in known.items() if label is not None}
-            yield row.with_(labels=labels, language=labels.get("language"))
+    for row in filter(is_unseen, rows):
+        known = {question.label_set: question.truth(row) for question in QUESTIONS}
+        labels = {name: label for name, label in known.items() if label is not None}
+        yield row.with_(labels=labels, language=labels.get("language"))
 
 
-def kept(rows: Iterable[Utterance], answers: Answered, tasks: TaskSet) -> Iterator[Asked]:
-    """The scores in answers of a checkpoint that is not calibrated."""
-    for row in rows:
-        scores = {}
-        for name, question in LABELS.items():
-            labels, truth = tasks.label_sets[name], question.truth(row)
-            found = [segment.labels.get(question.task or "") for segment in answers[row.id].segments]
-            if truth is None or len(found) != 1 or found[0] is None or found[0].distribution is None:
-                continue
-            distribution = [found[0].distribution[label] for label in labels.labels]
-            log_scores = tuple(log_scores_of([distribution])[0].tolist())
-            place = Place(question.task or "", name)
-            scores[place] = Scored(row.speaker or row.id, labels.labels.index(truth), log_scores)
-        yield Asked(row, scores)
+def split(data: Path, name: str) -> Iterator[Utterance]:
+    """What is asked of a split."""
+    return with_truth(read_manifest(data / f"{name}.jsonl"))
+
+
+def scores(recognizer: Recognizer, rows: Iterable[Utterance], tasks: Sequence[str] = TASKS) -> Scores:
+    """What the model makes of clips; those that cannot be asked are named."""
+
+    def good() -> Iterator[Asked]:
+        for one in ask(recognizer, rows, tasks):
+            if one.problem is None:
+                yield one
+            else:
+                print(f"left out: {one.clip.id}: {one.problem}")
+
+    return gathered(good())
+
+
+def accuracy(one: Fitted) -> float:
+    """Percent of the clips it was measured on."""
+    return 100 * sum(hit * size for _, hit, size in one.after.bins) / one.after.error.count
 
 
 def shown(found: Calibrated) -> str:
@@ -75,49 +85,53 @@ def shown(found: Calibrated) -> str:
     def percent(score: Score) -> str:
         return f"{100 * score.value:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
-    rows = []
-    for one in found.fitted:
-        share = sum(hit * size for _, hit, size in one.after.bins) / one.after.error.count
-        fitted = f"{one.clips} clips, {one.speakers} speakers"
-        losses = f"{one.loss_before:.3f}", f"{one.loss_after:.3f}"
-        measured = f"{one.after.error.count} clips", f"{100 * share:.1f}"
-        rows.append([f"{one.task}, {one.label_set}", fitted, f"{one.temperature:.2f}", *measured,
-                     percent(one.before.error), percent(one.after.error), *losses])  # fmt: skip
-    left = [f"\n{left.task}, {left.label_set}: left alone: {left.why}" for left in found.left]
+    rows = [
+        [f"{one.task}, {one.label_set}", f"{one.clips}, {one.after.error.count}", f"{one.temperature:.2f}",
+         f"{accuracy(one):.1f}", percent(one.before.error), percent(one.after.error),
+         f"{one.loss_before:.3f}", f"{one.loss_after:.3f}"]
+        for one in found.fitted
+    ]  # fmt: skip
+    left = [f"\n\n{left.task}, {left.label_set}: left alone: {left.why}." for left in found.left]
     return table(HEAD, rows) + "".join(left)
 
 
-def measure(
-    tasks: TaskSet, fitted_on: Mapping[Place, Sequence[Scored]], rows: Iterable[Utterance], answers: Answered
-) -> Calibrated:
-    """Fit, and measure on kept answers."""
-    return calibrate(tasks, ASKED, fitted_on, gathered(kept(rows, answers, tasks)))
+def elsewhere(found: Calibrated) -> str:
+    """What the temperatures are worth on RAVDESS, in words."""
+    told = [
+        f"of {one.label_set} the error was {100 * one.before.error.value:.1f} % and is "
+        f"{100 * one.after.error.value:.1f} %, with {accuracy(one):.1f} % of the labels right"
+        for one in found.fitted
+    ]
+    said = "A temperature holds for sounds like those it was fitted on. On RAVDESS, acted sentences by speakers and "
+    return textwrap.fill(f"{said}microphones of another kind, {'; '.join(told)}.", WIDTH)
 
 
 def main() -> None:
     """Ask, fit, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that `osum data nano` wrote")
-    parser.add_argument("--answers", type=Path, required=True, help="of the test split, by nano_figures.py")
     parser.add_argument("--ravdess", type=Path, help="folder of RAVDESS, for measuring only")
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--page", type=Path, help="Markdown page to bring up to date")
     parser.add_argument("--png", type=Path)
     parser.add_argument("--write", action="store_true", help="into the model's tasks.json")
     arguments = parser.parse_args()
     recognizer = osum.load(arguments.model)
-    asked = list(ask(recognizer, with_truth(read_split(arguments.data, "valid")), ASKED))
-    for one in asked:
-        if one.problem is not None:
-            print(f"left out: {one.clip.id}: {one.problem}")
-    scores, answers = gathered(asked), read_answers(arguments.answers)
-    # The kept answers are of before, so before is told of temperature 1.
-    tasks = with_temperatures(recognizer.tasks, dict.fromkeys(scores, 1.0))
-    print(f"In folds of the validation split\n\n{shown(calibrate(tasks, ASKED, scores))}\n")
-    found = measure(tasks, scores, with_truth(read_split(arguments.data, "test")), answers)
-    print(f"On the test split\n\n{shown(found)}")
+    fitted_on = scores(recognizer, split(arguments.data, "valid"))
+    # Scores are those of temperature 1, so "before" is told of temperature 1 too.
+    tasks = with_temperatures(recognizer.tasks, dict.fromkeys(fitted_on, 1.0))
+    found = calibrate(tasks, TASKS, fitted_on, scores(recognizer, split(arguments.data, "test")))
+    text = shown(found)
     if arguments.ravdess:
-        rows = [row for row in read_ravdess(arguments.ravdess) if row.id in answers]
-        print(f"\nOn RAVDESS\n\n{shown(measure(tasks, scores, rows, answers))}")
+        parts = (BENCHMARKS[name] for name in RAVDESS)
+        asked = [scores(recognizer, part.read(arguments.ravdess), (part.task,)) for part in parts]
+        others = {place: some for one in asked for place, some in one.items()}
+        text += f"\n\n{elsewhere(calibrate(tasks, [place.task for place in others], fitted_on, others))}"
+    print(text)
+    if arguments.page:
+        page = replace_block(arguments.page.read_text(encoding="utf-8"), "calibration", lambda _: text)
+        with atomic_file(arguments.page) as file:
+            file.write(page.encode())
     if arguments.png:
         before = {f"{one.task} {one.label_set}": one.before for one in found.fitted}
         after = {f"{one.task} {one.label_set}": one.after for one in found.fitted}

@@ -29,7 +29,7 @@ from osum.training.config import read_recipe
 from osum.utterance import Utterance
 
 PAUSE = 600  # seconds between two lines of a log from which on nothing was computed
-NO_PART = ("README.md", "figures.json", checkpoint.STATE, checkpoint.PROGRESS)
+NO_PART = ("README.md", checkpoint.STATE, checkpoint.PROGRESS)
 """Files of a checkpoint's folder that are not the model."""
 NOT_OF_A_RECIPE = ("data", "out", "model", "workers", "log_every", "save_every")
 """Settings that name places, or that change nothing in what is learned."""

@@ -1,13 +1,10 @@
-"""Writes what is said of the embedded checkpoint `nano`: its card, its figures in small, and two of README's blocks.
+"""Writes what is said of the embedded checkpoint `nano`: its card, and two of README's blocks.
 
-    python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR --figures nano.json --run DIR [DIR ...] \
-        [--machine TEXT] [--timing label.json] [--readme README.md]
+    python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR --run DIR [DIR ...] [--machine TEXT]
+        [--results docs/results/nano.json] [--timing docs/results/label.json] [--readme README.md]
 
-1. `figures.json` beside the weights: every figure of nano_figures.py without what no table shows.
-2. `README.md` beside the weights: the card, in Hugging Face form.
-3. In README.md: the times, made from `figures.json` alone, and the real output of its six lines of Python.
-
-The results in the README are of `osum report`.
+1. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
+2. In README.md: the times, from what `label.py` wrote, and the real output of its six lines of Python.
 
 Every figure comes from the files; `nano_sources.yaml` holds what the card says of a source in words.
 """
@@ -19,7 +16,6 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +24,15 @@ from typing import Any
 
 import yaml
 from card_facts import ModelFacts, RunFacts, SourceFacts, read_model, read_run, read_sources
-from figures import RAVDESS, RECORDINGS, SEEN, SOURCE, SYNTHETIC, data_name, interval, percent, table
+from figures import table
 from label import markdown as timing_markdown
-from slices import NANO, slice_table
 
-from osum.evaluation.report import replace_block
-from osum.tasks import OSUM
+from osum.evaluation.catalogue import BENCHMARKS
+from osum.evaluation.report import read_results, replace_block, results_block
 
 ROOT = Path(__file__).parents[1]
 WORDS = yaml.safe_load((Path(__file__).parent / "nano_sources.yaml").read_text(encoding="utf-8"))
-FIGURES = "figures.json"
-METRICS = ("accuracy", "macro_f1")
-WIDTH = 118  # columns of running text
+RESULTS, TIMING = (ROOT / "docs" / "results" / f"{name}.json" for name in ("nano", "label"))
 SHOWN_BATCH = 8
 """The one batch size that README shows."""
 ASSET = "src/osum/assets/nano"
@@ -50,136 +43,23 @@ SETTINGS = (
 )
 """What the card shows of a run's settings."""
 ASKS_FOR_NAMES = re.compile(r"CC[ -]BY|ODbL")
-LANGUAGES = {"en": "English", "zh": "Mandarin"}
-
-SECTIONS = {
-    "unseen": "Recordings of speakers that were not heard",
-    "one class": "The same, sources that hold one class only",
-    "seen": "Recordings of speakers that were heard, other texts",
-    "synthetic": "Synthetic speech, voices and texts that were not heard",
-    "made": "Clips made of others: words strung together, voices with an event, silence",
-    "foreign": "Another domain: RAVDESS, acted sentences; its licence allows measuring only, none of it was trained on",
-}
-HEAD = ["task", "test data", "n", "majority", SOURCE, "classical", "nano [95 % CI]", "macro F1: classical, nano"]
 
 
 # Figures
 
 
-def compact(report: Mapping[str, Any], timing: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What tables show of a report of nano_figures.py.
+def figures(results: Path) -> str:
+    """All test sets in one table, and on how many of them nano is better than each other model.
 
     Raises:
-        SystemExit: the report is of a part of the clips, or some were not answered.
+        SystemExit: the results are of a part of the clips, or some were not answered.
     """
-    if report.get("limit") or report.get("failed"):
-        raise SystemExit(f"figures with limit {report.get('limit')}, failed {report.get('failed')}: measure all clips")
-    labels = [
-        {**row, "scores": {name: _small(scores) for name, scores in row["scores"].items()}} for row in report["labels"]
-    ]
-    slices = [
-        {**row, "scores": {name: _bounds(score, "coverage") for name, score in row["scores"].items()}}
-        for row in report["slices"]
-    ]
-    found: dict[str, Any] = {"clips": report["clips"], "seconds": report["seconds"], "slices": slices, "labels": labels}
-    for kind in ("transcripts", "times"):
-        found[kind] = [{**row, NANO: _bounds(row[NANO], "coverage")} for row in report[kind]]
-    return found | ({"timing": timing} if timing else {})
-
-
-def figures_json(figures: Mapping[str, Any]) -> str:
-    """One line per figure: small, and changes are seen."""
-    text = {name: json.dumps(value, ensure_ascii=False) for name, value in figures.items()}
-    for name in ("slices", "labels", "transcripts", "times"):
-        rows = [json.dumps(row, ensure_ascii=False) for row in figures[name]]
-        text[name] = "[\n  " + ",\n  ".join(rows) + "\n ]" if rows else "[]"
-    return "{\n" + ",\n".join(f" {json.dumps(name)}: {value}" for name, value in text.items()) + "\n}\n"
-
-
-def _small(scores: Mapping[str, Any]) -> dict[str, Any]:
-    return {metric: _bounds(scores[metric]) for metric in METRICS if metric in scores}
-
-
-def _bounds(score: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    return {name: score[name] for name in ("value", "low", "high", *more) if name in score}
-
-
-def section(row: Mapping[str, Any]) -> str:
-    """The table that a figure stands in."""
-    data = str(row["data"])
-    if data == RAVDESS:
-        return "foreign"
-    if data.startswith("made"):
-        return "made"
-    if data.endswith(SEEN):
-        return "seen"
-    if data.startswith(SYNTHETIC):
-        return "synthetic"
-    return "one class" if len(row.get("labels", "..")) == 1 else "unseen"
-
-
-def lines(figures: Mapping[str, Any], name: str) -> list[list[str]]:
-    """The rows of a section's table: labels, then transcripts, then word times."""
-    parts = (("labels", label_line), ("transcripts", text_line), ("times", time_line))
-    return [line(row) for kind, line in parts for row in figures[kind] if section(row) == name]
-
-
-def label_line(row: Mapping[str, Any]) -> list[str]:
-    """Accuracy of one label in percent."""
-    known = f" ({row['question']})" if row["question"] in OSUM else ""
-    majority = f"{100 * row['majority']:.1f}"
-    best, own = rival(row), row["scores"].get(NANO, {})
-    means = ", ".join(percent(scores.get("macro_f1")) for scores in (best, own)) if len(row["labels"]) > 1 else "–"
-    source = percent(row["scores"].get(SOURCE, {}).get("accuracy"))
-    return [f"{row['title']}{known}", data_name(row), str(row["count"]), majority, source,
-            interval(best.get("accuracy")), interval(own.get("accuracy")), means]  # fmt: skip
-
-
-def text_line(row: Mapping[str, Any]) -> list[str]:
-    """Error rate of transcripts in percent."""
-    unit = "characters" if row["metric"] == "cer" else "words"
-    task = f"wrong {unit}, {LANGUAGES[row['language']]} ({row['metric'].upper()}, lower is better)"
-    return [task, row["data"], str(row["count"]), *["–"] * 3, interval(row[NANO]), "–"]
-
-
-def time_line(row: Mapping[str, Any]) -> list[str]:
-    """Shift of word times in ms."""
-    coverage = percent({"value": row[NANO].get("coverage")})
-    task = f"shift of word times in ms (AAS, lower is better), of {coverage} % of the words; times from {row['times']}"
-    return [task, row["data"], str(row["count"]), *["–"] * 3, interval(row[NANO], 1), "–"]
-
-
-def rival(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Scores of the classical baseline with the better accuracy: the harder one to beat."""
-    found = [scores for name, scores in row["scores"].items() if name not in (NANO, SOURCE)]
-    return max(found, key=_accuracy, default={})
-
-
-def _accuracy(scores: Mapping[str, Any], bound: str = "value") -> float:
-    return float(scores.get("accuracy", {}).get(bound) or 0)
-
-
-def verdict(figures: Mapping[str, Any]) -> str:
-    """On which questions the interval of nano lies above majority class, source alone, and classical baseline."""
-    rows = [row for row in figures["labels"] if row["data"] == RECORDINGS and NANO in row["scores"]]
-    majority = _sides(rows, [row["majority"] for row in rows])
-    source = _sides(rows, [_accuracy(row["scores"][SOURCE]) for row in rows])
-    classical = _sides(rows, [_accuracy(rival(row)) for row in rows])
-    said = f"The whole interval of nano lies above the majority class for {majority}. "
-    said += f"It lies above a guess from the source alone for {source}. "
-    return textwrap.fill(f"{said}It lies above the better classical baseline for {classical}.", WIDTH)
-
-
-def _sides(rows: Sequence[Mapping[str, Any]], bars: Sequence[float]) -> str:
-    sides: dict[bool, list[str]] = {True: [], False: []}
-    for row, bar in zip(rows, bars, strict=True):
-        sides[_accuracy(row["scores"][NANO], "low") > bar].append(_short(row["title"]))
-    above, others = (", ".join(sides[side]) for side in (True, False))
-    return f"{above or 'nothing'}; not for {others}" if others else "all of them"
-
-
-def _short(title: str) -> str:
-    return title.split(",", maxsplit=1)[0].split(" (", maxsplit=1)[0]
+    found = read_results([results], BENCHMARKS, ())
+    for one in found.results:
+        if one.failed or one.run.get("limit"):
+            raise SystemExit(f"{one.model} on {one.benchmark}: limit {one.run.get('limit')}, {one.failed} failed: "
+                             "measure all clips")  # fmt: skip
+    return results_block(found)
 
 
 # README
@@ -201,15 +81,13 @@ def example_output(readme: str) -> str:
     return f"```\n{run.stdout.rstrip()}\n```"
 
 
-def update_readme(path: Path, figures: Mapping[str, Any], parameters: int, example: str | None) -> None:
+def update_readme(path: Path, timing: Mapping[str, Any], parameters: int, example: str | None) -> None:
     """Write both blocks of a README, and the parameters in its table of models.
 
     Raises:
         InputError: the page has no markers for a block.
     """
-    text = path.read_text(encoding="utf-8")
-    if "timing" in figures:
-        text = replace_block(text, "timing", lambda _: timing_block(figures["timing"]))
+    text = replace_block(path.read_text(encoding="utf-8"), "timing", lambda _: timing_block(timing))
     if example is not None:
         text = replace_block(text, "output", lambda _: example)
     text = re.sub(r"^(\| `nano` \| )[^|]+", rf"\g<1>{_millions(parameters, 1)} ", text, flags=re.MULTILINE)
@@ -227,7 +105,8 @@ class Facts:
     sources: Mapping[str, SourceFacts]
     stats: Mapping[str, Any]
     runs: Sequence[RunFacts]
-    figures: Mapping[str, Any]
+    figures: str
+    """The table of results."""
     machine: str | None = None
 
 
@@ -242,9 +121,7 @@ def card(facts: Facts) -> str:
         evidence=table(["task", "gives", "evidence"], [[t.name, t.title, t.evidence or "–"] for t in model.tasks.main]),
         unheard=unheard(facts),
         labels=table(["label set", "training clips, real + synthetic"], label_rows(facts)),
-        clips=facts.figures["clips"],
-        verdict=verdict(facts.figures),
-        figures=figure_tables(facts.figures),
+        figures=facts.figures,
         data=data_table(facts),
         texts=", ".join(f"[{text['title']}]({text['url']}) ({text['licence']})" for text in WORDS["texts"]),
         seed=stats["seed"],
@@ -306,13 +183,6 @@ def label_rows(facts: Facts) -> list[list[str]]:
     ]
 
 
-def figure_tables(figures: Mapping[str, Any]) -> str:
-    """All figures, a table for each section that has any."""
-    filled = {title: rows for name, title in SECTIONS.items() if (rows := lines(figures, name))}
-    tables = {"In short": slice_table(figures["slices"])} | {title: table(HEAD, rows) for title, rows in filled.items()}
-    return "\n\n".join(f"### {title}\n\n{text}" for title, text in tables.items())
-
-
 def data_table(facts: Facts) -> str:
     """Sources of the training split, with their hours in every split."""
     head = ["source", "what", "training clips", f"hours {' / '.join(SPLITS)}", "known of it", "kind", "licence"]
@@ -357,8 +227,9 @@ def commands(runs: Sequence[RunFacts]) -> str:
     rows = [
         "osum data nano --kit DIR --out data/nano",
         *(run.command for run in runs),
-        f"python benchmarks/nano_figures.py --data data/nano --model {ASSET} --ravdess DIR --out nano.json",
-        f"python benchmarks/nano_card.py --model {ASSET} --data data/nano --figures nano.json --run {folders}",
+        f"python benchmarks/calibration.py --data data/nano --model {ASSET} --write",
+        "make results DATA=data",
+        f"python benchmarks/nano_card.py --model {ASSET} --data data/nano --run {folders}",
     ]
     return "\n".join(f"    {row}" for row in rows)
 
@@ -384,39 +255,36 @@ def attribution(sources: Mapping[str, SourceFacts]) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Write the card of nano, its small figures and README's blocks.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint; card and figures go there")
+    parser = argparse.ArgumentParser(description="Write the card of nano and README's blocks.")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint; the card goes there")
     parser.add_argument("--data", type=Path, required=True, help="data folder: stats.json and the manifests")
-    parser.add_argument("--figures", type=Path, required=True, help="JSON of nano_figures.py")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="what osum report --keep wrote")
     parser.add_argument(
         "--run", type=Path, required=True, nargs="+", help="run folders, in the order they were trained"
     )
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml", help="what the runs were given")
     parser.add_argument("--machine", help="what it was trained on, in words")
-    parser.add_argument("--timing", type=Path, help="JSON of label.py")
+    parser.add_argument("--timing", type=Path, default=TIMING, help="JSON of label.py")
     parser.add_argument("--readme", type=Path, help="README to bring up to date")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    timing = json.loads(arguments.timing.read_text(encoding="utf-8")) if arguments.timing else None
-    figures = compact(json.loads(arguments.figures.read_text(encoding="utf-8")), timing)
     facts = Facts(
         model=read_model(arguments.model),
         sources=read_sources(arguments.data / "train.jsonl"),
         stats=json.loads((arguments.data / "stats.json").read_text(encoding="utf-8")),
         runs=[read_run(run, arguments.recipe) for run in arguments.run],
-        figures=figures,
+        figures=figures(arguments.results),
         machine=arguments.machine,
     )
-    (arguments.model / FIGURES).write_text(figures_json(figures), encoding="utf-8")
     (arguments.model / "README.md").write_text(card(facts), encoding="utf-8")
     if arguments.readme:
         packaged = (ROOT / ASSET / "config.json").is_file()
         example = example_output(arguments.readme.read_text(encoding="utf-8")) if packaged else None
-        update_readme(arguments.readme, figures, sum(facts.model.parameters.values()), example)
-    print(verdict(figures))
+        timing = json.loads(arguments.timing.read_text(encoding="utf-8"))
+        update_readme(arguments.readme, timing, sum(facts.model.parameters.values()), example)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def test_what_cannot_be_run_is_told_in_a_line_and_costs_the_rest_nothing(nano: t
     _, ran = nano
     errors = [line for line in ran.err.splitlines() if line.startswith("osum: error")]
     assert (ran.code, len(errors)) == (1, 2)
-    assert "librispeech-test-clean" in errors[0]
-    assert str(ROOT / "LibriSpeech/test-clean") in errors[0]
-    assert errors[1] == "osum: error: nano does not answer S2TT, so covost2-en-de is left out"
+    assert "librispeech-test-clean" in errors[1]
+    assert str(ROOT / "LibriSpeech/test-clean") in errors[1]
+    assert errors[0] == "osum: error: nano does not answer S2TT; left out: covost2-en-de"
 
 
 def test_counting_again_gives_the_same_bytes(osum: Run, nano: tuple[Path, Ran], copy: Path) -> None:
@@ -181,3 +181,16 @@ def test_the_files_of_the_original_are_scored(osum: Run, tmp_path: Path) -> None
 def test_a_wrong_score_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
     ran = osum("score", *words)
     assert (ran.code, message in ran.err, ran.err.count("\n"), ran.out) == (1, True, 1, "")
+
+
+def test_what_a_model_does_not_answer_of_a_suite_is_a_note_and_leaves_nothing_behind(osum: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    out = tmp_path / "out"
+    ran = osum("evaluate", "--suite", "nano", "--model", "pocketsphinx", "--data", tmp_path, "-o", out, "--limit", "1")
+    notes = [line.removeprefix("osum: note: ") for line in ran.err.splitlines() if line.startswith("osum: note: ")]
+    told = dict(note.split("; left out: ") for note in notes)
+    assert told["pocketsphinx hears English, not 'zh': ask it about clips in 'en'"].split(", ") == [
+        "synthetic-zh", "synthetic-times-zh", "espeak-zh", "espeak-times-zh"
+    ]  # fmt: skip
+    assert told["pocketsphinx does not answer SSR"] == "kit-style"
+    assert not list(out.glob("*/*-zh*"))

@@ -105,7 +105,8 @@ HELD = {
     "kit-event-in-speech": ["mixed"],
     "kit-emotion": ["burst"],
     "synthetic-en": ["spoken"],
-    "synthetic-times": ["spoken"],
+    "synthetic-times-en": ["spoken"],
+    "synthetic-times-zh": [],
     "synthetic-reply": ["spoken"],
 }
 

@@ -182,18 +182,35 @@ def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark],
     except (OsumError, OSError) as fault:
         faults(fault)
         return
-    for benchmark in benchmarks:
-        if benchmark.task not in recogniser.tasks:
-            missing = f"{recogniser.name} does not answer {benchmark.task}, so {benchmark.name} is left out"
-            if benchmark.name in arguments.benchmark:
-                faults(missing)
-            else:
-                tell(f"note: {missing}")
-            continue
+    for benchmark in _answered(recogniser, benchmarks, arguments.benchmark, faults):
         try:
             _run_one(arguments, benchmark, recogniser, faults)
         except (OsumError, OSError) as fault:
             faults(fault)
+
+
+def _answered(
+    recogniser: Recogniser, benchmarks: Sequence[Benchmark], named: Sequence[str], faults: _Faults
+) -> list[Benchmark]:
+    """Those that a model answers. Others are a fault where they were asked for by name, and a note in a suite."""
+    from osum.errors import TaskError
+    from osum.evaluation.run import check_answers
+
+    answered = []
+    left: dict[tuple[str, bool], list[str]] = {}
+    for benchmark in benchmarks:
+        try:
+            check_answers(recogniser, benchmark)
+            answered.append(benchmark)
+        except TaskError as fault:
+            left.setdefault((str(fault), benchmark.name in named), []).append(benchmark.name)
+    for (why, is_named), names in left.items():
+        missing = f"{why}; left out: {', '.join(names)}"
+        if is_named:
+            faults(missing)
+        else:
+            tell(f"note: {missing}")
+    return answered
 
 
 def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser, faults: _Faults) -> None:

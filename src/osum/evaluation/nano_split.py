@@ -9,15 +9,10 @@ from pathlib import Path
 from osum.data.manifest import read_manifest
 from osum.data.packed import AUDIO
 from osum.errors import InputError
+from osum.peers.lessons import is_recording
 from osum.utterance import Utterance
 
-RAVDESS = "ravdess"
 Holds = Callable[[Utterance], bool]
-
-
-def is_recording(row: Utterance) -> bool:
-    """Whether a clip is as it was recorded: neither synthetic nor made from other clips."""
-    return row.extra.get("evidence") == "real" and "kind" not in row.extra
 
 
 def is_seen(row: Utterance) -> bool:
@@ -26,8 +21,8 @@ def is_seen(row: Utterance) -> bool:
 
 
 def is_unseen(row: Utterance) -> bool:
-    """A recording of a speaker that no training clip holds; RAVDESS, another domain, stands apart."""
-    return is_recording(row) and not is_seen(row) and row.source != RAVDESS
+    """A recording of a speaker that no training clip holds."""
+    return is_recording(row) and not is_seen(row)
 
 
 def is_adult(row: Utterance) -> bool:
@@ -67,11 +62,14 @@ def is_plain_synthetic(row: Utterance) -> bool:
     return row.source == "espeak" and "parts" not in row.extra
 
 
+def synthetic(language: str) -> Holds:
+    """Synthetic speech of one language as it was spoken."""
+    return lambda row: is_plain_synthetic(row) and row.language == language
+
+
 def synthetic_sentence(language: str) -> Holds:
     """Synthetic sentences of one language."""
-    return lambda row: (
-        is_plain_synthetic(row) and row.extra.get("kind") == "sentence" and row.language == language
-    )  # fmt: skip
+    return lambda row: synthetic(language)(row) and row.extra.get("kind") == "sentence"
 
 
 def has_reply(row: Utterance) -> bool:

@@ -67,7 +67,7 @@ def _text(metric: str, language: str | None = None) -> _Asked:
     return _Asked("ASR", "text", metric, language)
 
 
-def _times(language: str | None = None) -> _Asked:
+def _times(language: str) -> _Asked:
     return _Asked("SRWT", "words", "aas", language)
 
 
@@ -139,8 +139,10 @@ OWN_SETS = (
              Slice(nano_split.synthetic_sentence("en"), needs="text")),
             ("synthetic-zh", "synthetic Mandarin sentences", _text("cer", "zh"),
              Slice(nano_split.synthetic_sentence("zh"), needs="text")),
-            ("synthetic-times", "word times of synthetic speech", _times(),
-             Slice(nano_split.is_plain_synthetic, needs="words")),
+            ("synthetic-times-en", "word times of synthetic English", _times("en"),
+             Slice(nano_split.synthetic("en"), needs="words")),
+            ("synthetic-times-zh", "word times of synthetic Mandarin", _times("zh"),
+             Slice(nano_split.synthetic("zh"), needs="words")),
             ("synthetic-reply", "replies to synthetic questions", _Asked("STTC", "reply", "mer"),
              Slice(nano_split.has_reply)),
             ("synthetic-event-in-speech", "event mixed into synthetic speech", _EVENT,

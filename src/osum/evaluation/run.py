@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from osum.audio import probe
 from osum.data.clips import PLACE_FIELDS
-from osum.errors import InputError, OsumError
+from osum.errors import InputError, OsumError, TaskError
 from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.clips import Clips, check_list, read_clips
 from osum.evaluation.prediction import Prediction, Truth
@@ -67,6 +67,13 @@ class Ran:
     """What is wrong with clips that were not asked, and their ids."""
     failed: Mapping[str, str]
     """Ids of clips without an answer, and why."""
+
+
+def check_answers(recogniser: Recogniser, benchmark: Benchmark) -> None:
+    """Raises TaskError where a model does not answer what a benchmark asks: its task, its language, its words."""
+    if benchmark.task not in recogniser.tasks:
+        raise TaskError(f"{recogniser.name} does not answer {benchmark.task}")
+    list(recogniser.recognise((), Question(benchmark.task, benchmark.prompt, benchmark.language)))
 
 
 def _no_progress(done: int, total: int) -> None:

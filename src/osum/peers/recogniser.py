@@ -68,7 +68,9 @@ class Recogniser(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Revision, device, dtype, versions of what it stands on: what a report needs to be run again."""
+        """Revision, device, dtype, versions of what it stands on: what a report needs to be run again, whatever was
+        asked before; a run goes on with a file only where it is the same.
+        """
         ...
 
 
