@@ -9,8 +9,8 @@ import ast
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -25,14 +25,11 @@ from osum.inference.checkpoint import read_tasks
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.tasks import TaskSet
 from osum.training import checkpoint
-from osum.training.config import read_recipe
 from osum.utterance import Utterance
 
 PAUSE = 600  # seconds between two lines of a log from which on nothing was computed
 NO_PART = ("README.md", checkpoint.STATE, checkpoint.PROGRESS)
 """Files of a checkpoint's folder that are not the model."""
-NOT_OF_A_RECIPE = ("data", "out", "model", "workers", "log_every", "save_every")
-"""Settings that name places, or that change nothing in what is learned."""
 
 
 # The checkpoint
@@ -145,21 +142,19 @@ def _kind(rows: Iterable[Utterance]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """One training run."""
+    """What one stage of the recipe took."""
 
     name: str
-    config: Mapping[str, Any]
     step: int
-    start: str
-    """What it began from."""
     losses: str
-    command: str
+    """Last one of training and of validation."""
     hours: float | None
     """Audio heard, every passage counted; None where no times were kept."""
     wall_hours: float | None
+    machine: str | None = None
 
 
-def read_run(folder: Path, recipe: Path) -> RunFacts:
+def read_run(folder: Path, machine: str | None = None) -> RunFacts:
     """A run by its newest checkpoint, its log.jsonl, and the times of `<folder>.log` where that was kept.
 
     Raises:
@@ -168,25 +163,21 @@ def read_run(folder: Path, recipe: Path) -> RunFacts:
     found = checkpoint.steps(folder)
     if not found:
         raise SystemExit(f"{folder} holds no step-N: give the folder of a training run")
-    progress = json.loads((found[-1] / checkpoint.PROGRESS).read_text(encoding="utf-8"))
-    config, step = progress["config"], progress["step"]
+    step = json.loads((found[-1] / checkpoint.PROGRESS).read_text(encoding="utf-8"))["step"]
     hours, wall = heard(read_times(folder.with_suffix(".log")), step)
-    start = str(config.get("model", ""))
-    overrides = [f"{name}={_plain(value)}" for name, value in differences(config, recipe).items()]
-    begin = [f"model=runs/{'/'.join(Path(start).parts[-2:])}" if "/" in start else f"model={start}"]
-    command = ["osum train recipes/nano.yaml data=data/nano", f"out=runs/{folder.name}", *begin, *overrides]
-    return RunFacts(folder.name, config, step, Path(start).name, _losses(folder), " ".join(command), hours, wall)
+    return RunFacts(folder.name, step, _losses(folder), hours, wall, machine)
 
 
-def differences(config: Mapping[str, Any], recipe: Path) -> dict[str, Any]:
-    """Settings of a run that are not the recipe's."""
-    given = json.loads(json.dumps(read_recipe(recipe)[-1].to_dict()))
-    return {name: value for name, value in config.items() if name not in NOT_OF_A_RECIPE and given.get(name) != value}
+def keep_runs(kept: Path, new: Sequence[RunFacts]) -> dict[str, RunFacts]:
+    """Every stage that was ever made, by name: those kept in a file, and new ones in place of theirs or behind them.
 
-
-def _plain(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return f"'{text}'" if re.search(r"[\s{\[]", text) else text.strip('"')
+    A stage is made on one machine and the next perhaps on another, much later; folders of runs are not kept.
+    """
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    runs = {run.name: run for run in (*(RunFacts(**row) for row in known), *new)}
+    rows = ",\n ".join(json.dumps(asdict(run), ensure_ascii=False) for run in runs.values())
+    kept.write_text(f"[{rows}]\n", encoding="utf-8")
+    return runs
 
 
 def _losses(folder: Path) -> str:

@@ -1,10 +1,11 @@
 """Writes what is said of the embedded checkpoint `nano`: its card, and two of README's blocks.
 
-    python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR --run DIR [DIR ...] [--machine TEXT]
+    python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR [--run DIR ... [--machine TEXT]]
         [--results docs/results/nano.json] [--timing docs/results/label.json] [--readme README.md]
 
-1. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
-2. In README.md: the times, from what `label.py` wrote, and the real output of its six lines of Python.
+1. `docs/results/nano_runs.json`: what the stages that were made anew took; those of before stay.
+2. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
+3. In README.md: the times, from what `label.py` wrote, and the real output of its six lines of Python.
 
 Every figure comes from the files; `nano_sources.yaml` holds what the card says of a source in words.
 """
@@ -23,25 +24,27 @@ from string import Template
 from typing import Any
 
 import yaml
-from card_facts import ModelFacts, RunFacts, SourceFacts, read_model, read_run, read_sources
+from card_facts import ModelFacts, RunFacts, SourceFacts, keep_runs, read_model, read_run, read_sources
 from figures import table
 from label import markdown as timing_markdown
 
 from osum.evaluation.catalogue import BENCHMARKS
 from osum.evaluation.report import read_results, replace_block, results_block
+from osum.training.config import TrainConfig, read_recipe
 
 ROOT = Path(__file__).parents[1]
 WORDS = yaml.safe_load((Path(__file__).parent / "nano_sources.yaml").read_text(encoding="utf-8"))
-RESULTS, TIMING = (ROOT / "docs" / "results" / f"{name}.json" for name in ("nano", "label"))
+RESULTS, TIMING, RUNS = (ROOT / "docs" / "results" / f"{name}.json" for name in ("nano", "label", "nano_runs"))
 SHOWN_BATCH = 8
 """The one batch size that README shows."""
 ASSET = "src/osum/assets/nano"
 SPLITS = ("train", "valid", "test")
 SETTINGS = (
     *("seed", "steps", "batch_seconds", "batches_per_step", "questions_per_clip", "optimizer", "learning_rate"),
-    *("warmup_steps", "decay_fraction", "weight_decay", "ctc_weight", "augment", "prompt_set", "dtype"),
+    *("warmup_steps", "decay_fraction", "weight_decay", "ctc_weight", "label_weight", "token_weight", "augment"),
+    *("prompt_set", "dtype"),
 )
-"""What the card shows of a run's settings."""
+"""What the card shows of a stage's settings."""
 ASKS_FOR_NAMES = re.compile(r"CC[ -]BY|ODbL")
 
 
@@ -104,10 +107,11 @@ class Facts:
     model: ModelFacts
     sources: Mapping[str, SourceFacts]
     stats: Mapping[str, Any]
-    runs: Sequence[RunFacts]
+    stages: Sequence[TrainConfig]
+    runs: Mapping[str, RunFacts]
+    """Stage to what it took."""
     figures: str
     """The table of results."""
-    machine: str | None = None
 
 
 def card(facts: Facts) -> str:
@@ -126,9 +130,8 @@ def card(facts: Facts) -> str:
         texts=", ".join(f"[{text['title']}]({text['url']}) ({text['licence']})" for text in WORDS["texts"]),
         seed=stats["seed"],
         splits=", ".join(f"{split.capitalize()}: {stats[split]['clips']} clips" for split in SPLITS),
-        machine=f" on {facts.machine}" if facts.machine else "",
-        training=training(facts.runs),
-        commands=commands(facts.runs),
+        training=training(facts.stages, facts.runs),
+        commands=commands(facts.stages),
         attribution=attribution(facts.sources),
     )
 
@@ -203,30 +206,43 @@ def _hours(stats: Mapping[str, Any], source: str | None) -> str:
     return " / ".join(f"{value:.2f}" for value in hours)
 
 
-def training(runs: Sequence[RunFacts]) -> str:
-    """The settings of each run and what it took."""
-    names = [name for name in SETTINGS if any(name in run.config for run in runs)]
-    rows = [[f"`{name}`", *(str(run.config.get(name, "–")) for run in runs)] for name in names]
+def training(stages: Sequence[TrainConfig], runs: Mapping[str, RunFacts]) -> str:
+    """The settings of each stage and what it took.
+
+    Raises:
+        SystemExit: a stage was never made.
+    """
+    names = [stage_name(stage) for stage in stages]
+    if missing := [name for name in names if name not in runs]:
+        raise SystemExit(f"nothing is known of stage {missing[0]!r}: give its folder with --run")
+    made = [runs[name] for name in names]
+    rows = [[f"`{name}`", *(str(getattr(stage, name)) for stage in stages)] for name in SETTINGS]
     rows += [
-        ["starts from", *(run.start for run in runs)],
-        ["steps done", *(str(run.step) for run in runs)],
-        ["last training / validation loss", *(run.losses for run in runs)],
-        ["audio heard, hours", *(_or_dash(run.hours) for run in runs)],
-        ["wall time, hours", *(_or_dash(run.wall_hours) for run in runs)],
+        ["last training / validation loss", *(run.losses for run in made)],
+        ["audio heard, hours", *(_or_dash(run.hours) for run in made)],
+        ["wall time, hours", *(_or_dash(run.wall_hours) for run in made)],
+        ["machine", *(run.machine or "–" for run in made)],
     ]
-    return table(["", *(run.name for run in runs)], rows)
+    return table(["", *names], rows)
+
+
+def stage_name(stage: TrainConfig) -> str:
+    """A stage is called as its folder."""
+    return Path(stage.out).name
 
 
 def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def commands(runs: Sequence[RunFacts]) -> str:
+def commands(stages: Sequence[TrainConfig]) -> str:
     """From nothing to this card."""
-    folders = " ".join(f"runs/{run.name}" for run in runs)
+    folders = " ".join(f"runs/nano/{stage_name(stage)}" for stage in stages)
+    last = f"runs/nano/{stage_name(stages[-1])}/step-{stages[-1].steps}"
     rows = [
         "osum data nano --kit DIR --out data/nano",
-        *(run.command for run in runs),
+        "osum train recipes/nano.yaml data=data/nano out=runs/nano",
+        f"osum export {last} {ASSET}",
         f"python benchmarks/calibration.py --data data/nano --model {ASSET} --write",
         "make results DATA=data",
         f"python benchmarks/nano_card.py --model {ASSET} --data data/nano --run {folders}",
@@ -259,11 +275,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint; the card goes there")
     parser.add_argument("--data", type=Path, required=True, help="data folder: stats.json and the manifests")
     parser.add_argument("--results", type=Path, default=RESULTS, help="what osum report --keep wrote")
-    parser.add_argument(
-        "--run", type=Path, required=True, nargs="+", help="run folders, in the order they were trained"
-    )
-    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml", help="what the runs were given")
-    parser.add_argument("--machine", help="what it was trained on, in words")
+    parser.add_argument("--run", type=Path, default=[], nargs="+", help="folders of stages that were made anew")
+    parser.add_argument("--machine", help="what they were made on, in words")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml", help="what it was trained by")
     parser.add_argument("--timing", type=Path, default=TIMING, help="JSON of label.py")
     parser.add_argument("--readme", type=Path, help="README to bring up to date")
     return parser.parse_args()
@@ -275,9 +289,9 @@ def main() -> None:
         model=read_model(arguments.model),
         sources=read_sources(arguments.data / "train.jsonl"),
         stats=json.loads((arguments.data / "stats.json").read_text(encoding="utf-8")),
-        runs=[read_run(run, arguments.recipe) for run in arguments.run],
+        stages=read_recipe(arguments.recipe),
+        runs=keep_runs(RUNS, [read_run(run, arguments.machine) for run in arguments.run]),
         figures=figures(arguments.results),
-        machine=arguments.machine,
     )
     (arguments.model / "README.md").write_text(card(facts), encoding="utf-8")
     if arguments.readme:
