@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -13,15 +14,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from model.tiny import noise, tiny_model, tiny_processor
+from safetensors.torch import load_file
 
 from osum.data.manifest import write_manifest
 from osum.data.packed import PackedWriter, to_int16
+from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.utterance import Utterance, Word
 
 TASKS = {"ASR": 1.0, "SRWT": 1.0, "SGC": 1.0, "VED": 1.0}
 MakeConfig = Callable[..., TrainConfig]
+LOSSES = ("loss", "ctc", "label", "token", "norm", "rate")
+
+
+def losses(out: str | Path) -> dict[int, list[float]]:
+    """Step to what was logged of it."""
+    rows = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    return {row["step"]: [row[name] for name in LOSSES] for row in rows if "loss" in row}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors") | load_file(path / STATE)
+
+
+def same(left: Path, right: Path) -> bool:
+    one, other = weights(left), weights(right)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def clips() -> Iterator[tuple[Utterance, np.ndarray]]:
@@ -50,7 +70,7 @@ def processes() -> Iterator[ForkServerContext]:
     """Starts processes that have loaded what a run needs already, so that one can be started often."""
     context = multiprocessing.get_context("forkserver")
     forkserver._forkserver._stop()  # one that other tests left has loaded something else
-    context.set_forkserver_preload(["training.test_kill", "training.test_trainer", "pypinyin", "matplotlib.pyplot"])
+    context.set_forkserver_preload(["training.test_kill", "training.test_distribute", "pypinyin", "matplotlib.pyplot"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
