@@ -31,7 +31,10 @@ CLIP = Utterance(
     "a b.wav",
     duration=3.0000004,
     language="en",
-    segments=(Segment(0.5, 1.4, "hello world", words=WORDS, labels=LABELS), Segment(1.5, 3.0, "bye", reply="see you")),
+    segments=(
+        Segment(0.5, 1.4, "hello world", words=WORDS, labels=LABELS, confidences=(0.98765, None)),
+        Segment(1.5, 3.0, "bye", reply="see you"),
+    ),
     extra={"start_note": 0.123456789},
 )
 SILENT = Utterance("s", "s.wav", segments=(Segment(0, 1, no_speech=True, no_speech_probability=0.98),))
@@ -67,6 +70,7 @@ def test_json_rounds_times_and_probabilities_and_leaves_foreign_fields() -> None
     assert (row["duration"], row["version"], row["start_note"]) == (3.0, 1, 0.123456789)
     assert answer["distribution"] == {"happy": 0.9123, "sad": 0.0877}
     assert row["segments"][0]["words"][0]["confidence"] == 0.8765
+    assert row["segments"][0]["confidences"] == [0.9877, None]
 
 
 def test_json_of_several_is_an_array_even_of_one() -> None:

@@ -25,7 +25,7 @@ LABEL_COLUMNS = ("event", "emotion", "style", "gender", "age", "language")
 _COLUMN_OF_TASK = {task.name: task.label_sets[0].name for task in OSUM.tasks if len(task.label_sets) == 1}
 _DIGITS = {
     **dict.fromkeys(("start", "end", "duration"), 3),  # milliseconds
-    **dict.fromkeys(("probability", "distribution", "confidence", "no_speech_probability"), 4),
+    **dict.fromkeys(("probability", "distribution", "confidence", "confidences", "no_speech_probability"), 4),
 }
 _CUE_PAUSE = 3.0
 """Seconds without a word that end a cue, as Whisper has it."""
