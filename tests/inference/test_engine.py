@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -250,6 +252,48 @@ def test_an_id_that_is_on_its_way_is_refused(engine: Engine) -> None:
     with pytest.raises(LayoutError, match="'a' is on its way"):
         engine.add(request(engine, 1, [free(engine, "what", 4)], "a"))
     assert engine.cancel("a") and not engine.cancel("a")
+
+
+def failing(real: Callable[..., Any], fatal: int) -> Callable[..., Any]:
+    """A function with which memory ends at one of its calls."""
+    calls = count()
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == fatal:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("fatal", range(4))
+def test_where_memory_ends_while_the_cache_grows_later_answers_are_right(
+    fatal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and values of both layers: four tensors to grow."""
+    engine = Engine(checkpoint_of("speech_first"))
+    pair = [request(engine, clip, [ask(engine, "ASR")]) for clip in (0, 1)]
+    before = replies(engine, *pair)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "new_zeros", failing(Tensor.new_zeros, fatal))
+        with pytest.raises(torch.OutOfMemoryError):
+            replies(engine, *(request(engine, clip, [ask(engine, "ASR", 200)]) for clip in range(4)))
+    for (one,), (other,) in zip(before, replies(engine, *pair), strict=True):
+        check_same(one, other)
+
+
+def test_a_step_that_fails_may_be_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ask(engine, "ASR")
+    for clip in (0, 1):
+        engine.add(request(engine, clip, [asked], clip))
+    monkeypatch.setattr(engine.model, "get_audio_features", failing(engine.model.get_audio_features, 0))
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.step()
+    found: dict[object, Reply] = {}
+    while engine.busy:
+        found.update({event.id: event.reply for event in engine.step() if event.reply is not None})
+    for clip in (0, 1):
+        check_same(found[clip], alone(engine, clip, asked))
 
 
 def test_results_come_before_more_is_read() -> None:

@@ -59,18 +59,16 @@ class TokenCache:
         self.num_slots = 0
 
     def reserve(self, num_rows: int, num_slots: int) -> None:
-        """Make room for so many rows of so many slots."""
+        """Make room for so many rows of so many slots. Where memory ends on the way, all stays as it was."""
         if num_rows <= self.num_rows and num_slots <= self.num_slots:
             return
         rows = self.num_rows if num_rows <= self.num_rows else max(num_rows, 2 * self.num_rows)
         slots = self.num_slots
         if num_slots > slots:
             slots = -(-max(num_slots, slots + slots // 4) // SLOTS) * SLOTS
-        for tensors in (self.keys, self.values):
-            for layer, old in enumerate(tensors):
-                new = old.new_zeros(rows, slots, *old.shape[2:])
-                new[: self.num_rows, : self.num_slots] = old
-                tensors[layer] = new
+        # A layer that has grown while others have not would be written to and read from different places.
+        grown = [[_grown(layer, rows, slots) for layer in store] for store in (self.keys, self.values)]
+        self.keys, self.values = grown
         self.num_rows, self.num_slots = rows, slots
 
     def aim(self, views: Sequence[View]) -> None:
@@ -151,3 +149,9 @@ class TokenCache:
         index = torch.tensor(slots[same:], device=self.keys[0].device)
         for store in (*self.keys, *self.values):
             store[row, same : len(slots)] = store[row, index]
+
+
+def _grown(store: Tensor, num_rows: int, num_slots: int) -> Tensor:
+    new = store.new_zeros(num_rows, num_slots, *store.shape[2:])
+    new[: store.shape[0], : store.shape[1]] = store
+    return new

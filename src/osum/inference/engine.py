@@ -218,15 +218,16 @@ class Engine:
         """Encode the clips of those that wait, as many as fit, and begin their questions."""
         taken: list[tuple[Request, list[list[int]]]] = []
         clips: list[Tensor] = []
-        while self._waiting and len(self._jobs) + len(taken) < self.budget.clips:
-            more = [*clips, *self._waiting[0][0].features]
+        for request, ids in islice(self._waiting, self.budget.clips - len(self._jobs)):
+            more = [*clips, *request.features]
             if taken and len(more) * max((clip.shape[-1] for clip in more), default=0) > self.budget.frames:
                 break
-            taken.append(self._waiting.popleft())
+            taken.append((request, ids))
             clips = more
         audio = iter(self._encode(clips))
         events = []
-        for request, ids in taken:
+        for request, ids in taken:  # they wait until here, so that a step that fails loses none
+            self._waiting.popleft()
             events += self._begin(request, ids, list(islice(audio, len(request.features))))
         return events
 
