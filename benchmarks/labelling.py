@@ -19,8 +19,7 @@ import argparse
 import copy
 import json
 import os
-import platform
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +27,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import label
 import numpy as np
 import torch
+from device import ceilings, fastest, peak
 from numpy.typing import NDArray
 
 import osum
 from osum.audio import SAMPLE_RATE, find_audio, load
+from osum.inference.branch import TextIds
 from osum.inference.checkpoint import Checkpoint
 from osum.inference.engine import Counts, Engine
 from osum.inference.options import GenerationOptions
@@ -91,8 +93,8 @@ def stretches(folder: Path, count: int, seconds: float) -> list[Samples]:
 
 def checkpoint_of(config: str, layout: str, device: str, dtype: torch.dtype) -> Checkpoint:
     """The packaged model, or a random one with its tokenizer and tasks."""
-    engine = osum.load("nano", device=device, dtype=str(dtype).removeprefix("torch.")).engine
-    tasks = osum.load("nano").tasks
+    nano = osum.load("nano", device=device, dtype=str(dtype).removeprefix("torch."))
+    engine, tasks = nano.engine, nano.tasks
     if config == "nano":
         return Checkpoint("nano", "", engine.model, engine.processor, tasks)
     sizes = {"mid": MID, "full": {"audio_config": {}, "adaptor_config": {}}}[config]
@@ -124,8 +126,8 @@ class Work:
 
     def limit(self, task: str, clip: int) -> int:
         """Longest answer."""
-        seconds = len(self.clips[clip]) / SAMPLE_RATE
-        return self.tokens or Engine.token_limit(self.known[task], seconds, GenerationOptions())
+        options, seconds = GenerationOptions(), len(self.clips[clip]) / SAMPLE_RATE
+        return self.tokens or Engine.token_limit(self.known[task], seconds, options)
 
 
 Way = Callable[[Work], Iterator[tuple[int, str, str]]]
@@ -228,61 +230,6 @@ def measure(way: Way, work: Work, device: str) -> Measured:
     return Measured(seconds, first, memory.megabytes, answers)
 
 
-class peak:  # noqa: N801, a context manager is named as a function
-    """Peak memory while a way runs: of the device, or resident on a CPU, looked at every 20 ms."""
-
-    def __init__(self, device: str) -> None:
-        self._cuda = device == "cuda"
-        self._done = threading.Event()
-        self.megabytes = 0.0
-
-    def __enter__(self) -> peak:
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            self._thread = threading.Thread(target=self._watch)
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._cuda:
-            torch.cuda.synchronize()
-            self.megabytes = torch.cuda.max_memory_allocated() / 1e6
-            return
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        size = os.sysconf("SC_PAGE_SIZE")
-        while not self._done.is_set():
-            pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-            self.megabytes = max(self.megabytes, pages * size / 1e6)
-            self._done.wait(0.02)
-
-
-def ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:
-    """Measured FLOP/s of a product of matrices, and bytes/s of a sum over more than any cache holds."""
-    size = 8192 if device == "cuda" else 2048
-    left = torch.randn(size, size, dtype=dtype, device=device)
-    long = torch.ones(1 << (30 if device == "cuda" else 27), dtype=torch.float32, device=device)
-    return {
-        "flops": 2 * size**3 / fastest(lambda: left @ left, device),
-        "bytes": 4 * len(long) / fastest(long.sum, device),
-    }
-
-
-def fastest(run: Callable[[], Any], device: str, turns: int = 8) -> float:
-    """Seconds of the fastest of some turns."""
-    times = []
-    for _ in range(turns):
-        start = time.perf_counter()
-        run()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def floor(
     checkpoint: Checkpoint, work: Work, counts: Counts, limits: Mapping[str, float], seconds: float
 ) -> dict[str, float]:
@@ -366,11 +313,12 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     sets = {}
     for name in arguments.sets:
         work = Work(clips, SETS[name], prompts, checkpoint.tasks, forced)
-        sets[name] = one_set(ways, work, arguments)
+        sets[name] = one_set(ways, work, arguments, checkpoint.processor.text_ids)
         if "ours" in ways:
             spent = len(clips) / sets[name]["ways"]["ours"]["clips_per_second"]
             sets[name]["floor"] = floor(checkpoint, work, engine.counts, limits, spent)
             sets[name]["counts"] = vars(engine.counts)
+        if "ours" in ways and forced is None:
             alone = measure(ours(Engine(checkpoint), arguments.batch, apart=True), work, device).answers
             together = measure(ways["ours"], work, device).answers
             sets[name]["one_pass_equals_separate"] = share_equal(together, alone)
@@ -386,21 +334,22 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         "ceilings": {"tflops": limits["flops"] / 1e12, "gbytes_per_second": limits["bytes"] / 1e9},
         "machine": machine(device),
         "sets": sets,
-        "phases": phases(checkpoint, limits, device) if arguments.config != "nano" else {},
+        "phases": phases(checkpoint, limits, device) if arguments.phases else {},
         "measured": arguments.config != "full" or device != "cpu",
     }
 
 
-def one_set(ways: Mapping[str, Way], work: Work, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every way, turn by turn; the first turn of each warms up on one clip and does not count."""
-    few = replace(work, clips=work.clips[: arguments.original_clips or len(work.clips)])
+def one_set(ways: Mapping[str, Way], work: Work, arguments: argparse.Namespace, text_ids: TextIds) -> dict[str, Any]:
+    """Every way, turn by turn; before that each warms up on one question about one clip."""
+    few = replace(work, clips=work.clips[: arguments.original_clips])
     works = {name: few if name == "original" else work for name in ways}
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     for way in ways.values():
-        measure(way, replace(work, clips=work.clips[:1]), arguments.device)
+        measure(way, replace(work, clips=work.clips[:1], tasks=work.tasks[:1], tokens=2), arguments.device)
     for _ in range(arguments.turns):
         for name, way in ways.items():
             found[name].append(measure(way, works[name], arguments.device))
+            print(f"{len(work.tasks)} tasks, {name}: {found[name][-1].seconds:.2f} s", file=sys.stderr, flush=True)
     rows: dict[str, Any] = {}
     for name, turns in found.items():
         seconds = median(turn.seconds for turn in turns)
@@ -410,6 +359,7 @@ def one_set(ways: Mapping[str, Way], work: Work, arguments: argparse.Namespace) 
             "times_real_time": sum(map(len, works[name].clips)) / SAMPLE_RATE / seconds,
             "first_result_seconds": median(turn.first for turn in turns),
             "peak_mb": max(turn.peak_mb for turn in turns),
+            "tokens_per_clip": sum(len(text_ids(raw)) for raw in turns[0].answers.values()) / number,
             "seconds": [round(turn.seconds, 3) for turn in turns],
         }
         if "ours" in found:
@@ -422,7 +372,7 @@ def one_set(ways: Mapping[str, Way], work: Work, arguments: argparse.Namespace) 
 
 def machine(device: str) -> dict[str, Any]:
     """What it ran on."""
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if device == "cuda" else label.machine()["cpu"]
     load = round(os.getloadavg()[0], 2)
     return {"device": name, "threads": torch.get_num_threads(), "load": load, "torch": torch.__version__}
 
@@ -434,15 +384,15 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"{found['seconds_per_clip']:g} s, batches of {found['batch']}; {found['machine']['device']}, "
         f"{found['machine']['threads']} threads, load {found['machine']['load']}; medians.",
         "",
-        "| asked | way | x real time | clips/s | first result, s | peak MB | ours is faster | same answers as ours |",
-        "|---|---|---|---|---|---|---|---|",
+        "| asked | way | x real time | clips/s | first result, s | peak MB | tokens | ours over it | same as ours |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in found["sets"].items():
         for way, row in rows["ways"].items():
             lines.append(
                 f"| {name} | {way} | {row['times_real_time']:.1f} | {row['clips_per_second']:.2f} | "
-                f"{row['first_result_seconds']:.2f} | {row['peak_mb']:.0f} | {row.get('ours_over', 1):.1f} | "
-                f"{row.get('equal_to_ours', float('nan')):.0%} |"
+                f"{row['first_result_seconds']:.2f} | {row['peak_mb']:.0f} | {row['tokens_per_clip']:.0f} | "
+                f"{row.get('ours_over', 1):.1f} | {row.get('equal_to_ours', float('nan')):.0%} |"
             )
     if not found["measured"]:
         lines.insert(0, "Full size: not measured, as there is no accelerator. A tiny model, to show that this runs:\n")
@@ -455,7 +405,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     for name, rows in found["sets"].items():
         if "floor" in rows:
             parts = ", ".join(f"{key} {value:.3g}" for key, value in rows["floor"].items())
-            lines += ["", f"{name}: {parts}; one pass equals separate in {rows['one_pass_equals_separate']:.1%}."]
+            lines += ["", f"{name}: {parts}."]
+        if "one_pass_equals_separate" in rows:
+            lines += [f"One pass equals separate in {rows['one_pass_equals_separate']:.1%}."]
     return "\n".join(lines)
 
 
@@ -463,20 +415,19 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=("nano", "mid", "full"), default="nano")
-    parser.add_argument(
-        "--layout", choices=("speech_first", "prompt_first"), default="speech_first", help="of random ones"
-    )
+    layouts = ("speech_first", "prompt_first")
+    parser.add_argument("--layout", choices=layouts, default=layouts[0], help="of random models")
     parser.add_argument("--audio", type=Path, default=ROOT / "samples", help="folder of recordings")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
-    parser.add_argument("--original-clips", type=int, help="fewer clips for the original's way")
+    parser.add_argument("--original-clips", type=int, help="fewer for the original's way")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=["ASR", "L6"])
-    parser.add_argument(
-        "--ways", nargs="+", choices=("original", "stock", "ours"), default=["original", "stock", "ours"]
-    )
+    ways = ("original", "stock", "ours")
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
     parser.add_argument("--tokens", type=int, default=40, help="length of each answer of a random model")
+    parser.add_argument("--phases", action="store_true", help="one text alone as well: its prompt, its ids one by one")
     parser.add_argument("--one-prompt", action="store_true", help="one prompt for all tasks")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
