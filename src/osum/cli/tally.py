@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from osum.cli.arguments import tell
+from osum.inference.answers import disagreements
 from osum.tasks import Task
 from osum.utterance import Utterance
 
@@ -21,6 +22,7 @@ class Tally:
         self._quiet = quiet
         self._started = time.perf_counter()
         self._labels: dict[str, Counter[str]] = {}
+        self._apart: Counter[str] = Counter()
         self._seconds = 0.0
         self.asked: list[Utterance] = []
         """Every recording of the run, without its answers."""
@@ -38,6 +40,8 @@ class Tally:
         self._seconds += row.duration or 0.0
         for key, answer in row.summary.items():
             self._labels.setdefault(key, Counter())[self._title(key, answer.label)] += 1
+        for segment in row.segments:
+            self._apart.update(disagreements(segment))
 
     def stop(self, num_left: int, way_on: str) -> None:
         """Tell how far an interrupted run came, of what it had to do."""
@@ -58,7 +62,8 @@ class Tally:
             shown = ", ".join(f"{label} {count}" for label, count in counts.most_common())
             task = self._task(key)
             guessed = _GUESSED.get(task.evidence or "", "") if task else ""
-            tell(f"{key}: {shown}{guessed}")
+            apart = f"; segments with another tag decoded: {count}" if (count := self._apart[key]) else ""
+            tell(f"{key}: {shown}{guessed}{apart}")
 
     def _task(self, key: str) -> Task | None:
         """The task of a key in `summary`: its name, with a label set where it has several."""
