@@ -218,7 +218,7 @@ class Engine:
         """Encode the clips of those that wait, as many as fit, and begin their questions."""
         taken: list[tuple[Request, list[list[int]]]] = []
         clips: list[Tensor] = []
-        for request, ids in islice(self._waiting, self.budget.clips - len(self._jobs)):
+        for request, ids in islice(self._waiting, max(0, self.budget.clips - len(self._jobs))):
             more = [*clips, *request.features]
             if taken and len(more) * max((clip.shape[-1] for clip in more), default=0) > self.budget.frames:
                 break
