@@ -102,8 +102,8 @@ def elsewhere(found: Calibrated) -> str:
         f"{100 * one.after.error.value:.1f} %, with {accuracy(one):.1f} % of the labels right"
         for one in found.fitted
     ]
-    said = "A temperature holds for sounds like those it was fitted on. On RAVDESS, acted sentences by speakers and "
-    return textwrap.fill(f"{said}microphones of another kind, {'; '.join(told)}.", WIDTH)
+    said = "On RAVDESS, acted sentences by speakers and microphones of another kind, "
+    return textwrap.fill(f"{said}{'; '.join(told)}.", WIDTH)
 
 
 def main() -> None:
