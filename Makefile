@@ -24,12 +24,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 
 # Every test set of nano and the models beside it; DATA/nano is what `osum data nano` wrote. Goes on where it stopped.
-# The others' answers do not depend on nano: after a new nano, `rm -r OUT/nano` and make it again.
+# The others' answers do not depend on nano: benchmarks/README.md says what to do after a new checkpoint.
 EVALUATE := $(BIN)/osum evaluate --suite nano --data $(DATA) -o $(OUT) --resume
 COMMA := ,
 RAVDESS := $(if $(wildcard $(DATA)/ravdess),--benchmark ravdess-gender$(COMMA)ravdess-emotion)
 results: $(STAMP)
-	$(EVALUATE) $(RAVDESS) --model nano
+	$(EVALUATE) $(RAVDESS) --model nano --batch-size 32
 	$(EVALUATE) --model pocketsphinx
 	$(EVALUATE) $(RAVDESS) --model classical --model majority --model source --set train=$(DATA)/nano/train.jsonl \
 		--set classical.valid=$(DATA)/nano/valid.jsonl --set classical.cache=$(OUT)

@@ -44,6 +44,7 @@ from osum.utterance import Utterance
 TASKS = tuple(question.task for question in QUESTIONS)
 RAVDESS = ("ravdess-gender", "ravdess-emotion")
 WIDTH = 118  # columns of running text
+BATCH_SIZE = 32
 HEAD = ["task", "clips, fitted and measured", "temperature", "accuracy %", "calibration error before %", "after %",
         "-log P before", "after"]  # fmt: skip
 
@@ -65,7 +66,7 @@ def scores(recognizer: Recognizer, rows: Iterable[Utterance], tasks: Sequence[st
     """What the model makes of clips; those that cannot be asked are named."""
 
     def good() -> Iterator[Asked]:
-        for one in ask(recognizer, rows, tasks):
+        for one in ask(recognizer, rows, tasks, BATCH_SIZE):
             if one.problem is None:
                 yield one
             else:
@@ -102,8 +103,8 @@ def elsewhere(found: Calibrated) -> str:
         f"{100 * one.after.error.value:.1f} %, with {accuracy(one):.1f} % of the labels right"
         for one in found.fitted
     ]
-    said = "A temperature holds for sounds like those it was fitted on. On RAVDESS, acted sentences by speakers and "
-    return textwrap.fill(f"{said}microphones of another kind, {'; '.join(told)}.", WIDTH)
+    said = "On RAVDESS, acted sentences by speakers and microphones of another kind, "
+    return textwrap.fill(f"{said}{'; '.join(told)}.", WIDTH)
 
 
 def main() -> None:

@@ -77,6 +77,7 @@ def test_a_limit_of_cost_ends_the_run(server: Server, osum: Run, predictions: Pa
     ran = osum(*words, "--price-in", 1, "--price-out", 1, "--max-cost", 0.0001)
     assert (ran.code, server.asked) == (1, [])
     assert "3 replies have no verdict" in ran.err
+    assert "  no figure, 0 of 3 replies" in ran.out
     assert osum(*words, "--max-cost", 1).err.startswith("osum: error: a limit of cost, 1, needs the prices")
 
 

@@ -79,9 +79,10 @@ def test_all_test_sets_stand_in_one_table() -> None:
     ]
 
 
-def test_the_commonest_label_is_not_told_twice() -> None:
-    confusion = Confusion(("female", "male"), ((24, 6, 0), (2, 8, 0)))
-    assert "commonest label" not in overview(Compared([result("majority", 0.75, confusion=confusion)], OWN)).head
+def test_the_commonest_label_of_a_test_set_stands_beside_that_of_the_training_clips() -> None:
+    confusion = Confusion(("female", "male"), ((30, 0, 0), (10, 0, 0)))
+    (line,) = texts(overview(Compared([result("majority", 0.25, confusion=confusion)], OWN)))
+    assert line[4:] == ["75.0", "25.0 [12.5, 37.5]"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from evaluation.stage import SPOKEN, Echo, benchmark, go, row, untimed, write_list
 from osum.errors import ManifestError, OsumError
-from osum.evaluation.clips import LISTS
+from osum.evaluation.clips import LISTS, check_list
 from osum.evaluation.predictions import Predictions
 
 ROWS = [row(number) for number in range(14)]
@@ -112,6 +113,13 @@ def test_a_changed_list_is_told_to_every_model(root: Path, tmp_path: Path) -> No
         assert "the list of voices has changed" in told
         assert LISTS in told
     assert go(root, tmp_path / "new").answers == 14
+
+
+def test_runs_that_share_a_folder_lose_no_list(tmp_path: Path) -> None:
+    names = [f"set{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: check_list(tmp_path, name, "sha256:1"), names))
+    assert sorted(json.loads((tmp_path / LISTS).read_text("utf8"))) == sorted(names)
 
 
 def test_lines_in_another_order_do_not_go_on(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -102,3 +105,10 @@ def test_a_description_tells_revision_and_versions(ours: Ours) -> None:
     told = ours.describe()
     assert (told["model"], told["revision"], told["device"], told["dtype"]) == ("tiny", "1", "cpu", "float32")
     assert {"osum", "torch", "transformers"} <= told["versions"].keys()
+
+
+def test_a_temperature_makes_it_another_model(ours: Ours) -> None:
+    warmer = copy(ours.recognizer)
+    warmer.tasks = warmer.tasks.with_task(replace(warmer.tasks["SGC"], temperature=2.0))
+    told = Ours(warmer).describe()
+    assert (told["revision"], told["tasks"] != ours.describe()["tasks"]) == ("1", True)

@@ -332,12 +332,16 @@ def _score_original(arguments: Namespace) -> int:
 
 def _count(out: Path, faults: _Faults) -> list[Scored]:
     """Count a folder of results and write its report, where there is anything in it."""
+    from osum.data.atomic import locked
     from osum.evaluation.catalogue import BENCHMARKS
     from osum.evaluation.result import REPORT, write_report
     from osum.evaluation.score import report_of, score_folder
 
-    scored = score_folder(out, BENCHMARKS, faults)
-    if scored:
-        write_report(out / REPORT, report_of(scored))
-        tell(f"figures in {out / REPORT}")
+    if not out.is_dir():
+        return []
+    with locked(out / f".{REPORT}.lock"):  # of runs that share a folder the last one counts all
+        scored = score_folder(out, BENCHMARKS, faults)
+        if scored:
+            write_report(out / REPORT, report_of(scored))
+            tell(f"figures in {out / REPORT}")
     return scored

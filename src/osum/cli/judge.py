@@ -181,9 +181,8 @@ def _tell_result(judgement: Judgement, out: Path) -> int:
     score, left = judgement.score, judgement.left
     held = {"preference": f" against {judgement.against}", "reference": " beside the reference"}.get(judgement.mode, "")
     print(f"{judgement.model} on {judgement.benchmark}{held}, judged by {judgement.judge.model}:")
-    print(
-        f"  {score.value:.3f} [{score.low:.3f}, {score.high:.3f}], {score.count} of {len(judgement.verdicts)} replies"
-    )
+    value = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score.count else "no figure"
+    print(f"  {value}, {score.count} of {len(judgement.verdicts)} replies")
     shown = {"other": "mean of the other", "better": "better", "ties": "ties", "worse": "worse"}
     shown |= {"order_changed": "changed by the order", "first_gain": "gained by coming first"}
     parts = [f"{title} {score.detail[name]:.3f}" for name, title in shown.items() if name in score.detail]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, forced to the disk, then renamed."""
+"""Files that appear whole or not at all, written beside their place, forced to the disk, then renamed; and locks."""
 
 from __future__ import annotations
 
@@ -31,6 +31,24 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
         raise
     to_disk(path.parent)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Keep other processes away until the block ends or the process dies, on systems that can lock.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def to_disk(item: Path) -> None:

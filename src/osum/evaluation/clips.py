@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osum.data.atomic import atomic_file
+from osum.data.atomic import atomic_file, locked
 from osum.errors import InputError
 from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.prediction import Truth
@@ -86,15 +86,16 @@ def check_list(out: Path, benchmark: str, now: str) -> None:
         InputError: the list has changed since, or what was kept cannot be read.
     """
     path = out / LISTS
-    known = _known(path)
-    first = known.setdefault(benchmark, now)
-    if first != now:
-        raise InputError(
-            f"the list of {benchmark} has changed: {path} knows it as {first[:15]}..., and now it is {now[:15]}...; "
-            "put the first files back, or give another -o"
-        )
-    with atomic_file(path) as file:
-        file.write(json.dumps(dict(sorted(known.items())), indent=1).encode() + b"\n")
+    with locked(out / f".{LISTS}.lock"):
+        known = _known(path)
+        first = known.setdefault(benchmark, now)
+        if first != now:
+            raise InputError(
+                f"the list of {benchmark} has changed: {path} knows it as {first[:15]}..., and now it is "
+                f"{now[:15]}...; put the first files back, or give another -o"
+            )
+        with atomic_file(path) as file:
+            file.write(json.dumps(dict(sorted(known.items())), indent=1).encode() + b"\n")
 
 
 def _known(path: Path) -> dict[str, str]:

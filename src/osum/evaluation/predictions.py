@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from osum.data.asked import check_asked, keep_asked, read_asked
-from osum.data.atomic import atomic_file
+from osum.data.atomic import atomic_file, locked
 from osum.data.manifest import json_row
 from osum.errors import InputError, ManifestError
 from osum.evaluation.prediction import Prediction
@@ -173,10 +173,13 @@ class Predictions:
         Raises:
             InputError: another run is at it.
         """
-        place = self.path.with_name(f".{self.benchmark}.lock")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb") as file:
-            _lock(file, self.path)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path.with_name(f".{self.benchmark}.lock"), wait=False))
+            except BlockingIOError as fault:
+                raise InputError(
+                    f"{self.path} is being written by another run: wait for it, or give another -o"
+                ) from fault
             yield
 
 
@@ -197,15 +200,3 @@ def _decisive(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Without what changes no answer."""
     description = {name: value for name, value in asked.get("description", {}).items() if name != "batch_size"}
     return {**asked, "description": description}
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file, where the system can; the lock goes away with the process."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        raise InputError(f"{path} is being written by another run: wait for it, or give another -o") from fault

@@ -6,6 +6,8 @@ does, since a test set asks for one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,10 +74,11 @@ class Ours:
         return self.recognizer.prompts(task)
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Recogniser`."""
+        """See `Recogniser`; `tasks` stands for prompts, labels and temperatures, which the weights do not tell."""
         return {
             "model": self.name,
             "revision": self.recognizer.revision,
+            "tasks": hashlib.sha256(json.dumps(self.recognizer.tasks.to_dict()).encode()).hexdigest()[:12],
             "device": self.recognizer.device,
             "dtype": self.recognizer.dtype,
             "batch_size": self._batch_size,

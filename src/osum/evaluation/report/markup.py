@@ -205,8 +205,8 @@ def html_table(table: Table) -> str:
 
 
 def html_text(text: str) -> str:
-    """Plain text that HTML shows as it is, inside an attribute too."""
-    return html.escape(one_line(text))
+    """Plain text that HTML shows as it is, in an attribute too; arrows, and both ends of an interval, stay together."""
+    return html.escape(re.sub(r" (?=[↑↓])|(?<=\d,) (?=\d)", "\u00a0", one_line(text)))
 
 
 def _html_lines(text: str) -> str:

@@ -86,7 +86,7 @@ class Compared:
 def overview(found: Compared) -> Table:
     """A row for each benchmark, a column for each model."""
     models = found.models
-    commonest = Majority.name not in models and any(result.confusion for result in found.results)
+    commonest = any(result.confusion for result in found.results)
     rows = []
     for name in found.names:
         results, unit = found.of(name), found.unit(name)
