@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from evaluation.stage import SPOKEN, TIMED, benchmark
 from osum.errors import InputError
 from osum.evaluation.benchmark import Benchmark
 from osum.evaluation.catalogue import BENCHMARKS
@@ -32,7 +33,6 @@ from osum.evaluation.report.tables import (
 from osum.evaluation.report.units import unit_of
 from osum.evaluation.result import Comparison, Result
 from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
-from tests.evaluation.stage import SPOKEN, TIMED, benchmark
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "docs" / "results" / "nano.json"

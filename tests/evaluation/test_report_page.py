@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from evaluation.stage import BENCHMARKS, SPOKEN, TIMED, benchmark, go, row, write_list
 from osum.audio import SAMPLE_RATE, load
 from osum.cli import main
 from osum.data.packed import PackedWriter
@@ -31,7 +32,6 @@ from osum.evaluation.result import REPORT, Report, Result, write_report
 from osum.peers.recogniser import Recognition
 from osum.scoring import Confusion, Score, WordTimes, calibration
 from osum.utterance import Word
-from tests.evaluation.stage import BENCHMARKS, SPOKEN, TIMED, benchmark, go, row, write_list
 
 VOICES = benchmark()
 HOSTILE = "<script>alert(1)</script><img src=https://example.org/x onerror=alert(2)> \"'&\x00"
