@@ -60,6 +60,11 @@ def inputs_of(processor: OsumProcessor, golden: dict[str, Tensor], clip: int, an
     return inputs
 
 
+FEATURES = 1e-5
+"""The stored features, float32, are up to 1.7e-5 from those in float64; another processor's FFT rounds otherwise, by 7.5e-6
+on an AMD EPYC (1.2e-7 on the Intel Xeon of README's figures)."""
+
+
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     assert ours.shape == theirs.shape
     return (ours - theirs).abs().max().item()
@@ -68,13 +73,13 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
 @pytest.mark.parametrize("clip", CLIPS)
 def test_features_are_the_originals(processor: OsumProcessor, golden: dict[str, Tensor], clip: int) -> None:
     features = processor.log_mel(golden[f"wav{clip}"][0].numpy())
-    assert largest_difference(features.T, golden[f"feat{clip}"]) < 1e-6
+    assert largest_difference(features.T, golden[f"feat{clip}"]) < FEATURES
 
 
 def test_features_are_whispers_without_padding(golden: dict[str, Tensor]) -> None:
     wave = golden["wav0"][0].numpy()
     theirs = WhisperFeatureExtractor(feature_size=80)(wave, sampling_rate=16_000, padding=False, return_tensors="np")
-    assert np.abs(theirs["input_features"][0].T - golden["feat0"].numpy()).max() < 1e-6
+    assert np.abs(theirs["input_features"][0].T - golden["feat0"].numpy()).max() < FEATURES
 
 
 @torch.no_grad()

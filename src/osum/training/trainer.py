@@ -455,14 +455,11 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
 def train(stages: Sequence[TrainConfig]) -> Path:
     """Run after run, each on from the last checkpoint of the one before; returns the last checkpoint.
 
-    A stage that is finished is not made again.
+    A stage that is finished is opened, and has nothing to do.
     """
     last: Path | None = None
     for stage in stages:
-        config = stage if last is None else replace(stage, model=str(last))
-        last = checkpoint.path(Path(config.out), config.steps)
-        if not last.is_dir():
-            last = Trainer(config).run()
+        last = Trainer(stage if last is None else replace(stage, model=str(last))).run()
         PartialState().wait_for_everyone()  # the first process writes what the others begin the next stage with
     assert last is not None, "no stage"
     return last

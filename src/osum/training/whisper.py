@@ -180,7 +180,7 @@ def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any
     if LORA in parts_of(config.learn) or config.quantize or config.answered_clips or config.token_weight:
         raise InputError(
             f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}, "
-            f"token_weight is {config.token_weight:g}: a Whisper has no adaptor, learns without lora or 4 bits, and is "
+            f"token_weight is {config.token_weight:g}: a Whisper learns without lora or 4 bits, has no adaptor, and is "
             "validated by its loss; set learn=full quantize='' answered_clips=0 token_weight=0"
         )
     architecture = part_config(source, "whisper")
