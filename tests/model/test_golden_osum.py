@@ -61,8 +61,8 @@ def inputs_of(processor: OsumProcessor, golden: dict[str, Tensor], clip: int, an
 
 
 FEATURES = 1e-5
-"""The stored features, float32, are up to 1.7e-5 from those in float64; another processor's FFT rounds otherwise, by 7.5e-6
-on an AMD EPYC (1.2e-7 on the Intel Xeon of README's figures)."""
+"""The stored features, float32, are up to 1.7e-5 from those in float64; another processor's FFT rounds otherwise: by
+7.5e-6 on an AMD EPYC, by 1.2e-7 on the Intel Xeon of README's figures."""
 
 
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
