@@ -126,8 +126,8 @@ def test_a_batch_keeps_to_its_tokens_as_its_first_clip_makes_them(
 
 @pytest.mark.parametrize("first", [0, 2, 5])
 def test_the_first_batches_of_a_run_may_ask_nothing(first: int) -> None:
-    row = BucketSampler([1.0] * 6, [1.0] * 6, 2.0, 1, silent=4)
-    row.first = first
+    row = BucketSampler([1.0] * 6, [1.0] * 6, 2.0, 1)
+    row.silent, row.first = 4, first
     asked = [{pick.asked for pick in batch} for batch in islice(row, 6)]
     assert asked == [{place >= 4} for place in range(first, first + 6)]
 

@@ -72,7 +72,6 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: how many share the row.
         tokens: of one batch, at most; 0 is no limit.
         rows: what a pick needs of them.
-        silent: batches at the beginning, all processes together, in which nothing is asked.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: int = 1,
         tokens: int = 0,
         rows: Rows = lambda _pick, _first, _seconds: (0, 0),
-        silent: int = 0,
     ) -> None:
         self.durations = durations
         self.weights = weights
@@ -95,7 +93,8 @@ class BucketSampler(Sampler[list[Pick]]):
         self.num_processes = num_processes
         self.tokens = tokens
         self.rows = rows
-        self.silent = silent
+        self.silent = 0
+        """Batches at the beginning of the row in which nothing is asked."""
         self.first = 0
         """Batches of the row, all processes together, that were already seen (resuming)."""
 

@@ -112,6 +112,7 @@ class Trainer:
         augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
         collator = self._collator(mixture, augmenter)
         sampler = self._sampler(mixture, collator)
+        sampler.silent = self.config.encoder_steps * self.config.batches_per_step
         return sampler, self._loader(collator, sampler)
 
     def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
@@ -146,7 +147,6 @@ class Trainer:
             self.processes.num_processes,
             self.config.batch_tokens,
             collator.rows,
-            self.config.encoder_steps * self.config.batches_per_step,
         )
 
     def _loader(self, collator: Collator, batches: Any) -> DataLoader[Any]:
