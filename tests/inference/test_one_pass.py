@@ -15,7 +15,7 @@ from osum.inference.recognizer import Recognizer
 from osum.inference.request import Ask, Request
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-CLIPS = ("zh_sentence_3.flac", "laugh_1.flac")
+CLIPS = ("zh_sentence_2.flac", "laugh_1.flac")
 LIMIT = 16
 """Ids of an answer; longer ones, such as times, are cut."""
 
