@@ -110,6 +110,13 @@ def test_an_override_holds_for_every_stage_or_for_the_one_that_it_names(tmp_path
     assert (one.tasks, two.tasks) == ({"ASR": 6, "SGC": 4}, {"ASR": 6, "SGC": 8})
 
 
+def test_a_misspelt_stage_is_told_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no stage 'twoo': did you mean 'two'"):
+        stages(tmp_path, "stages.twoo.steps=3")
+    with pytest.raises(InputError, match="no stage 'one': its stages are none"):
+        load(tmp_path, "steps: 3", "stages.one.steps=3")
+
+
 @pytest.mark.parametrize("stages", ["[a]", "{}", "{a: 3}", "3"])
 def test_stages_of_another_form_are_told(tmp_path: Path, stages: str) -> None:
     with pytest.raises(InputError, match=r"a mapping of name: \{key: value\} is needed"):

@@ -142,6 +142,7 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Trai
         raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
     for override in overrides:
         if override.startswith(f"{STAGES}."):
+            _check_stage(override, values.get(STAGES))
             _override(values, override)
     stages = values.pop(STAGES, {"": {}})
     if not stages or not isinstance(stages, dict) or not all(isinstance(changes, dict) for changes in stages.values()):
@@ -155,6 +156,16 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Trai
         run = _config(stage)
         runs.append(replace(run, out=str(Path(run.out) / str(name))) if name else run)
     return tuple(runs)
+
+
+def _check_stage(override: str, stages: Any) -> None:
+    """A misspelt name would be another stage."""
+    _, name, *_ = override.partition("=")[0].split(".")
+    known = list(stages) if isinstance(stages, dict) else []
+    if name not in known:
+        near = closest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"its stages are {', '.join(map(str, known)) or 'none'}"
+        raise InputError(f"{override!r}: the recipe has no stage {name!r}: {hint}")
 
 
 def _merged(whole: Any, changes: Any) -> Any:
