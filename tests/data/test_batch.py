@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -122,14 +121,6 @@ def test_a_batch_keeps_to_its_tokens_as_its_first_clip_makes_them(
         sizes = [rows(pick, batch[0], durations[pick.index]) for pick in batch]
         assert sum(number for number, _ in sizes) * max(width for _, width in sizes) <= tokens or len(batch) == 1
         assert max(durations[pick.index] for pick in batch) * len(batch) <= seconds or len(batch) == 1
-
-
-@pytest.mark.parametrize("first", [0, 2, 5])
-def test_the_first_batches_of_a_run_may_ask_nothing(first: int) -> None:
-    row = BucketSampler([1.0] * 6, [1.0] * 6, 2.0, 1)
-    row.silent, row.first = 4, first
-    asked = [{pick.asked for pick in batch} for batch in islice(row, 6)]
-    assert asked == [{place >= 4} for place in range(first, first + 6)]
 
 
 def test_an_epoch_hangs_on_seed_and_number_alone() -> None:
@@ -287,11 +278,6 @@ def test_tokens_are_the_ids_of_the_normalised_transcript(collator: MakeCollator)
     targets = made(PICKS)["token_targets"]
     assert [token for token in targets[0].tolist() if token != CTC_PAD] == made.processor.text_ids("hi you")
     assert targets[2].tolist() == [CTC_PAD] * targets.shape[1] and targets[3, 0] == CTC_UNKNOWN
-
-
-def test_a_pick_may_be_heard_without_a_question(collator: MakeCollator) -> None:
-    batch = collator()([replace(pick, asked=False) for pick in PICKS])
-    assert "labels" not in batch and len(batch["ids"]) == len(PICKS)
 
 
 def test_labels_stand_at_their_place_in_each_label_set_and_the_unknown_is_marked(collator: MakeCollator) -> None:

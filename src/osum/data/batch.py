@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, Protocol
 
@@ -48,8 +48,6 @@ class Pick:
 
     index: int
     seed: int
-    asked: bool = True
-    """Whether questions are asked about it."""
 
 
 Rows = Callable[[Pick, Pick, float], tuple[int, int]]
@@ -93,15 +91,12 @@ class BucketSampler(Sampler[list[Pick]]):
         self.num_processes = num_processes
         self.tokens = tokens
         self.rows = rows
-        self.silent = 0
-        """Batches at the beginning of the row in which nothing is asked."""
         self.first = 0
         """Batches of the row, all processes together, that were already seen (resuming)."""
 
     def __iter__(self) -> Iterator[list[Pick]]:
         row = chain.from_iterable(map(self.epoch, count()))
-        for place, batch in islice(enumerate(row), self.first + self.process, None, self.num_processes):
-            yield batch if place >= self.silent else [replace(pick, asked=False) for pick in batch]
+        return islice(row, self.first + self.process, None, self.num_processes)
 
     def epoch(self, number: int) -> list[list[Pick]]:
         """All batches of one epoch."""
@@ -280,7 +275,7 @@ class Collator:
                 continue
             rng = random.Random(pick.seed)
             drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
-            for task in drawn if pick.asked else ():
+            for task in drawn:
                 texts.append(self.request(task, utterance, rng))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
@@ -297,7 +292,7 @@ class Collator:
             features = [self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))]
             transcripts = spoken = [[CTC_UNKNOWN]]
             named = [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
-            if self.questions.per_clip and picks[0].asked:
+            if self.questions.per_clip:
                 task, utterance = next(iter(self.tasks.values())), self.utterances[picks[0].index]
                 texts, answers, clip_of = [self.request(task, utterance, random.Random(0))], [""], [0]
         batch: dict[str, Any] = {

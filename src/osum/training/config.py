@@ -63,8 +63,6 @@ class TrainConfig:
     """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
     questions_per_clip: int = 3
     """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
-    encoder_steps: int = 0
-    """Steps at the beginning in which the encoder of a new model learns alone: no questions are asked."""
     timed_share: float = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
     tasks_file: str = ""
@@ -140,10 +138,10 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Trai
         raise InputError(f"recipe {str(recipe)!r} cannot be read ({reason}): give a YAML file") from fault
     if not isinstance(values, dict):
         raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
-    for override in overrides:
-        if override.startswith(f"{STAGES}."):
-            _check_stage(override, values.get(STAGES))
-            _override(values, override)
+    of_one = [override for override in overrides if override.startswith(f"{STAGES}.")]
+    for override in of_one:
+        _check_stage(override, values.get(STAGES))
+        _override(values, override)
     stages = values.pop(STAGES, {"": {}})
     if not stages or not isinstance(stages, dict) or not all(isinstance(changes, dict) for changes in stages.values()):
         raise InputError(f"stages is {stages!r}: a mapping of name: {{key: value}} is needed")
@@ -151,7 +149,7 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Trai
     for name, changes in stages.items():
         stage = {**values, **{key: _merged(values.get(key), value) for key, value in changes.items()}}
         for override in overrides:
-            if not override.startswith(f"{STAGES}."):
+            if override not in of_one:
                 _override(stage, override)
         run = _config(stage)
         runs.append(replace(run, out=str(Path(run.out) / str(name))) if name else run)

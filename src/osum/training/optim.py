@@ -37,15 +37,13 @@ def optimizers(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> list
 def rate(step: int, config: TrainConfig) -> float:
     """Learning rate of a step, counted from 0.
 
-    `linear`: up over `warmup_steps`, flat, down to nothing over the last `decay_fraction` of the steps; once more up
-    where the rest of the model begins to learn (`encoder_steps`).
+    `linear`: up over `warmup_steps`, flat, down to nothing over the last `decay_fraction` of the steps.
     `noam`: up over `warmup_steps`, then with the inverse square root of the step (specification 5).
 
     Raises:
         InputError: no such schedule.
     """
-    start = config.encoder_steps if step >= config.encoder_steps else 0
-    rise = (step - start + 1) / max(1, config.warmup_steps)
+    rise = (step + 1) / max(1, config.warmup_steps)
     if config.schedule == "noam":
         return config.learning_rate * min(rise, rise**-0.5)
     if config.schedule != "linear":

@@ -112,7 +112,6 @@ class Trainer:
         augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
         collator = self._collator(mixture, augmenter)
         sampler = self._sampler(mixture, collator)
-        sampler.silent = self.config.encoder_steps * self.config.batches_per_step
         return sampler, self._loader(collator, sampler)
 
     def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
@@ -233,7 +232,7 @@ class Trainer:
         number = add_up(torch.stack([*map(counts, batches)]).sum(0).to(self.device)).clamp(min=1)
         config = self.config
         shares = torch.tensor([1.0, config.ctc_weight, config.label_weight, config.token_weight], device=self.device)
-        sums = torch.zeros_like(shares)
+        weights, sums = shares / number, torch.zeros_like(shares)
         for place, batch in enumerate(batches, self.step * len(batches)):
             # Dropout: the same in a resumed run, and whichever process works on the batch.
             torch.manual_seed(self.config.seed + place * self.processes.num_processes + self.processes.process_index)
@@ -243,7 +242,7 @@ class Trainer:
                     f"loss is {losses.tolist()} at step {self.step}, clips {batch['ids']}: "
                     "look at them, or lower learning_rate"
                 )
-            torch.autograd.backward((losses * shares / number).sum())
+            torch.autograd.backward((losses * weights).sum())
             sums += losses.detach()
         add_up_gradients(self.learned.values())
         norm = nn.utils.clip_grad_norm_(list(self.learned.values()), self.config.max_grad_norm)
