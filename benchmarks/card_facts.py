@@ -5,9 +5,7 @@ Knows nothing of how a card looks.
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,9 +23,10 @@ from osum.inference.checkpoint import read_tasks
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.tasks import TaskSet
 from osum.training import checkpoint
+from osum.training.report import logged
 from osum.utterance import Utterance
 
-PAUSE = 600  # seconds between two lines of a log from which on nothing was computed
+PAUSE = 600  # seconds between two rows of a log from which on nothing was computed
 NO_PART = ("README.md", checkpoint.STATE, checkpoint.PROGRESS)
 """Files of a checkpoint's folder that are not the model."""
 
@@ -149,13 +148,13 @@ class RunFacts:
     losses: str
     """Last one of training and of validation."""
     hours: float | None
-    """Audio heard, every passage counted; None where no times were kept."""
+    """Audio heard, every passage counted; None where the log is too short to tell."""
     wall_hours: float | None
     machine: str | None = None
 
 
 def read_run(folder: Path, machine: str | None = None) -> RunFacts:
-    """A run by its newest checkpoint, its log.jsonl, and the times of `<folder>.log` where that was kept.
+    """A run by its newest checkpoint and its log.jsonl.
 
     Raises:
         SystemExit: the folder holds no checkpoint.
@@ -164,8 +163,9 @@ def read_run(folder: Path, machine: str | None = None) -> RunFacts:
     if not found:
         raise SystemExit(f"{folder} holds no step-N: give the folder of a training run")
     step = json.loads((found[-1] / checkpoint.PROGRESS).read_text(encoding="utf-8"))["step"]
-    hours, wall = heard(read_times(folder.with_suffix(".log")), step)
-    return RunFacts(folder.name, step, _losses(folder), hours, wall, machine)
+    rows = list(logged(folder))
+    hours, wall = heard(rows, step)
+    return RunFacts(folder.name, step, _losses(rows), hours, wall, machine)
 
 
 def keep_runs(kept: Path, new: Sequence[RunFacts]) -> dict[str, RunFacts]:
@@ -180,33 +180,20 @@ def keep_runs(kept: Path, new: Sequence[RunFacts]) -> dict[str, RunFacts]:
     return runs
 
 
-def _losses(folder: Path) -> str:
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines if line.strip()]
+def _losses(rows: Sequence[Mapping[str, Any]]) -> str:
     train = [row["loss"] for row in rows if "loss" in row]
     valid = [row["valid"]["loss"] for row in rows if "valid" in row]
     return " / ".join(f"{values[-1]:.3f}" if values else "–" for values in (train, valid))
 
 
-Timed = tuple[datetime, Mapping[str, Any]]
-
-
-def read_times(console: Path) -> list[Timed]:
-    """The records of a log with their times; none where the log was not kept."""
-    if not console.is_file():
-        return []
-    found = re.finditer(r"^(\d{4}-\S+ [\d:]+)\S* (\{'step'.*\})\s*$", console.read_text(encoding="utf-8"), re.MULTILINE)
-    return [(datetime.fromisoformat(match[1]), ast.literal_eval(match[2])) for match in found]
-
-
-def heard(records: list[Timed], step: int) -> tuple[float | None, float | None]:
+def heard(rows: Sequence[Mapping[str, Any]], step: int) -> tuple[float | None, float | None]:
     """Hours of audio heard in `step` steps, and hours that the run took, its pauses taken off.
 
-    A training record tells its speed since the record before; what the steps without one heard is taken as the mean.
+    A training row tells its speed since the row before; what the steps without one heard is taken as the mean.
     """
     steps, audio, seconds = 0, 0.0, 0.0
-    for (before, last), (now, row) in pairwise(records):
-        gap = (now - before).total_seconds()
+    for last, row in pairwise(rows):
+        gap = (datetime.fromisoformat(row["time"]) - datetime.fromisoformat(last["time"])).total_seconds()
         if gap < PAUSE:
             seconds += gap
         if gap < PAUSE and "audio_seconds_per_second" in row and row["step"] > last["step"]:

@@ -5,7 +5,7 @@ import card_facts
 import nano_card
 import pytest
 import torch
-from card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_sources, read_times
+from card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_sources
 from nano_card import RESULTS, RUNS, TIMING, Facts, card, figures, stage_name, timing_block, training, update_readme
 from safetensors.torch import save_file
 
@@ -35,10 +35,10 @@ STATS = {
     for split, clips, hours in (("train", 1234, 3.21), ("valid", 56, 0.43), ("test", 78, 0.65))
 } | {"seed": 9}  # fmt: skip
 LOG = (
-    ({"step": 20, "loss": 2.5, "audio_seconds_per_second": 36.0}, "00:00:00"),
-    ({"step": 40, "loss": 1.25, "audio_seconds_per_second": 36.0}, "00:01:00"),
-    ({"step": 40, "valid": {"loss": 1.75}}, "00:01:30"),
-    ({"step": 60, "loss": 1.125, "audio_seconds_per_second": 36.0}, "05:00:00"),
+    {"time": "2026-01-01T00:00:00+00:00", "step": 20, "loss": 2.5, "audio_seconds_per_second": 36.0},
+    {"time": "2026-01-01T00:01:00+00:00", "step": 40, "loss": 1.25, "audio_seconds_per_second": 36.0},
+    {"time": "2026-01-01T00:01:30+00:00", "step": 40, "valid": {"loss": 1.75}},
+    {"time": "2026-01-01T05:00:00+00:00", "step": 60, "loss": 1.125, "audio_seconds_per_second": 36.0},
 )
 """Between the last two the run stood still."""
 
@@ -58,9 +58,7 @@ def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "step-60").mkdir(parents=True)
     (folder / "step-60" / "progress.json").write_text(json.dumps({"step": 60}), encoding="utf-8")
-    (folder / "log.jsonl").write_text("\n".join(json.dumps(row) for row, _ in LOG), encoding="utf-8")
-    console = "\n".join(f"2026-01-01 {time},123 {row}" for row, time in LOG)
-    folder.with_suffix(".log").write_text(f"a warning\n{console}\n", encoding="utf-8")
+    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, LOG)), encoding="utf-8")
     return folder
 
 
@@ -177,15 +175,13 @@ def test_a_source_that_asks_for_names_must_have_them(manifest, facts):
 
 
 def test_pauses_of_a_run_count_neither_as_time_nor_as_audio(run):
-    hours, wall = heard(read_times(run.with_suffix(".log")), 60)
-    assert wall == pytest.approx(90 / 3600)
-    assert hours == pytest.approx(36 * 60 / 20 * 60 / 3600)
-
-
-def test_a_run_without_times_has_no_hours(run):
-    run.with_suffix(".log").unlink()
     found = read_run(run)
-    assert (found.hours, found.wall_hours, found.step) == (None, None, 60)
+    assert (found.step, found.wall_hours) == (60, pytest.approx(90 / 3600))
+    assert found.hours == pytest.approx(36 * 60 / 20 * 60 / 3600)
+
+
+def test_a_run_of_one_row_has_no_hours():
+    assert heard(LOG[:1], 60) == (None, None)
 
 
 def test_a_folder_without_a_checkpoint_is_no_run(tmp_path):

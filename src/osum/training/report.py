@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Report:
         """Tell something of a step."""
         if not self.tells:
             return
-        row = {"step": step, **values}
+        row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, **values}
         log.info("%s", row)
         path = self.out / LOG_FILE
         try:
