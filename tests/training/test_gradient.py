@@ -86,12 +86,13 @@ class Plain:
         read = (
             self.ctc(torch.cat([self.linear("lm_head", x), self.linear("tokens.blank", x)], 1), tokens) if tokens else 0
         )
-        return -spoken.mean(), [self.named(frames, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
+        return -spoken.mean(), [self.named(heard, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
 
-    def named(self, frames: Tensor, number: int, label: int) -> Tensor:
-        """What a label of one set costs, from (T, D) frames."""
-        shares = (frames @ self.weights["label_heads.look.weight"][number]).exp()  # (T,)
-        return -self.linear(f"label_heads.name.{number}", shares @ frames / shares.sum()).log_softmax(-1)[label]
+    def named(self, heard: Tensor, number: int, label: int) -> Tensor:
+        """What a label of one set costs, from (T', D_llm)."""
+        x = self.layer_norm("label_heads.norm", heard)
+        shares = (x @ self.weights["label_heads.look.weight"][number]).exp()  # (T',)
+        return -self.linear(f"label_heads.name.{number}", shares @ x / shares.sum()).log_softmax(-1)[label]
 
     def encode(self, mel: Tensor) -> Tensor:
         """(M, F) to (T, D)."""

@@ -152,11 +152,14 @@ def test_a_batch_that_cannot_be_read_moves_nothing(config: MakeConfig, questions
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in trainer.learned.values())
 
 
-def test_without_questions_the_encoder_alone_learns(config: MakeConfig, tiny: Path) -> None:
-    trainer = Trainer(config(steps=1, questions_per_clip=0))
+@pytest.mark.parametrize(("label_weight", "parts"), [(0.0, {"audio_tower"}), (0.2, {"audio_tower", "adaptor"})])
+def test_without_questions_what_hears_learns_alone(
+    config: MakeConfig, tiny: Path, label_weight: float, parts: set[str]
+) -> None:
+    trainer = Trainer(config(steps=1, questions_per_clip=0, label_weight=label_weight, weight_decay=0.0))
     before, after = (load_file(path / "model.safetensors") for path in (tiny, trainer.run()))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved and all(name.startswith("model.audio_tower") for name in moved)
+    assert {name.removeprefix("model.").split(".")[0] for name in moved} == parts
 
 
 def test_each_stage_goes_on_from_the_one_before_and_is_made_once(config: MakeConfig, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ class TrainConfig:
     batches_per_step: int = 1
     """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
     questions_per_clip: int = 3
-    """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 it learns alone, from CTC."""
+    """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 encoder and adaptor learn alone,
+    from the auxiliary losses."""
     timed_share: float = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
     tasks_file: str = ""
@@ -89,7 +90,8 @@ class TrainConfig:
     ctc_weight: float = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
     label_weight: float = 0.0
-    """Weight of the auxiliary loss that names a clip's labels from encoder frames; a small encoder keeps them by it."""
+    """Weight of the auxiliary loss that names a clip's labels from what the language model hears; encoder and adaptor
+    keep them by it."""
     token_weight: float = 0.0
     """Weight of the auxiliary CTC loss that reads text tokens off the adaptor's output; by it sound comes to a new
     language model in the terms of its own table."""

@@ -74,25 +74,28 @@ class TokenHead(nn.Module):
 
 
 class LabelHeads(nn.Module):
-    """Auxiliary heads from encoder frames to the labels of a clip, one per label set (K); kept as `CtcHead` is.
+    """Auxiliary heads from what the language model hears to the labels of a clip, one per label set (K).
 
-    Letters alone teach an encoder to forget who speaks and how; each head looks at the frames it chooses.
+    Letters and tokens alone teach encoder and adaptor to forget who speaks and how. Each head looks at the places that
+    it chooses; kept as `CtcHead` is.
 
     Args:
-        width: of the frames.
+        width: of what is heard.
         sizes: labels in each set.
     """
 
     def __init__(self, width: int, sizes: Sequence[int]) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width)
         self.look = nn.Linear(width, len(sizes), bias=False)  # the same for every frame, it would change nothing
         self.name = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """(B, T, D) encoder frames, their lengths (B,), targets (B, K), -100 where not known: summed cross-entropy."""
-        padding = ~length_mask(lengths, states.shape[1])[..., None]  # (B, T, 1)
-        shares = self.look(states).float().masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
-        looked = torch.einsum("btk,btd->kbd", shares, states.float())  # (K, B, D)
+        """(B, T', D), lengths (B,), targets (B, K), -100 where not known: summed cross-entropy."""
+        padding = ~length_mask(lengths, states.shape[1])[..., None]  # (B, T', 1)
+        x = self.norm(states)
+        shares = self.look(x).float().masked_fill(padding, -torch.inf).softmax(1)  # (B, T', K)
+        looked = torch.einsum("btk,btd->kbd", shares, x.float())  # (K, B, D)
         losses = [
             nn.functional.cross_entropy(name(heard).float(), target, ignore_index=IGNORED, reduction="sum")
             for name, heard, target in zip(self.name, looked, targets.T, strict=True)
@@ -113,13 +116,27 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
-        self.label_heads = LabelHeads(self.tower.config.hidden_size, labels)
-        self.tokens = TokenHead(model.config.get_text_config().hidden_size) if tokens else None
+        self.label_heads = LabelHeads(self.heard_width, labels)
+        self.tokens = TokenHead(self.heard_width) if tokens else None
 
     @property
     def tower(self) -> OsumEncoder:
         """The encoder of the model."""
         return self.model.model.audio_tower
+
+    @property
+    def listener(self) -> nn.Module:
+        """The part whose output (B, T', D) the language model hears."""
+        return self.model.model.adaptor
+
+    @property
+    def heard_width(self) -> int:
+        """Width D of what the language model hears."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    def heard_length(self, frames: Tensor) -> Tensor:
+        """Feature frames (B,) to lengths (B,) of what the language model hears."""
+        return audio_token_length(frames)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """(4,): the losses of a batch in the order of `LOSSES`, summed; the encoder runs once for all its questions.
@@ -129,8 +146,10 @@ class Objective(nn.Module):
         inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
         frames = batch["feature_attention_mask"].sum(-1)  # (A,)
         kept: list[Tensor] = []
-        watched = [self.tower] if self.tokens is None else [self.tower, self.model.model.adaptor]
-        hooks = [part.register_forward_hook(lambda _module, _inputs, output: kept.append(output)) for part in watched]
+        hooks = [
+            part.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+            for part in (self.tower, self.listener)
+        ]
         try:
             if "labels" in batch:
                 answer = self.answer_loss(batch["labels"], **inputs)
@@ -140,20 +159,17 @@ class Objective(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        lengths = encoder_length(frames)
-        ctc = self.ctc(kept[0], lengths, batch["ctc_targets"])
-        label = self.label_heads(kept[0], lengths, batch["label_targets"])
+        encoded, heard = kept
+        ctc = self.ctc(encoded, encoder_length(frames), batch["ctc_targets"])
+        label = self.label_heads(heard, self.heard_length(frames), batch["label_targets"])
         token = answer.new_zeros(())
         if self.tokens is not None:
-            token = self.tokens(kept[1], audio_token_length(frames), batch["token_targets"], self.logits)
+            token = self.tokens(heard, self.heard_length(frames), batch["token_targets"], self.logits)
         return torch.stack([answer, ctc, label, token])
 
     def hear(self, features: Tensor, mask: Tensor) -> None:
-        """Run what is watched, without a question."""
-        if self.tokens is None:
-            self.tower(features, mask.sum(-1))
-        else:
-            self.model.model.encode_audio(features, mask)
+        """Run encoder and adaptor, without a question."""
+        self.model.model.encode_audio(features, mask)
 
     def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
         """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.

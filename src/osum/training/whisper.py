@@ -145,6 +145,24 @@ class WhisperObjective(Objective):
         """The encoder of the model."""
         return cast(OsumEncoder, self.model.model.encoder)
 
+    @property
+    def listener(self) -> OsumEncoder:
+        """The encoder: the decoder attends to its frames (B, T, D)."""
+        return self.tower
+
+    @property
+    def heard_width(self) -> int:
+        """Width of the frames."""
+        return int(self.tower.config.hidden_size)
+
+    def heard_length(self, frames: Tensor) -> Tensor:
+        """Feature frames (B,) to encoder frames (B,)."""
+        return encoder_length(frames)
+
+    def hear(self, features: Tensor, mask: Tensor) -> None:
+        """Run the encoder, without a question."""
+        self.tower(features, mask.sum(-1))
+
     def states(self, **inputs: Tensor) -> Tensor:
         """(R, L, D): what the model's head sees at each token of a batch."""
         lengths = inputs["feature_attention_mask"].sum(-1)  # (B,)
