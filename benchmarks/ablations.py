@@ -37,8 +37,6 @@ from osum.training.trainer import Trainer
 from osum.utterance import Utterance
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nano.yaml"
-STAGE = "labels"
-"""Of the recipe: what it said when the ablations were measured."""
 LABELS = {"VED": 1.0, "SGC": 1.0, "SAP": 1.0, "LID": 1.0}
 """Label tasks and how often they are asked; they are all that is asked beside the transcript."""
 SHARED: Mapping[str, Any] = {
@@ -52,7 +50,10 @@ SHARED: Mapping[str, Any] = {
     "learning_rate": 1e-3,
     "warmup_steps": 30,
     "decay_fraction": 0.5,
+    "augment": 0.5,
+    "ctc_weight": 0.5,
     "label_weight": 0.0,
+    "token_weight": 0.0,
 }
 """What all runs have in place of the recipe's settings: enough to learn something in minutes."""
 SOURCES = {
@@ -118,8 +119,7 @@ def config_of(variant: Variant, start: Path, out: Path, steps: int) -> TrainConf
     shared = {**SHARED, "sources": SOURCES, "steps": steps, "save_every": -(-steps // 2), "keep": 1}
     mixture = {"train": {"manifest": str(out.parent / "train.jsonl")}}
     places = {"mixture": mixture, "valid": str(out.parent / "valid.jsonl"), "model": str(start), "out": str(out)}
-    (base,) = (stage for stage in read_recipe(RECIPE) if Path(stage.out).name == STAGE)
-    return replace(base, **{**shared, **places, **variant.overrides})
+    return replace(read_recipe(RECIPE)[-1], **{**shared, **places, **variant.overrides})
 
 
 def trained(variant: Variant, arguments: argparse.Namespace, out: Path) -> Path:
