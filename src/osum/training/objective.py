@@ -108,7 +108,7 @@ class Objective(nn.Module):
 
     Args:
         model: what learns.
-        labels: number of labels in each label set of the tasks.
+        labels: number of labels in each label set of the tasks; without any, none are named.
         tokens: whether text tokens are read off the adaptor's output.
     """
 
@@ -116,7 +116,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
-        self.label_heads = LabelHeads(self.heard_width, labels)
+        self.label_heads = LabelHeads(self.heard_width, labels) if labels else None
         self.tokens = TokenHead(self.heard_width) if tokens else None
 
     @property
@@ -161,8 +161,9 @@ class Objective(nn.Module):
                 hook.remove()
         encoded, heard = kept
         ctc = self.ctc(encoded, encoder_length(frames), batch["ctc_targets"])
-        label = self.label_heads(heard, self.heard_length(frames), batch["label_targets"])
-        token = answer.new_zeros(())
+        label = token = answer.new_zeros(())
+        if self.label_heads is not None:
+            label = self.label_heads(heard, self.heard_length(frames), batch["label_targets"])
         if self.tokens is not None:
             token = self.tokens(heard, self.heard_length(frames), batch["token_targets"], self.logits)
         return torch.stack([answer, ctc, label, token])

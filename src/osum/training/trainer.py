@@ -83,7 +83,8 @@ class Trainer:
         self.model.set_attn_implementation(config.attention)
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
-        sizes = [len(labels.labels) for labels in self.tasks.label_sets.values()]
+        # Without a weight, heads would give what they hear gradients of zero, and weight decay would move it.
+        sizes = [len(labels.labels) for labels in self.tasks.label_sets.values()] if config.label_weight else []
         self.objective = self.kind.objective(self.model, sizes, config.token_weight > 0).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
