@@ -14,10 +14,11 @@ from osum.data.training_list import clip_hash
 from osum.tasks import OSUM
 from osum.utterance import Utterance
 
-SAMPLES = Path(__file__).parents[1] / "samples"
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "samples"
 ROWS = list(read_manifest(SAMPLES / "manifest.jsonl"))
-HEARD = json.loads((Path(__file__).parent / "fixtures" / "nano_training_list.json").read_text(encoding="utf-8"))
-"""Written by `python -m osum.data.training_list DATA tests/fixtures/nano_training_list.json`."""
+HEARD = json.loads((ROOT / "src/osum/assets/nano/training_list.json").read_text(encoding="utf-8"))
+"""Written by `python -m osum.data.training_list DATA src/osum/assets/nano/training_list.json`."""
 
 per_clip = pytest.mark.parametrize("row", ROWS, ids=lambda row: Path(row.path).name)
 

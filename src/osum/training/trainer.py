@@ -33,7 +33,7 @@ from osum.model.configuration_osum import PRESETS
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
-from osum.training import checkpoint, whisper
+from osum.training import checkpoint, record, whisper
 from osum.training.config import TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
 from osum.training.learn import LORA, choose, parts_of, plain_state, quantization, with_lora
@@ -47,8 +47,11 @@ log = logging.getLogger(__name__)
 NEW = "preset:"
 """Before the name of a preset: a new model of that size."""
 LOWER_IS_BETTER = (*LOSSES, "wer", "cer")
-FREE_TO_CHANGE = ("out", "steps", "decay_fraction", "device", "workers", "log_every", "save_every", "keep", "track")
-"""What may differ when a run goes on; anything else would make it another run."""
+FREE_TO_CHANGE = (
+    *("data", "out", "steps", "decay_fraction", "device", "workers"),
+    *("log_every", "save_every", "keep", "track"),
+)
+"""What may differ when a run goes on; anything else would make it another run. `data` may lie elsewhere."""
 MOST_SILENT = 20
 """Batches in a row of which no clip can be read, before a run stops."""
 
@@ -95,14 +98,18 @@ class Trainer:
         }
         self.optimizers = optimizers(self.learned, config)
         self.clips = ClipAudio()
-        self.sampler, self.loader = self._training_batches()
+        rows, self.sampler, self.loader = self._training_batches()
         self.valid_rows, self.valid_batches, self.valid_loader = self._validation_batches()
+        self.told = record.of_run(rows, self.valid_rows)
+        self.before = record.runs_behind(source) if source is not None else []
+        """What checkpoints tell of this run beside its settings, and of those before it."""
         if source is not None and source.parent == self.out:
             self._resume(source)
         elif source is not None and (source / checkpoint.STATE).is_file():
             self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
 
-    def _training_batches(self) -> tuple[BucketSampler, DataLoader[Any]]:
+    def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
+        """Rows, and this process's batches with what draws them."""
         parts = {name: Part.from_mapping(name, part) for name, part in self.config.mixture.items()}
         parts = parts or {"train": Part(str(Path(self.config.data) / "train.jsonl"))}
         mixture = self._read(parts)
@@ -113,7 +120,7 @@ class Trainer:
         augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
         collator = self._collator(mixture, augmenter)
         sampler = self._sampler(mixture, collator)
-        return sampler, self._loader(collator, sampler)
+        return mixture.rows, sampler, self._loader(collator, sampler)
 
     def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
         """Rows, number of batches of all processes together, and this process's batches."""
@@ -315,6 +322,8 @@ class Trainer:
             "best": self.best,
             "is_best": better,
             "config": self.config.to_dict(),
+            **self.told,
+            "before": self.before,
         }
         if not self.processes.is_main_process:
             return checkpoint.path(self.out, self.step)
@@ -337,10 +346,12 @@ class Trainer:
         """Stand where a checkpoint stood; its weights are loaded already.
 
         Raises:
-            InputError: the recipe is not the one that the run began with.
+            InputError: the recipe is not the one that the run began with, or its data are other.
         """
         state, progress = checkpoint.load(path)
         _check_unchanged(progress["config"], self.config, self.out)
+        _check_data(progress.get("data", {}), self.told["data"], self.out)
+        self.before = progress.get("before", [])
         self._load_heads(state)
         for name, parameter in self.learned.items():
             found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
@@ -393,6 +404,16 @@ def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> No
             f"{out} holds a run with {name}={then[name]!r}, the recipe says {given[name]!r}: "
             "go on with the same recipe, or give another out"
         )
+
+
+def _check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    for name, rows in now.items():
+        if then.get(name, rows) != rows:
+            old, new = (f"{told['clips']} rows, hash {told['sha256'][:8]}" for told in (then[name], rows))
+            raise InputError(
+                f"{out} holds a run whose {name} data are {old}, now they are {new}: "
+                "go on with the same data, or give another out"
+            )
 
 
 def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
