@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,7 @@ from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
-from osum.training.trainer import Trainer, start, task_set, train
+from osum.training.trainer import Trainer, hand_back_memory, start, task_set, train
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig, losses, same
 
@@ -172,6 +174,19 @@ def test_each_stage_goes_on_from_the_one_before_and_is_made_once(config: MakeCon
     shutil.rmtree(last)
     assert same(train(plan), alone)
     assert (tmp_path / "one" / "step-2" / "progress.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    used = [b"x" * 50_000 for _ in range(4_000)]  # too small to be mapped for itself
+    on_top = [b"x" * 50_000 for _ in range(10)]
+    del used
+    before = resident()
+    hand_back_memory()
+    assert len(on_top) == 10 and before - resident() > 150e6
 
 
 def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, tiny: Path, tmp_path: Path) -> None:

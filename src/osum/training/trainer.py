@@ -6,9 +6,12 @@ made or how answers are scored.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -482,8 +485,16 @@ def train(stages: Sequence[TrainConfig]) -> Path:
     for stage in stages:
         last = Trainer(stage if last is None else replace(stage, model=str(last))).run()
         PartialState().wait_for_everyone()  # the first process writes what the others begin the next stage with
+        hand_back_memory()
     assert last is not None, "no stage"
     return last
+
+
+def hand_back_memory() -> None:
+    """Give freed memory back to the system, where glibc keeps it: readers that are forked later would hold it too."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True)
