@@ -50,6 +50,14 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
     return count
 
 
+def fingerprint(rows: Iterable[Utterance]) -> tuple[int, str]:
+    """How many rows, and the SHA-256 of them as JSON with sorted keys, one behind the other."""
+    digest, count = hashlib.sha256(), 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the count is asked for behind the loop
+        digest.update(json.dumps(row.to_dict(), sort_keys=True).encode())
+    return count, digest.hexdigest()
+
+
 def seen_from(folder: Path, path: Path) -> str:
     """A path as a manifest in `folder` names it: relative where it lies below, else absolute."""
     path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)

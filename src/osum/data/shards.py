@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -24,7 +23,7 @@ import numpy as np
 from osum.audio import SAMPLE_RATE
 from osum.data.atomic import atomic_file
 from osum.data.clips import ClipAudio, as_clip, is_packed, without_place
-from osum.data.manifest import write_manifest
+from osum.data.manifest import fingerprint, write_manifest
 from osum.data.packed import Float32, to_int16
 from osum.data.readers import Line
 from osum.errors import InputError, OsumError
@@ -66,10 +65,7 @@ class Shard:
 
 def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> Plan:
     """Count and fingerprint the rows of a manifest."""
-    digest, count = hashlib.sha256(), 0
-    for count, row in enumerate(rows, 1):  # noqa: B007 - the count is asked for behind the loop
-        digest.update(json.dumps(row.to_dict(), sort_keys=True).encode())
-    return Plan(per_shard, storage, count, digest.hexdigest())
+    return Plan(per_shard, storage, *fingerprint(rows))
 
 
 def write_shards(lines: Iterable[Line], folder: Path, wanted: Plan) -> Iterator[Shard]:

@@ -5,15 +5,16 @@ A run keeps its own and those before in `progress.json`; `osum export` writes th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from osum.errors import CheckpointError
+from osum.data.clips import without_place
+from osum.data.manifest import fingerprint
+from osum.errors import CheckpointError, InputError
 from osum.training.checkpoint import PROGRESS
 from osum.utterance import Utterance
 
@@ -29,12 +30,24 @@ def of_run(train: Sequence[Utterance], valid: Sequence[Utterance]) -> dict[str, 
 
 
 def of_list(rows: Sequence[Utterance]) -> dict[str, Any]:
-    """How many clips, and the SHA-256 of their rows as JSON lines with sorted keys, without `path` and `tasks`."""
-    digest = hashlib.sha256()
-    for row in rows:
-        line = json.dumps(row.with_(path="", tasks=()).to_dict(), ensure_ascii=False, sort_keys=True)
-        digest.update(f"{line}\n".encode())
-    return {"clips": len(rows), "sha256": digest.hexdigest()}
+    """How many clips, and the fingerprint of their rows without where they lie and what they may be asked."""
+    clips, sha256 = fingerprint(without_place(row).with_(path="", tasks=()) for row in rows)
+    return {"clips": clips, "sha256": sha256}
+
+
+def check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Hold the data of a run that goes on against those that it began with, as `of_run` tells them.
+
+    Raises:
+        InputError: they are other.
+    """
+    for name, rows in now.items():
+        if then.get(name, rows) != rows:
+            old, new = (f"{told['clips']} rows, hash {told['sha256'][:8]}" for told in (then[name], rows))
+            raise InputError(
+                f"{out} holds a run whose {name} data are {old}, now they are {new}: "
+                "go on with the same data, or give another out"
+            )
 
 
 def commit() -> str | None:

@@ -104,12 +104,14 @@ class Trainer:
         rows, self.sampler, self.loader = self._training_batches()
         self.valid_rows, self.valid_batches, self.valid_loader = self._validation_batches()
         self.told = record.of_run(rows, self.valid_rows)
-        self.before = record.runs_behind(source) if source is not None else []
+        self.before: list[dict[str, Any]] = []
         """What checkpoints tell of this run beside its settings, and of those before it."""
         if source is not None and source.parent == self.out:
             self._resume(source)
-        elif source is not None and (source / checkpoint.STATE).is_file():
-            self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
+        elif source is not None:
+            self.before = record.runs_behind(source)
+            if (source / checkpoint.STATE).is_file():
+                self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
 
     def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
@@ -353,7 +355,7 @@ class Trainer:
         """
         state, progress = checkpoint.load(path)
         _check_unchanged(progress["config"], self.config, self.out)
-        _check_data(progress.get("data", {}), self.told["data"], self.out)
+        record.check_data(progress.get("data", {}), self.told["data"], self.out)
         self.before = progress.get("before", [])
         self._load_heads(state)
         for name, parameter in self.learned.items():
@@ -407,16 +409,6 @@ def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> No
             f"{out} holds a run with {name}={then[name]!r}, the recipe says {given[name]!r}: "
             "go on with the same recipe, or give another out"
         )
-
-
-def _check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
-    for name, rows in now.items():
-        if then.get(name, rows) != rows:
-            old, new = (f"{told['clips']} rows, hash {told['sha256'][:8]}" for told in (then[name], rows))
-            raise InputError(
-                f"{out} holds a run whose {name} data are {old}, now they are {new}: "
-                "go on with the same data, or give another out"
-            )
 
 
 def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
