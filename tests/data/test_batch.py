@@ -20,7 +20,9 @@ from osum.data.augment import DEFAULT, Augmentation
 from osum.data.batch import (
     CTC_PAD,
     CTC_UNKNOWN,
+    FRAMES,
     LABEL_UNKNOWN,
+    TOKENS,
     Augmenter,
     BucketSampler,
     Collator,
@@ -224,10 +226,20 @@ def test_a_batch_has_the_shapes_that_the_model_takes(collator: MakeCollator) -> 
     batch = collator()(PICKS)
     rows, length = batch["input_ids"].shape
     assert batch["attention_mask"].shape == batch["labels"].shape == (rows, length)
-    assert batch["input_features"].shape == (4, 80, 55) and batch["feature_attention_mask"].shape == (4, 55)
+    assert batch["input_features"].shape == (4, 80, 60) and batch["feature_attention_mask"].shape == (4, 60)
     assert batch["feature_attention_mask"].sum(1).tolist() == [40, 45, 50, 55]
     assert batch["audio_index"].shape == (rows,) and set(batch["audio_index"].tolist()) == {0, 1, 2, 3}
     assert batch["ids"] == ["timed", "plain", "silent", "unknown"]
+
+
+def test_padding_makes_few_shapes_and_none_that_is_too_long(collator: MakeCollator) -> None:
+    made = collator()
+    made.processor.max_samples = 8_300  # 51 frames
+    for number in range(1, 5):
+        batch = made(PICKS[:number])
+        assert batch["input_ids"].shape[1] == batch["labels"].shape[1] and batch["input_ids"].shape[1] % TOKENS == 0
+        assert batch["input_features"].shape[-1] == {1: 2 * FRAMES, 2: 51, 3: 51, 4: 55}[number]
+        assert not batch["input_features"].mT[batch["feature_attention_mask"] == 0].any()
 
 
 def test_labels_score_the_answer_and_its_end_alone(collator: MakeCollator) -> None:

@@ -19,7 +19,7 @@ import osum
 from osum.data.batch import CTC_PAD, CTC_UNKNOWN, Pick
 from osum.data.letters import BLANK
 from osum.data.manifest import read_manifest, write_manifest
-from osum.errors import CheckpointError, InputError
+from osum.errors import InputError
 from osum.inference.options import GenerationOptions
 from osum.model.modeling_osum import next_token_loss
 from osum.tasks import OSUM, LabelSet, Task
@@ -27,7 +27,7 @@ from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
-from osum.training.trainer import Trainer, hand_back_memory, start, task_set, train
+from osum.training.trainer import Trainer, hand_back_memory, train
 from osum.utterance import Utterance
 from training.conftest import TASKS, MakeConfig, losses, same
 
@@ -189,42 +189,9 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     assert len(on_top) == 10 and before - resident() > 150e6
 
 
-def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, tiny: Path, tmp_path: Path) -> None:
-    half = Path(shutil.copytree(tiny, tmp_path / "half"))
-    osum.load(half, dtype="bfloat16").engine.model.save_pretrained(half)
-    assert {parameter.dtype for parameter in Trainer(config(model=str(half))).model.parameters()} == {torch.float32}
-
-
 def test_rows_that_teach_nothing_are_told(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="holds no row"):
         Trainer(config(tasks={"SAP": 1.0}))
-
-
-def test_a_model_of_no_such_name_is_told(config: MakeConfig) -> None:
-    with pytest.raises(CheckpointError, match="model 'nanno' is unknown: give nano, a checkpoint folder"):
-        Trainer(config(model="nanno"))
-    with pytest.raises(InputError, match="no such preset, give one of preset:osum, preset:echat, preset:nano"):
-        Trainer(config(model="preset:nanno"))
-
-
-def test_a_preset_takes_the_tokenizer_of_the_data(config: MakeConfig, data: Path, tiny: Path) -> None:
-    shutil.copytree(tiny, data / "tokenizer", dirs_exist_ok=True)
-    model, processor = start(config(model="preset:nano"), None)
-    assert model.config.text_config.vocab_size == 320 >= len(processor.tokenizer) > 256
-    assert model.generation_config.eos_token_id == processor.answer_end_token_id == 258
-
-
-def test_a_run_goes_on_with_the_tasks_of_its_model(config: MakeConfig) -> None:
-    first = Trainer(config(steps=2, evidence={"SGC": "real"})).run()
-    second = Trainer(config(model=str(first), out=str(first.parent / "second"), tasks={}))
-    assert set(second.tasks) == set(TASKS) and second.tasks.find("SGC").evidence == "real"
-
-
-def test_temperatures_stay_with_the_weights_they_were_fitted_to(config: MakeConfig, tmp_path: Path) -> None:
-    calibrated = OSUM.with_task(replace(OSUM["SGC"], temperature=2.0))
-    (tmp_path / "tasks.json").write_text(json.dumps(calibrated.to_dict()), "utf8")
-    assert task_set(config(), tmp_path)["SGC"].temperature is None
-    assert task_set(config(tasks_file=str(tmp_path / "tasks.json")), None)["SGC"].temperature is None
 
 
 def test_a_label_of_ones_own_is_learned(config: MakeConfig, data: Path, tmp_path: Path) -> None:

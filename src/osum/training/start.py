@@ -1,0 +1,103 @@
+"""What a run begins with: its checkpoint or a new model, its processor and its tasks. Knows nothing of the loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoTokenizer
+
+from osum.data.batch import Collator
+from osum.errors import InputError
+from osum.inference.locate import TASKS_FILE, locate
+from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.model.configuration_osum import PRESETS
+from osum.model.encoder import attend_nearby
+from osum.tasks import OSUM, TaskSet
+from osum.tasks.task import Evidence
+from osum.training import checkpoint, whisper
+from osum.training.config import TrainConfig
+from osum.training.learn import quantization
+from osum.training.objective import Objective
+
+log = logging.getLogger(__name__)
+NEW = "preset:"
+"""Before the name of a preset: a new model of that size."""
+
+
+def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
+    """The tasks of the recipe, each marked with what it is learned from.
+
+    Args:
+        config: names them; and a file of one's own, or a set of prompts.
+        source: the checkpoint that the run goes on from, whose own tasks are taken where no file is named.
+    """
+    if config.tasks_file:
+        tasks = TaskSet.load(Path(config.tasks_file))
+    elif source is not None and (source / TASKS_FILE).is_file():
+        tasks = TaskSet.load(source / TASKS_FILE)
+    else:
+        first = (config.prompt_set,) if config.prompt_set else ()
+        tasks = replace(OSUM, prompt_sets=(*first, *OSUM.prompt_sets))
+    tasks = tasks.keep(tuple(config.tasks or tasks))
+    for name, evidence in config.evidence.items():
+        tasks = tasks.with_task(replace(tasks.find(name), evidence=cast(Evidence, evidence)))
+    for task in tasks.values():  # temperatures fit the weights that they were fitted to, and no others
+        tasks = tasks.with_task(replace(task, temperature=None))
+    return tasks
+
+
+def find(config: TrainConfig) -> Path | None:
+    """The checkpoint to begin with: the run's last, or what the recipe names; None for a new model."""
+    if found := checkpoint.steps(Path(config.out)):
+        return found[-1]
+    if config.model.startswith(NEW):
+        return None
+    return locate(config.model, offline=False, notice=log.info)
+
+
+def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
+    """The model of a checkpoint, or a new one of a preset with the data's tokenizer."""
+    options = quantization(config, source)
+    if source is not None:
+        # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
+        with checkpoint.opening(source):
+            model = OsumForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **options)
+            if options:
+                model.hf_quantizer.remove_quantization_config(model)  # a checkpoint of the run holds plain weights
+            return model, OsumProcessor.from_pretrained(source)
+    if (preset := config.model.removeprefix(NEW)) not in PRESETS:
+        raise InputError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
+    if not (folder := Path(config.data) / "tokenizer").is_dir():
+        raise InputError(f"{folder} is not there: a new model takes its tokenizer from the data; put one there")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    architecture = OsumConfig.preset(preset)
+    # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
+    architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
+    model = OsumForConditionalGeneration(architecture)
+    attend_nearby(model.model.audio_tower)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.eos_token_id = end
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between the models that a run can train."""
+
+    start: Callable[[TrainConfig, Path | None, TaskSet], tuple[Any, OsumProcessor]]
+    """From the checkpoint to begin with, and the tasks to learn."""
+    objective: type[Objective]
+    collator: type[Collator]
+
+
+KINDS: Mapping[str, Kind] = {
+    "osum": Kind(lambda config, source, _: start(config, source), Objective, Collator),
+    "whisper": Kind(whisper.start, whisper.WhisperObjective, whisper.WhisperCollator),
+}
+"""What `kind` of a recipe may be."""
