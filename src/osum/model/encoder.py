@@ -29,10 +29,10 @@ def eager_attention(
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
     """Plain attention, (B, H, T, D/H) each; returns (B, T, H, D/H) and the weights."""
-    scores = query @ key.transpose(2, 3) * scaling  # (B, H, T, T)
+    scores = (query * scaling) @ key.transpose(2, 3)  # (B, H, T, T)
     if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+        scores = scores + attention_mask.to(scores.dtype)  # float32 under autocast: the sum would be twice as large
+    weights = scores.softmax(-1).to(query.dtype)  # summed in float32 whatever it is given
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
