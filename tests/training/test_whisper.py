@@ -158,6 +158,16 @@ def test_a_row_is_tags_transcript_label_and_end(processor: WhisperTaskProcessor)
     assert batch["labels"][0].tolist() == [-100] * 4 + batch["input_ids"][0, 4:].tolist()
 
 
+def test_rows_are_padded_to_a_multiple_and_never_past_the_decoder(processor: WhisperTaskProcessor) -> None:
+    text, mel = processor.tags(OSUM["SGC"], "en"), processor.log_mel(noise(4_000))  # 25 frames
+    real = processor.batch([text], [mel], ["hi<male>"])["input_ids"].shape[1]
+    for processor.max_tokens, length in ((448, 32), (real + 1, real + 1)):
+        batch = processor.batch([text], [mel], ["hi<male>"], multiples=(20, 32))
+        assert all(batch[name].shape[1] == length for name in ("input_ids", "attention_mask", "labels"))
+        assert batch["attention_mask"].sum() == real and (batch["labels"][0, real:] == -100).all()
+        assert batch["input_features"].shape[2] == 40
+
+
 def test_new_tags_begin_as_transcribe_and_leave_the_rest_alone(whisper_config: MakeConfig, tiny_whisper: Path) -> None:
     trainer = Trainer(whisper_config())
     table, vocabulary = trainer.model.get_input_embeddings().weight, trainer.processor.tokenizer.get_vocab()

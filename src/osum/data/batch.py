@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from osum.audio import SAMPLE_RATE
@@ -27,7 +27,7 @@ from osum.data.packed import Float32
 from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
-from osum.model.configuration_osum import IGNORED, audio_token_length
+from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.utterance import Utterance
@@ -41,9 +41,7 @@ CTC_UNKNOWN = -2
 LABEL_UNKNOWN = IGNORED
 """Stands for a label that a clip does not have; cross-entropy leaves it out."""
 FRAMES, TOKENS = 20, 8
-"""Batches are padded to multiples of so many frames (0.2 s) and tokens."""
-FRAME_FILLS = {"input_features": 0, "feature_attention_mask": 0}
-TOKEN_FILLS = {"attention_mask": 0, "labels": IGNORED}
+"""Batches are padded to multiples of so many frames (0.2 s) and tokens: oneDNN makes a kernel for each shape it meets."""
 
 
 @dataclass(frozen=True)
@@ -307,20 +305,15 @@ class Collator:
             "unread": unread,
         }
         if texts:
-            batch |= self.processor.batch(texts, features, answers, padding_side="right", audio_index=clip_of)
+            batch |= self.processor.batch(
+                texts, features, answers, padding_side="right", audio_index=clip_of, multiples=(FRAMES, TOKENS)
+            )
             if not ids:
                 batch["labels"].fill_(IGNORED)
         else:
-            batch["input_features"], batch["feature_attention_mask"] = pad_features(features)
-        return batch | self._few_shapes(batch)
-
-    def _few_shapes(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Inputs and labels with their last axis padded to multiples: oneDNN makes a kernel for each shape it meets."""
-        most = self.processor.max_samples // self.processor.feature_extractor.hop_length
-        multiples = {name: (FRAMES, most, fill) for name, fill in FRAME_FILLS.items()}
-        fills = TOKEN_FILLS | {"input_ids": self.processor.pad_token_id}
-        multiples |= {name: (TOKENS, math.inf, fill) for name, fill in fills.items() if name in batch}
-        return {name: _round_up(batch[name], *how) for name, how in multiples.items()}
+            padded = pad_features(features, FRAMES, self.processor.max_frames)
+            batch["input_features"], batch["feature_attention_mask"] = padded
+        return batch
 
     def rows(self, pick: Pick, first: Pick, seconds: float) -> tuple[int, int]:
         """Questions about a clip in a batch that begins with `first`, and tokens of the longest that can be drawn.
@@ -343,7 +336,7 @@ class Collator:
             self.request_length(task, utterance, samples) + len(self.processor.text_ids(task.render(utterance))) + 1
             for task in asked
         )
-        return min(self.questions.per_clip, len(asked)), _up(max(widths, default=0), TOKENS)
+        return min(self.questions.per_clip, len(asked)), round_up(max(widths, default=0), TOKENS)
 
     def request_length(self, task: Task, _utterance: Utterance, samples: int) -> int:
         """Tokens of the longest request for a task, audio included."""
@@ -381,16 +374,6 @@ class Collator:
             if len(louder) <= self.processor.max_samples and self.tasks.answerable(changed):
                 return changed, louder
         return utterance, waveform
-
-
-def _round_up(values: Tensor, multiple: int, most: float, fill: int) -> Tensor:
-    length = values.shape[-1]
-    wanted = max(length, min(_up(length, multiple), most))
-    return nn.functional.pad(values, (0, int(wanted) - length), value=fill)
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
 
 
 def _place(labels: LabelSet, utterance: Utterance) -> int:

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import Qwen2Config
 
+from osum.model.configuration_osum import round_up
+
 SLOTS = 64
 """Rows grow by at least this many slots."""
 FOLDED = 32
@@ -65,7 +67,7 @@ class TokenCache:
         rows = self.num_rows if num_rows <= self.num_rows else max(num_rows, 2 * self.num_rows)
         slots = self.num_slots
         if num_slots > slots:
-            slots = -(-max(num_slots, slots + slots // 4) // SLOTS) * SLOTS
+            slots = round_up(max(num_slots, slots + slots // 4), SLOTS)
         # A layer that has grown while others have not would be written to and read from different places.
         grown = [[_grown(layer, rows, slots) for layer in store] for store in (self.keys, self.values)]
         self.keys, self.values = grown

@@ -152,6 +152,11 @@ def audio_token_length(num_frames: Any) -> Any:
     return encoder_length(encoder_length(encoder_length(num_frames)))
 
 
+def round_up(number: int, multiple: int) -> int:
+    """The least multiple that is not below `number`: tensors of few, even sizes need few kernels."""
+    return -(-number // multiple) * multiple
+
+
 IGNORED = -100
 """Label of a token that is not scored, as in transformers."""
 _ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0}

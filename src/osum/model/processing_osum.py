@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
 
 from osum.errors import AudioError, LayoutError
-from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length
+from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, round_up
 
 Waveform = NDArray[np.float32]
 Conversation = Sequence[Mapping[str, Any]]
@@ -100,6 +100,11 @@ class OsumProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         return ["input_ids", "attention_mask", "input_features", "feature_attention_mask", "audio_index"]
+
+    @property
+    def max_frames(self) -> int:
+        """Mel frames of the longest clip."""
+        return self.max_samples // self.feature_extractor.hop_length
 
     @property
     def pad_token_id(self) -> int:
@@ -256,11 +261,14 @@ class OsumProcessor(ProcessorMixin):
         answers: Sequence[str] | None = None,
         padding_side: str = "left",
         audio_index: Sequence[int] | None = None,
+        multiples: tuple[int, int] = (1, 1),
     ) -> BatchFeature:
         """As `__call__`, from (M, F) log-mel features already computed.
 
-        `audio_index` names the clip of each placeholder where several questions share one.
+        `audio_index` names the clip of each placeholder where several questions share one; frames and tokens
+        are padded to `multiples`.
         """
+        frames, tokens = multiples
         clips = range(len(features)) if audio_index is None else audio_index
         lengths = [audio_token_length(features[clip].shape[-1]) for clip in clips]
         counts = [text.count(self.audio_token) for text in texts]
@@ -273,14 +281,15 @@ class OsumProcessor(ProcessorMixin):
         targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or []]
         rows = [prompt + target for prompt, target in zip(prompts, targets or [[] for _ in prompts], strict=True)]
         data = {
-            "input_ids": pad_rows(rows, self.pad_token_id, padding_side),
-            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
+            "input_ids": pad_rows(rows, self.pad_token_id, padding_side, tokens),
+            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side, tokens),
         }
         if answers is not None:
             masked = [[IGNORED] * len(p) + t for p, t in zip(prompts, targets, strict=True)]
-            data["labels"] = pad_rows(masked, IGNORED, padding_side)
+            data["labels"] = pad_rows(masked, IGNORED, padding_side, tokens)
         if features:
-            data["input_features"], data["feature_attention_mask"] = pad_features(features)
+            padded = pad_features(features, frames, self.max_frames)
+            data["input_features"], data["feature_attention_mask"] = padded
         if audio_index is not None:
             data["audio_index"] = torch.tensor(audio_index)
         return BatchFeature(data)
@@ -323,22 +332,29 @@ def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
-def pad_rows(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
-    """Ragged rows to (B, L), filled with `value` on one side."""
-    longest = max(map(len, rows))
+def pad_rows(
+    rows: Sequence[Sequence[int]], value: int, side: str, multiple: int = 1, most: int | None = None
+) -> Tensor:
+    """Ragged rows to (B, L), filled with `value` on one side; L is a multiple, or `most` where that is less."""
+    length = _padded(max(map(len, rows)), multiple, most)
     filled = [
-        [value] * (longest - len(row)) + list(row) if side == "left" else list(row) + [value] * (longest - len(row))
+        [value] * (length - len(row)) + list(row) if side == "left" else list(row) + [value] * (length - len(row))
         for row in rows
     ]
     return torch.tensor(filled, dtype=torch.long)
 
 
-def pad_features(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(M, F_i) features to (A, M, F), zero behind each end, and their (A, F) mask."""
-    longest = max(feature.shape[-1] for feature in features)
-    padded = features[0].new_zeros(len(features), features[0].shape[0], longest)
-    mask = torch.zeros(len(features), longest, dtype=torch.long)
+def pad_features(features: Sequence[Tensor], multiple: int = 1, most: int | None = None) -> tuple[Tensor, Tensor]:
+    """(M, F_i) features to (A, M, F), zero behind each end, and their (A, F) mask; F as L of `pad_rows`."""
+    length = _padded(max(feature.shape[-1] for feature in features), multiple, most)
+    padded = features[0].new_zeros(len(features), features[0].shape[0], length)
+    mask = torch.zeros(len(features), length, dtype=torch.long)
     for row, feature in enumerate(features):
         padded[row, :, : feature.shape[-1]] = feature
         mask[row, : feature.shape[-1]] = 1
     return padded, mask
+
+
+def _padded(longest: int, multiple: int, most: int | None) -> int:
+    wanted = round_up(longest, multiple)
+    return wanted if most is None else max(longest, min(wanted, most))

@@ -15,7 +15,7 @@ from osum.data.batch import Collator
 from osum.errors import InputError
 from osum.inference.locate import TASKS_FILE, locate
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
-from osum.model.configuration_osum import PRESETS
+from osum.model.configuration_osum import PRESETS, round_up
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
@@ -77,7 +77,7 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     tokenizer = AutoTokenizer.from_pretrained(folder)
     architecture = OsumConfig.preset(preset)
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.
-    architecture.text_config.vocab_size = -(-len(tokenizer) // 64) * 64
+    architecture.text_config.vocab_size = round_up(len(tokenizer), 64)
     model = OsumForConditionalGeneration(architecture)
     attend_nearby(model.model.audio_tower)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

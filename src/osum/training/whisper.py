@@ -87,17 +87,19 @@ class WhisperTaskProcessor(OsumProcessor):
         answers: Sequence[str] | None = None,
         padding_side: str = "right",
         audio_index: Sequence[int] | None = None,
+        multiples: tuple[int, int] = (1, 1),
     ) -> dict[str, Tensor]:
         """`tags` and answers to input_ids, attention_mask, labels (R, L), with the clips (B) and audio_index (R,)."""
         prompts = [self.text_ids(text) for text in texts]
         targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or ()]
         rows = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
         masked = [[IGNORED] * len(prompt) + target for prompt, target in zip(prompts, targets, strict=True)]
-        frames, frame_mask = pad_features(features)
+        frames, frame_mask = pad_features(features, multiples[0], self.max_frames)
+        length = multiples[1], self.max_tokens
         return {
-            "input_ids": pad_rows(rows, self.answer_end_token_id, padding_side),
-            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side),
-            "labels": pad_rows(masked, IGNORED, padding_side),
+            "input_ids": pad_rows(rows, self.answer_end_token_id, padding_side, *length),
+            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side, *length),
+            "labels": pad_rows(masked, IGNORED, padding_side, *length),
             "input_features": frames,
             "feature_attention_mask": frame_mask,
             "audio_index": torch.tensor(range(len(features)) if audio_index is None else audio_index),
