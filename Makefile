@@ -11,8 +11,9 @@ OUT ?= runs/results
 demo: $(STAMP)
 	$(BIN)/osum label samples/
 
+# A process for each core, of one thread: most tests are too small to share.
 test: $(STAMP)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 check: $(STAMP)
 	$(BIN)/ruff format --check

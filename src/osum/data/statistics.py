@@ -136,7 +136,7 @@ def plot(found: Statistics, path: Path) -> None:
     drawn = [source.lengths for source in found.sources.values()]
     lengths.hist(drawn, bins=_BINS, stacked=True, label=list(found.sources))
     lengths.set(title="lengths", xlabel="seconds", ylabel="clips")
-    lengths.legend(fontsize="small")
+    lengths.legend(fontsize="small", loc="upper right")
     _bars(counts, labels, "labels", "clips")
     with atomic_file(path) as file:
         figure.savefig(file, format=path.suffix.removeprefix(".") or "png", dpi=120)

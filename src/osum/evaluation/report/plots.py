@@ -219,7 +219,7 @@ def reliability(found: Mapping[str, Calibration], title: str, looks: Styles) -> 
     right.set(xlabel="share of clips answered, the surest first", ylabel="share that is wrong", xlim=(0, 1.02))
     right.set_ylim(0, max(0.05, right.get_ylim()[1]))
     right.grid(alpha=0.25)
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper left")
     figure.suptitle(drawable(title), fontsize=11)
     return figure
 
@@ -244,7 +244,7 @@ def _against_probability(axes: Axes, found: Mapping[str, Calibration], looks: St
         axes.plot(sure, hit, label=drawable(f"{name}, ECE {100 * calibration.error.value:.1f} %"), **looks[name])
     axes.set(xlabel="probability of the named label", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left")
 
 
 # Word times
@@ -265,7 +265,7 @@ def word_time_histogram(found: Mapping[str, WordTimes], title: str, looks: Style
     axes.axvline(0, color="#999999", linewidth=1, linestyle=":")
     axes.set(xlabel="answer less truth in ms; the ends hold what lies beyond", ylabel="% of starts and ends")
     axes.set_title(drawable(title))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
     return figure
 
 
