@@ -41,7 +41,7 @@ CTC_UNKNOWN = -2
 LABEL_UNKNOWN = IGNORED
 """Stands for a label that a clip does not have; cross-entropy leaves it out."""
 FRAMES, TOKENS = 20, 8
-"""Batches are padded to multiples of so many frames (0.2 s) and tokens: oneDNN makes a kernel for each shape it meets."""
+"""Batches are padded to multiples of so many frames (0.2 s) and tokens: few shapes need few kernels."""
 
 
 @dataclass(frozen=True)
