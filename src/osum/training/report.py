@@ -133,7 +133,7 @@ def plot(out: Path) -> Path:
                     marker="o" if valid else "",
                 )
     axes.set(xlabel="step", ylabel="nats per answer, letter, label", yscale="log")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside right upper")
     axes.grid(alpha=0.3)
     figure.savefig(out / PLOT_FILE, dpi=120)
     return out / PLOT_FILE
