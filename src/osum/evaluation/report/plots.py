@@ -34,6 +34,7 @@ _LOOK = {
     "axes.titlesize": 11,
     "text.parse_math": False,  # a name may hold a dollar
     "legend.frameon": False,
+    "legend.loc": "upper left",  # matplotlib's own search for a place warns on a slow machine
 }
 _WIDTH = 10.0  # inches of the widest figure, where its content lets it
 _MAX_NUMBERED = 20
@@ -219,7 +220,7 @@ def reliability(found: Mapping[str, Calibration], title: str, looks: Styles) -> 
     right.set(xlabel="share of clips answered, the surest first", ylabel="share that is wrong", xlim=(0, 1.02))
     right.set_ylim(0, max(0.05, right.get_ylim()[1]))
     right.grid(alpha=0.25)
-    right.legend(fontsize=8, loc="upper left")
+    right.legend(fontsize=8)
     figure.suptitle(drawable(title), fontsize=11)
     return figure
 
@@ -244,7 +245,7 @@ def _against_probability(axes: Axes, found: Mapping[str, Calibration], looks: St
         axes.plot(sure, hit, label=drawable(f"{name}, ECE {100 * calibration.error.value:.1f} %"), **looks[name])
     axes.set(xlabel="probability of the named label", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8)
 
 
 # Word times
