@@ -27,9 +27,9 @@ from answers import Answered, Read, ask, labels_of, text_of
 from figures import QUESTIONS, Question, interval, resampling, score_row, table, write_json
 
 import osum
+from osum.corpus.manifest import read_manifest, unit_hash, write_manifest
+from osum.corpus.packed import Float32, PackedAudio
 from osum.data.augment import Augmentation, augment
-from osum.data.manifest import read_manifest, unit_hash, write_manifest
-from osum.data.packed import Float32, PackedAudio
 from osum.model.configuration_osum import Layout
 from osum.scoring import accuracy, mer
 from osum.training.config import TrainConfig, read_recipe

@@ -10,7 +10,7 @@ from figures import Question
 from tqdm import tqdm
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import Float32
+from osum.corpus.packed import Float32
 from osum.utterance import Utterance
 
 CHUNK = 128  # clips of one call

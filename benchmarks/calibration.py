@@ -19,9 +19,12 @@ from pathlib import Path
 from figures import QUESTIONS, table
 
 import osum
-from osum.data.atomic import atomic_file
-from osum.data.manifest import read_manifest
-from osum.evaluation.calibrate import (
+from osum.checkpoints.locate import locate
+from osum.corpus.manifest import read_manifest
+from osum.evaluation.nano_split import is_unseen
+from osum.evaluation.report import replace_block
+from osum.evaluation.report.plots import reliability_pair
+from osum.evaluation.score.calibrate import (
     Asked,
     Calibrated,
     Fitted,
@@ -32,12 +35,9 @@ from osum.evaluation.calibrate import (
     save,
     with_temperatures,
 )
-from osum.evaluation.catalogue import BENCHMARKS
-from osum.evaluation.nano_split import is_unseen
-from osum.evaluation.report import replace_block
-from osum.evaluation.report.plots import reliability_pair
-from osum.inference.locate import locate
-from osum.inference.recognizer import Recognizer
+from osum.evaluation.sets.catalogue import BENCHMARKS
+from osum.files import atomic_file
+from osum.listening.recognizer import Recognizer
 from osum.scoring import Score
 from osum.utterance import Utterance
 

@@ -18,8 +18,8 @@ import torch
 from safetensors import safe_open
 
 from osum.audio import SAMPLE_RATE
-from osum.data.manifest import read_manifest
-from osum.inference.checkpoint import read_tasks
+from osum.checkpoints.checkpoint import read_tasks
+from osum.corpus.manifest import read_manifest
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.tasks import TaskSet
 from osum.training import checkpoint

@@ -27,8 +27,8 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
 
 def synthetic_state(folder: Path, gigabytes: float) -> dict[str, torch.Tensor]:
     """Names and shapes of OSUM with fewer layers, every value in a sparse file of `folder`."""
-    from osum.conversion.convert import expected_shapes
-    from osum.conversion.names import to_theirs
+    from osum.checkpoints.convert.convert import expected_shapes
+    from osum.checkpoints.convert.names import to_theirs
     from osum.model import OsumConfig
 
     config = OsumConfig.preset("osum")
@@ -67,7 +67,7 @@ def anonymous_bytes() -> int:
 
 def measure(source: Path, out: Path, lora: str) -> None:
     """Convert, and print the peak and the time as one JSON line."""
-    from osum.conversion import convert
+    from osum.checkpoints.convert import convert
 
     before, peak, done = anonymous_bytes(), [0], threading.Event()
 

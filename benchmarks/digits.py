@@ -22,8 +22,8 @@ from answers import ask, text_of
 from figures import interval, resampling, score_row, table, write_json
 
 import osum
-from osum.data.manifest import read_manifest, write_manifest
-from osum.data.packed import AUDIO, PackedAudio
+from osum.corpus.manifest import read_manifest, write_manifest
+from osum.corpus.packed import AUDIO, PackedAudio
 from osum.scoring import wer
 from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osum.evaluation.score import MIN_SPEAKERS
+from osum.evaluation.score.score import MIN_SPEAKERS
 from osum.scoring import Resampling, Score
 from osum.utterance import Utterance
 

@@ -116,7 +116,7 @@ def measure(model: str, samples: Path, with_wheel: bool) -> dict[str, Any]:
     first = {"start": starting(), "cold": [cold(model, samples, tasks) for tasks in TASKS]}
     import osum
     from osum.audio import probe
-    from osum.inference.checkpoint import locate
+    from osum.checkpoints.checkpoint import locate
 
     clips = sorted(map(str, samples.glob("*.flac")))
     seconds = sum(probe(clip).duration for clip in clips)

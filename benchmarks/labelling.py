@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 
 import osum
 from osum.audio import SAMPLE_RATE, find_audio, load
-from osum.inference.branch import TextIds
-from osum.inference.checkpoint import Checkpoint
-from osum.inference.engine import Counts, Engine
-from osum.inference.options import GenerationOptions
-from osum.inference.request import Ask, Request
+from osum.checkpoints.checkpoint import Checkpoint
+from osum.engine.branch import TextIds
+from osum.engine.engine import Counts, Engine
+from osum.engine.options import GenerationOptions
+from osum.engine.request import Ask, Request
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import TaskSet
 

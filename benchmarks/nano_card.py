@@ -28,8 +28,8 @@ from card_facts import ModelFacts, RunFacts, SourceFacts, keep_runs, read_model,
 from figures import table
 from label import markdown as timing_markdown
 
-from osum.evaluation.catalogue import BENCHMARKS
 from osum.evaluation.report import read_results, replace_block, results_block
+from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.training.config import TrainConfig, read_recipe
 
 ROOT = Path(__file__).parents[1]

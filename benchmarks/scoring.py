@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 
 import jiwer
 
-from osum.evaluation.catalogue import BENCHMARKS
-from osum.evaluation.prediction import Prediction, Truth
-from osum.evaluation.predictions import Asked, Predictions
-from osum.evaluation.score import score
+from osum.evaluation.run.prediction import Prediction, Truth
+from osum.evaluation.run.predictions import Asked, Predictions
+from osum.evaluation.score.score import score
+from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.peers.recogniser import Recognition
 from osum.scoring import wer
 

@@ -30,10 +30,10 @@ from torch.utils.data import Dataset
 from transformers import Trainer as StockTrainer
 from transformers import TrainingArguments
 
-from osum.data.batch import Collator, Pick, Questions
-from osum.data.clips import ClipAudio
-from osum.data.manifest import read_manifest
+from osum.corpus.clips import ClipAudio
+from osum.corpus.manifest import read_manifest
 from osum.tasks import OSUM
+from osum.training.batch import Collator, Pick, Questions
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS
 from osum.training.trainer import Trainer

@@ -12,8 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "osum"
 BOXES = """
-    errors audio utterance tasks scoring formats table model conversion speech data inference peers evaluation
-    labelling training server cli __main__
+    errors files audio utterance text tasks scoring results model checkpoints speech corpus data engine listening
+    dialogue peers evaluation pipeline training server cli __main__
 """
 ORDER = BOXES.split()
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -61,9 +61,9 @@ def test_the_model_knows_nothing_but_the_errors() -> None:
     assert {there for here, there in arrows() if here == "model"} <= {"errors"}
 
 
-def test_training_labelling_and_server_do_not_know_each_other() -> None:
+def test_training_pipeline_and_server_do_not_know_each_other() -> None:
     assert not arrows() & {
-        pair for a, b in combinations(("training", "labelling", "server"), 2) for pair in ((a, b), (b, a))
+        pair for a, b in combinations(("training", "pipeline", "server"), 2) for pair in ((a, b), (b, a))
     }
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from osum import audio
-from osum.data.manifest import read_manifest
-from osum.data.packed import to_int16
+from osum.corpus.manifest import read_manifest
+from osum.corpus.packed import to_int16
 from osum.data.training_list import clip_hash
 from osum.tasks import OSUM
 from osum.utterance import Utterance

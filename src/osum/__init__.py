@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from osum.engine.options import GenerationOptions, LabelOptions
     from osum.errors import OsumError
-    from osum.inference.options import GenerationOptions, LabelOptions
-    from osum.inference.recognizer import Recognizer, load
+    from osum.listening.recognizer import Recognizer, load
     from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
     from osum.tasks import LabelSet, Task, TaskSet
     from osum.utterance import Answer, Segment, Utterance, Word
@@ -39,8 +39,8 @@ __all__ = [
 
 _NAMES_OF = {
     "osum.errors": ("OsumError",),
-    "osum.inference.options": ("GenerationOptions", "LabelOptions"),
-    "osum.inference.recognizer": ("Recognizer", "load"),
+    "osum.engine.options": ("GenerationOptions", "LabelOptions"),
+    "osum.listening.recognizer": ("Recognizer", "load"),
     "osum.model": ("OsumConfig", "OsumForConditionalGeneration", "OsumProcessor"),
     "osum.tasks": ("LabelSet", "Task", "TaskSet"),
     "osum.utterance": ("Answer", "Segment", "Utterance", "Word"),

@@ -9,7 +9,7 @@ import calibration
 import pytest
 from calibration import with_truth
 
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.utterance import Utterance
 
 ROOT = Path(__file__).parents[2]

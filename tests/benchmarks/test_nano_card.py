@@ -9,8 +9,8 @@ from card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_so
 from nano_card import RESULTS, RUNS, TIMING, Facts, card, figures, stage_name, timing_block, training, update_readme
 from safetensors.torch import save_file
 
-from osum.data.manifest import write_manifest
-from osum.evaluation.result import Report, Result, write_report
+from osum.corpus.manifest import write_manifest
+from osum.evaluation.score.result import Report, Result, write_report
 from osum.model import OsumConfig
 from osum.scoring import Score
 from osum.tasks import OSUM

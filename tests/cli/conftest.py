@@ -12,8 +12,8 @@ import soundfile
 
 from osum.audio import load
 from osum.cli import main
+from osum.engine.options import LabelOptions
 from osum.errors import OsumError
-from osum.inference.options import LabelOptions
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance, Word
 

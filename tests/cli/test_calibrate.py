@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inference.conftest import write_checkpoint
+from engine.tiny_checkpoint import write_checkpoint
 
 import osum as package
 from cli.conftest import MakeClip, Run

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from data.originals import noise, write_clip, write_lines
+from corpus.manifests_of_others import noise, write_clip, write_lines
 
 from cli.conftest import Run
 from osum.cli import data
-from osum.data import readers
-from osum.data.clips import ClipAudio
-from osum.data.manifest import read_manifest
-from osum.data.readers import Manifest
+from osum.corpus import readers
+from osum.corpus.clips import ClipAudio
+from osum.corpus.manifest import read_manifest
+from osum.corpus.readers import Manifest
 from osum.tasks import OSUM, LabelSet, Task
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from cli.conftest import Ran, Run
 from osum.cli import main
-from osum.evaluation.catalogue import BENCHMARKS, SUITES
-from osum.evaluation.result import read_report
+from osum.evaluation.score.result import read_report
+from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
 
 ROOT = Path(__file__).parents[2]
 

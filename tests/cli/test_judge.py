@@ -12,8 +12,8 @@ from evaluation.test_judge import clip, taste
 from peers.llm_server import Server, completion, fault, running
 
 from cli.conftest import Run
-from osum.evaluation.judgement import read_judgement
-from osum.evaluation.predictions import to_line
+from osum.evaluation.judge.judgement import read_judgement
+from osum.evaluation.run.predictions import to_line
 
 
 @pytest.fixture

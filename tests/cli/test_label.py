@@ -12,10 +12,10 @@ import pytest
 from cli.conftest import MakeClip, Run, StandIn
 from osum.cli import label
 from osum.cli.outputs import ALL, PARQUET, TABLE
-from osum.data.manifest import read_manifest
+from osum.corpus.manifest import read_manifest
 from osum.errors import OsumError
-from osum.formats import FORMATS
-from osum.inference.vad import DETECTORS
+from osum.listening.vad import DETECTORS
+from osum.results.formats import FORMATS
 
 pytestmark = pytest.mark.usefixtures("model")
 

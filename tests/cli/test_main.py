@@ -29,7 +29,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = "from osum.cli import main; main(['label', '--help']); import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert not loaded & {"torch", "transformers", "numpy", "rich", "yaml", "tqdm", "osum.tasks", "osum.formats"}
+    assert not loaded & {"torch", "transformers", "numpy", "rich", "yaml", "tqdm", "osum.tasks", "osum.results.formats"}
 
 
 def test_the_package_runs_as_a_module() -> None:

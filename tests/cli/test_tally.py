@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from osum.cli.tally import Tally
-from osum.inference.answers import DISAGREES
+from osum.listening.answers import DISAGREES
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance
 

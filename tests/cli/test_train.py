@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from data.originals import write_lines
+from corpus.manifests_of_others import write_lines
 from model.tiny import tiny_model, tiny_processor
 from training.conftest import packed_clips
 
 from cli.conftest import Ran, Run
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.training import checkpoint
 
 Train = Callable[..., Ran]

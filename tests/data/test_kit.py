@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import soundfile
+from corpus.manifests_of_others import RATE, noise, wav_bytes, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.originals import RATE, noise, wav_bytes, write_lines
 from osum import audio
 from osum.cli import main
 from osum.data import kit as kit_module

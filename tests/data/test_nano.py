@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from osum.audio import SAMPLE_RATE
+from osum.corpus.manifest import read_manifest
+from osum.corpus.packed import AUDIO, PackedAudio
 from osum.data import nano, nano_mix
-from osum.data.manifest import read_manifest
 from osum.data.nano_real import deal, exclusions, utterance
 from osum.data.nano_synthetic import chinese_number, english_number
-from osum.data.packed import AUDIO, PackedAudio
 from osum.utterance import Utterance
 
 BASE = {"audio": "a.ogg", "licence": "CC0", "duration_s": 1.0}

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from osum.data.manifest import write_manifest
-from osum.data.packed import PackedWriter
+from osum.corpus.manifest import write_manifest
+from osum.corpus.packed import PackedWriter
 from osum.data.training_list import HASH_DIGITS, clip_hash, training_list, write_training_list
 from osum.errors import InputError
 from osum.utterance import Utterance

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from osum.data.manifest import read_manifest
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.run import Ran, Run, RunOptions
+from osum.corpus.manifest import read_manifest
+from osum.evaluation.run.run import Ran, Run, RunOptions
+from osum.evaluation.sets.benchmark import Benchmark
 from osum.peers.recogniser import Question, Recognition
 from osum.utterance import Word
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from inference.conftest import checkpoint_of
+from engine.tiny_checkpoint import checkpoint_of
 from model.tiny import noise
 
 from osum.errors import ConversionError, InputError
-from osum.evaluation.calibrate import Place, Scored, ask, calibrate, gathered, save, with_temperatures
-from osum.inference.recognizer import Recognizer
+from osum.evaluation.score.calibrate import Place, Scored, ask, calibrate, gathered, save, with_temperatures
+from osum.listening.recognizer import Recognizer
 from osum.tasks import AGES, GENDERS, OSUM, RELEASE, TaskSet
 from osum.utterance import Utterance
 

@@ -8,11 +8,11 @@ import pytest
 
 from osum.data.synthesis import LIBRARY
 from osum.errors import InputError
-from osum.evaluation import spoken
-from osum.evaluation.catalogue import BENCHMARKS, SUITES, TASKS
-from osum.evaluation.document import markdown
-from osum.evaluation.own_sets import OWN_SETS
-from osum.evaluation.public_sets import PUBLIC_SETS
+from osum.evaluation.sets import spoken
+from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES, TASKS
+from osum.evaluation.sets.document import markdown
+from osum.evaluation.sets.own_sets import OWN_SETS
+from osum.evaluation.sets.public_sets import PUBLIC_SETS
 from osum.peers.recogniser import Recognition
 from osum.scoring import METRICS, NORMALISERS
 
@@ -59,7 +59,7 @@ def test_suites_hold_benchmarks_that_there_are():
 
 def test_the_page_is_up_to_date():
     page = (REPOSITORY / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert page == markdown(), "run: python -m osum.evaluation.document > docs/benchmarks.md"
+    assert page == markdown(), "run: python -m osum.evaluation.sets.document > docs/benchmarks.md"
 
 
 # Our own sets

@@ -14,8 +14,8 @@ from peers.llm_server import Says, Server, completion, fault, nobody, running
 
 from evaluation.stage import benchmark
 from osum.errors import InputError, OsumError
-from osum.evaluation.judge import judge_prompts, judgement_of, trial_of, verdicts_on
-from osum.evaluation.judgement import (
+from osum.evaluation.judge.judge import judge_prompts, judgement_of, trial_of, verdicts_on
+from osum.evaluation.judge.judgement import (
     Judge,
     Judgement,
     judged_result,
@@ -23,10 +23,10 @@ from osum.evaluation.judgement import (
     read_judgement,
     write_judgement,
 )
-from osum.evaluation.prediction import Prediction, Truth
-from osum.evaluation.predictions import Asked, Predictions
-from osum.evaluation.result import Result
-from osum.evaluation.score import score_folder
+from osum.evaluation.run.prediction import Prediction, Truth
+from osum.evaluation.run.predictions import Asked, Predictions
+from osum.evaluation.score.result import Result
+from osum.evaluation.score.score import score_folder
 from osum.peers.budget import Prices
 from osum.peers.llm import Chat, Endpoint
 from osum.peers.recogniser import Recognition

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from osum.errors import InputError
-from osum.evaluation.catalogue import BENCHMARKS
+from osum.evaluation.sets.catalogue import BENCHMARKS
 
 LIBRISPEECH = {
     "test-clean/61/70968/61-70968.trans.txt": "61-70968-0001 GIVE NOT SO EARNEST\n61-70968-0000 HE BEGAN\n",

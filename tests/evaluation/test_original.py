@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from osum.errors import InputError
-from osum.evaluation.original import score_original, units_of
+from osum.evaluation.score.original import score_original, units_of
 
 REF = """\
 a1 你好<HAPPY>

@@ -2,8 +2,8 @@
 
 import pytest
 
-from osum.evaluation.catalogue import BENCHMARKS, SUITES
-from osum.evaluation.published import ABSENT, PUBLISHED
+from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
+from osum.evaluation.sets.published import ABSENT, PUBLISHED
 
 
 def found(source, model, benchmark, metric=None):

@@ -15,9 +15,6 @@ from markdown_it import MarkdownIt
 
 from evaluation.stage import SPOKEN, TIMED, benchmark
 from osum.errors import InputError
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.catalogue import BENCHMARKS
-from osum.evaluation.published import PUBLISHED, Published
 from osum.evaluation.report import keep, read_results, replace_block, report_page, results_block
 from osum.evaluation.report.markup import Table, html_table, latex, latex_text, markdown, one_line, row
 from osum.evaluation.report.tables import (
@@ -31,7 +28,10 @@ from osum.evaluation.report.tables import (
     word_times,
 )
 from osum.evaluation.report.units import unit_of
-from osum.evaluation.result import Comparison, Result
+from osum.evaluation.score.result import Comparison, Result
+from osum.evaluation.sets.benchmark import Benchmark
+from osum.evaluation.sets.catalogue import BENCHMARKS
+from osum.evaluation.sets.published import PUBLISHED, Published
 from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
 
 ROOT = Path(__file__).parents[2]

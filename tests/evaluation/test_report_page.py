@@ -18,17 +18,17 @@ import soundfile
 from evaluation.stage import BENCHMARKS, SPOKEN, TIMED, benchmark, go, row, write_list
 from osum.audio import SAMPLE_RATE, load
 from osum.cli import main
-from osum.data.packed import PackedWriter
+from osum.corpus.packed import PackedWriter
 from osum.errors import OsumError
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.prediction import Prediction, Truth
-from osum.evaluation.predictions import Predictions
-from osum.evaluation.published import PUBLISHED
 from osum.evaluation.report import plots, read_results, write_pages
 from osum.evaluation.report.figures import axes_of, draw
 from osum.evaluation.report.tables import Compared
 from osum.evaluation.report.worst import CLIP_SECONDS, clips, key, worst
-from osum.evaluation.result import REPORT, Report, Result, write_report
+from osum.evaluation.run.prediction import Prediction, Truth
+from osum.evaluation.run.predictions import Predictions
+from osum.evaluation.score.result import REPORT, Report, Result, write_report
+from osum.evaluation.sets.benchmark import Benchmark
+from osum.evaluation.sets.published import PUBLISHED
 from osum.peers.recogniser import Recognition
 from osum.scoring import Confusion, Score, WordTimes, calibration
 from osum.utterance import Word

@@ -15,8 +15,8 @@ import pytest
 
 from evaluation.stage import SPOKEN, Echo, benchmark, go, row, untimed, write_list
 from osum.errors import ManifestError, OsumError
-from osum.evaluation.clips import LISTS, check_list
-from osum.evaluation.predictions import Predictions
+from osum.evaluation.run.clips import LISTS, check_list
+from osum.evaluation.run.predictions import Predictions
 
 ROWS = [row(number) for number in range(14)]
 FILE = "echo/voices.jsonl"

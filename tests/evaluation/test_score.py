@@ -12,11 +12,11 @@ import pytest
 
 from evaluation.stage import BENCHMARKS, SPOKEN, TIMED, Echo, benchmark, go, row, write_list
 from osum.errors import InputError, OsumError
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.prediction import Prediction, Truth
-from osum.evaluation.predictions import Asked
-from osum.evaluation.result import REPORT, read_report, write_report
-from osum.evaluation.score import Scored, compare, report_of, resampling_of, score, score_folder
+from osum.evaluation.run.prediction import Prediction, Truth
+from osum.evaluation.run.predictions import Asked
+from osum.evaluation.score.result import REPORT, read_report, write_report
+from osum.evaluation.score.score import Scored, compare, report_of, resampling_of, score, score_folder
+from osum.evaluation.sets.benchmark import Benchmark
 from osum.peers.recogniser import Recognition
 
 ROWS = [row(number) for number in range(14)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from osum.conversion.names import POSITION_TABLES, to_ours
+from osum.checkpoints.convert.names import POSITION_TABLES, to_ours
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumModel
 from osum.model.encoder import interleaved_sinusoids, whisper_sinusoids
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature
 
-from osum.conversion.release import ECHAT
+from osum.checkpoints.convert.release import ECHAT
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 
 from .golden import echat_model, tensors

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import WhisperFeatureExtractor
 
 from model.golden import osum_meta, tensors, write_osum
-from osum.conversion import convert
+from osum.checkpoints.convert import convert
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 
 from .tiny import byte_tokenizer

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from numpy.typing import NDArray
 
 from osum.audio import SAMPLE_RATE
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.errors import InputError, TaskError
 from osum.peers import open_recogniser
 from osum.peers.classical import Classical, Examples, Fitted, candidates, choose, features

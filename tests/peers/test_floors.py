@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osum.data.manifest import write_manifest
+from osum.corpus.manifest import write_manifest
 from osum.errors import InputError
 from osum.peers import open_recogniser
 from osum.peers.floors import Majority, Source

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from inference.conftest import checkpoint_of
+from engine.tiny_checkpoint import checkpoint_of
 from model.tiny import noise
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import PackedWriter, to_int16
+from osum.corpus.packed import PackedWriter, to_int16
+from osum.engine.options import GenerationOptions
+from osum.engine.request import Reply, Result
 from osum.errors import TaskError
-from osum.inference.options import GenerationOptions
-from osum.inference.recognizer import Recognizer
-from osum.inference.request import Reply, Result
+from osum.listening.recognizer import Recognizer
 from osum.peers.ours import Ours
 from osum.peers.recogniser import Question
 from osum.tasks import OSUM

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 pytest.importorskip("pocketsphinx")
 
 from osum.audio import SAMPLE_RATE, load
-from osum.data.manifest import read_manifest
+from osum.corpus.manifest import read_manifest
 from osum.errors import InputError, TaskError
 from osum.peers import open_recogniser
 from osum.peers.pocketsphinx import PocketSphinx

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from osum.errors import TaskError
 from osum.tasks import EMOTIONS, GENDERS, OSUM, RELEASE, REPLY_SEPARATOR, LabelSet, Task, normalise_target
 from osum.tasks.document import EXAMPLE
-from osum.tasks.text import join_units
+from osum.text import join_units
 from osum.utterance import Utterance, Word
 
 from .strategies import utterances

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from osum.cli import main
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.training.config import TrainConfig
 from osum.training.trainer import Trainer, train
 from osum.utterance import Utterance

@@ -18,9 +18,9 @@ from model.test_golden_osum import ANSWER_END, CLIPS, batched, inputs_of
 from model.tiny import byte_tokenizer
 from torch import Tensor, nn
 
-from osum.conversion import convert
-from osum.data.batch import CTC_PAD, CTC_UNKNOWN, LABEL_UNKNOWN
+from osum.checkpoints.convert import convert
 from osum.model import OsumForConditionalGeneration, OsumProcessor
+from osum.training.batch import CTC_PAD, CTC_UNKNOWN, LABEL_UNKNOWN
 from osum.training.config import TrainConfig
 from osum.training.learn import with_lora
 from osum.training.objective import NOT_INPUTS, Objective, counts

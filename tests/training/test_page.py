@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from osum.cli import _parse, main
-from osum.data.manifest import read_manifest
+from osum.corpus.manifest import read_manifest
 from osum.tasks import TaskSet
 from osum.training.config import read_recipe
 from osum.training.learn import parts_of

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import osum
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.errors import CheckpointError, InputError
 from osum.training import record
 from osum.training.export import export

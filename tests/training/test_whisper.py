@@ -21,13 +21,13 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from osum.checkpoints.locate import read_tasks
 from osum.cli import main
-from osum.data.batch import LABEL_UNKNOWN
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.errors import CheckpointError, ConversionError, InputError
-from osum.inference.locate import read_tasks
 from osum.model import OsumForConditionalGeneration
 from osum.tasks import OSUM
+from osum.training.batch import LABEL_UNKNOWN
 from osum.training.checkpoint import STATE
 from osum.training.trainer import Trainer
 from osum.training.whisper import WhisperTaskProcessor

@@ -95,7 +95,7 @@ def generation(arguments: argparse.Namespace) -> GenerationOptions:
     """The options that the decoding arguments ask for."""
     from dataclasses import replace
 
-    from osum.inference.options import GenerationOptions
+    from osum.engine.options import GenerationOptions
 
     seed = 777 if arguments.seed is None else arguments.seed
     options = GenerationOptions.release(seed) if arguments.release_decoding else GenerationOptions()
@@ -105,7 +105,7 @@ def generation(arguments: argparse.Namespace) -> GenerationOptions:
 
 def load_model(arguments: argparse.Namespace) -> Recognizer:
     """The model that the arguments name; a download is announced before it starts."""
-    from osum.inference.recognizer import load
+    from osum.listening.recognizer import load
 
     return load(arguments.model, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=tell)
 

@@ -12,7 +12,7 @@ from osum.cli.arguments import Subparsers, add_model_options, load_model, positi
 
 if TYPE_CHECKING:
     from osum import Recognizer, Utterance
-    from osum.evaluation.calibrate import Calibrated, Place, Scored
+    from osum.evaluation.score.calibrate import Calibrated, Place, Scored
 
 DIAGRAM, FIGURES = "reliability.png", "calibration.json"
 _EXAMPLES = """\
@@ -51,8 +51,8 @@ def run(arguments: Namespace) -> int:
     """Fit one temperature for each label set of each task on clips with known labels, and keep them in DIR/tasks.json.
     No label changes, only how sure the model says to be. The error of its probabilities is measured before and after
     on speakers that the temperature was not fitted on: in folds, or on --valid."""
-    from osum.evaluation.calibrate import MIN_CLIPS, calibrate, check_place, save
-    from osum.inference.locate import locate
+    from osum.checkpoints.locate import locate
+    from osum.evaluation.score.calibrate import MIN_CLIPS, calibrate, check_place, save
 
     checkpoint = locate(arguments.model, arguments.offline, tell)
     check_place(checkpoint, arguments.out, arguments.overwrite)
@@ -82,7 +82,7 @@ class _Asking:
         """The scores of all labelled clips of a manifest."""
         from tqdm import tqdm
 
-        from osum.evaluation.calibrate import Asked, ask, gathered
+        from osum.evaluation.score.calibrate import Asked, ask, gathered
 
         rows = list(self._rows(manifest))
 
@@ -98,7 +98,7 @@ class _Asking:
         return gathered(good())
 
     def _rows(self, manifest: Path) -> Iterator[Utterance]:
-        from osum.data.readers import Manifest
+        from osum.corpus.readers import Manifest
 
         for line in Manifest(manifest, tasks=self._recognizer.tasks):
             if line.utterance is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from osum.cli.arguments import DTYPES, Subparsers, one_of, positive
 
 if TYPE_CHECKING:
-    from osum.conversion import ConversionReport
+    from osum.checkpoints.convert import ConversionReport
 
 LAYOUTS = ("speech_first", "prompt_first", "chatml")
 _EXAMPLES = """\
@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
     if arguments.whisper:
         print(_join_parts(arguments, *paths))
     elif arguments.to == "original":
-        from osum.conversion import to_original
+        from osum.checkpoints.convert import to_original
 
         print(to_original(*paths, overwrite=arguments.overwrite))
     else:
@@ -79,7 +79,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _convert(arguments: Namespace, source: Path, out: Path) -> ConversionReport:
-    from osum.conversion import convert
+    from osum.checkpoints.convert import convert
 
     return convert(
         source,
@@ -97,7 +97,7 @@ def _convert(arguments: Namespace, source: Path, out: Path) -> ConversionReport:
 def _join_parts(arguments: Namespace, out: Path) -> ConversionReport:
     import torch
 
-    from osum.conversion import from_parts
+    from osum.checkpoints.convert import from_parts
 
     return from_parts(
         arguments.whisper,

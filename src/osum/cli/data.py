@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from osum.cli.arguments import Parser, Subparsers, one_of, positive, tell
 
 if TYPE_CHECKING:
-    from osum.data.readers import Line, Manifest
-    from osum.data.statistics import Statistics
+    from osum.corpus.readers import Line, Manifest
+    from osum.corpus.statistics import Statistics
     from osum.utterance import Utterance
 
 FORMATS = ("osum", "original", "nemo", "swift", "lhotse", "tar")
@@ -138,7 +138,7 @@ def _fraction(word: str) -> float:
 
 def run_convert(arguments: Namespace) -> int:
     """Write the rows of any known manifest as ours, one JSON object a line; rows of a tar point into the tar."""
-    from osum.data.manifest import write_manifest
+    from osum.corpus.manifest import write_manifest
 
     _check_free([arguments.out], arguments.overwrite)
     rows = _Good(_manifest(arguments))
@@ -151,7 +151,7 @@ def run_shard(arguments: Namespace) -> int:
     """Pack utterances into tars with an index beside each; run it again after a kill and it goes on."""
     from tqdm import tqdm
 
-    from osum.data.shards import plan, write_shards
+    from osum.corpus.shards import plan, write_shards
 
     lines = _manifest(arguments)
     rows = _Good(lines)
@@ -171,7 +171,7 @@ def run_shard(arguments: Namespace) -> int:
 
 def run_split(arguments: Namespace) -> int:
     """Deal the rows to train, valid and test so that each speaker is in one; new rows do not move old speakers."""
-    from osum.data.manifest import split_by_speaker, write_manifest
+    from osum.corpus.manifest import split_by_speaker, write_manifest
     from osum.errors import InputError
 
     shares = {"train": 1 - arguments.valid - arguments.test, "valid": arguments.valid, "test": arguments.test}
@@ -196,7 +196,7 @@ def run_split(arguments: Namespace) -> int:
 
 def run_validate(arguments: Namespace) -> int:
     """Tell what is wrong with each line: broken, audio, length, label, text, id; exit code 1 if anything is."""
-    from osum.data.validation import Validator
+    from osum.corpus.validation import Validator
 
     lines = _manifest(arguments)
     wrong, rules, count = 0, Counter[str](), 0
@@ -215,7 +215,7 @@ def run_stats(arguments: Namespace) -> int:
     """Show clips, hours, speakers, labels and lengths of every source."""
     import json
 
-    from osum.data.statistics import plot, statistics
+    from osum.corpus.statistics import plot, statistics
 
     found = statistics(_manifest(arguments))
     for line in found.failed:
@@ -302,7 +302,7 @@ class _Good:
 
 
 def _manifest(arguments: Namespace) -> Manifest:
-    from osum.data.readers import Manifest
+    from osum.corpus.readers import Manifest
     from osum.tasks import OSUM, TaskSet
 
     tasks = TaskSet.load(arguments.tasks_file) if arguments.tasks_file else OSUM
@@ -332,7 +332,7 @@ def _check_free(paths: Iterable[Path], overwrite: bool) -> None:
 
 def _show(found: Statistics) -> None:
     """A line of figures for each source, and below it a line for each label set."""
-    from osum.data.statistics import QUANTILES
+    from osum.corpus.statistics import QUANTILES
 
     shown = {**found.sources, **({"all": found.total} if len(found.sources) > 1 else {})}
     width = max(len("source"), *map(len, shown), 0)

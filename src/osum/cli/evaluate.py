@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, did_you_mean, one_of, positive, tell
 
 if TYPE_CHECKING:
-    from osum.evaluation.benchmark import Benchmark
-    from osum.evaluation.run import Ran, RunOptions
-    from osum.evaluation.score import Scored
+    from osum.evaluation.run.run import Ran, RunOptions
+    from osum.evaluation.score.score import Scored
+    from osum.evaluation.sets.benchmark import Benchmark
     from osum.peers.recogniser import Recogniser
 
 _SHOWN = 5
@@ -103,7 +103,7 @@ def run(arguments: Namespace) -> int:
     """Ask models about benchmarks, keep every answer in OUT/MODEL/BENCHMARK.jsonl, count them into OUT/report.json,
     and show the figures with their 95 % intervals. What cannot be run is told and left out; exit code 1 then."""
     from osum.cli.figures import show_benchmarks
-    from osum.evaluation.catalogue import BENCHMARKS, SUITES
+    from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
 
     if arguments.list:
         show_benchmarks(BENCHMARKS, SUITES)
@@ -137,7 +137,7 @@ class _Faults:
 def _chosen(arguments: Namespace) -> list[str]:
     """The names of the benchmarks that are asked for, each once."""
     from osum.errors import InputError
-    from osum.evaluation.catalogue import BENCHMARKS, SUITES
+    from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
 
     names = [*arguments.benchmark]
     if arguments.suite is not None:
@@ -194,7 +194,7 @@ def _answered(
 ) -> list[Benchmark]:
     """Those that a model answers. Others are a fault where they were asked for by name, and a note in a suite."""
     from osum.errors import TaskError
-    from osum.evaluation.run import check_answers
+    from osum.evaluation.run.run import check_answers
 
     answered = []
     left: dict[tuple[str, bool], list[str]] = {}
@@ -216,7 +216,7 @@ def _answered(
 def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser, faults: _Faults) -> None:
     from tqdm import tqdm
 
-    from osum.evaluation.run import Run
+    from osum.evaluation.run.run import Run
 
     if arguments.prompts == "all" and not recogniser.prompts(benchmark.task):
         tell(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
@@ -234,7 +234,7 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
 
 
 def _options(arguments: Namespace) -> RunOptions:
-    from osum.evaluation.run import RunOptions
+    from osum.evaluation.run.run import RunOptions
 
     return RunOptions(
         resume=arguments.resume,
@@ -270,7 +270,7 @@ def run_score(arguments: Namespace) -> int:
     """Count the predictions of a folder of results again, without a model, and write its report.json. Of several
     folders, models are compared in pairs on the clips they share."""
     from osum.errors import InputError
-    from osum.evaluation.catalogue import BENCHMARKS
+    from osum.evaluation.sets.catalogue import BENCHMARKS
 
     if arguments.compat:
         return _score_original(arguments)
@@ -300,7 +300,7 @@ def _told_apart(folders: Sequence[Path]) -> list[str]:
 
 def _show(scored: Sequence[Scored]) -> None:
     from osum.cli.figures import show_comparisons, show_results
-    from osum.evaluation.score import report_of
+    from osum.evaluation.score.score import report_of
 
     if not scored:
         return
@@ -317,7 +317,7 @@ def _show(scored: Sequence[Scored]) -> None:
 
 def _score_original(arguments: Namespace) -> int:
     from osum.errors import InputError
-    from osum.evaluation.original import score_original
+    from osum.evaluation.score.original import score_original
     from osum.tasks import RELEASE
 
     if arguments.hyp is None or arguments.ref is None or arguments.folders:
@@ -332,10 +332,10 @@ def _score_original(arguments: Namespace) -> int:
 
 def _count(out: Path, faults: _Faults) -> list[Scored]:
     """Count a folder of results and write its report, where there is anything in it."""
-    from osum.data.atomic import locked
-    from osum.evaluation.catalogue import BENCHMARKS
-    from osum.evaluation.result import REPORT, write_report
-    from osum.evaluation.score import report_of, score_folder
+    from osum.evaluation.score.result import REPORT, write_report
+    from osum.evaluation.score.score import report_of, score_folder
+    from osum.evaluation.sets.catalogue import BENCHMARKS
+    from osum.files import locked
 
     if not out.is_dir():
         return []

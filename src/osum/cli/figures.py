@@ -15,8 +15,8 @@ from osum.evaluation.report.units import unit_of
 from osum.scoring import Score, Spread, spread
 
 if TYPE_CHECKING:
-    from osum.evaluation.benchmark import Benchmark
-    from osum.evaluation.result import Comparison, Result
+    from osum.evaluation.score.result import Comparison, Result
+    from osum.evaluation.sets.benchmark import Benchmark
 
 _PIPED_WIDTH = 160  # characters of a table that no terminal shows
 

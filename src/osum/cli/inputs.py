@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from osum.audio import channels, find_audio, probe
-from osum.data.manifest import read_manifest
+from osum.corpus.manifest import read_manifest
 from osum.errors import InputError, OsumError
 from osum.utterance import Utterance
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from osum.cli.arguments import Subparsers, positive, tell
 
 if TYPE_CHECKING:
-    from osum.evaluation.judgement import Judgement, Verdict
+    from osum.evaluation.judge.judgement import Judgement, Verdict
     from osum.peers.budget import Prices
     from osum.peers.llm import Endpoint, Usage
 
@@ -93,8 +93,8 @@ def run(arguments: Namespace) -> int:
     """Score a model's replies by a language model, or tell which of two models replies better."""
     from tqdm import tqdm
 
-    from osum.evaluation.judge import judgement_of, read_replies, trial_of, verdicts_on
-    from osum.evaluation.judgement import Judge, write_judgement
+    from osum.evaluation.judge.judge import judgement_of, read_replies, trial_of, verdicts_on
+    from osum.evaluation.judge.judgement import Judge, write_judgement
     from osum.peers.llm import Chat
 
     out, prices = arguments.out or _place(arguments), _prices(arguments)
@@ -121,7 +121,7 @@ def run(arguments: Namespace) -> int:
 
 def _place(arguments: Namespace) -> Path:
     from osum.errors import InputError
-    from osum.evaluation.judgement import judgement_path
+    from osum.evaluation.judge.judgement import judgement_path
 
     if arguments.against:
         raise InputError("a preference belongs to no one model: give -o FILE with --against")
@@ -131,7 +131,7 @@ def _place(arguments: Namespace) -> Path:
 def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
     """Whether a new file is to be begun; one of the same questions is gone on with."""
     from osum.errors import InputError
-    from osum.evaluation.judgement import read_judgement
+    from osum.evaluation.judge.judgement import read_judgement
 
     if overwrite or not path.exists():
         return True

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from osum.cli.inputs import ChannelChoice, Inputs
     from osum.cli.outputs import Place, Target
     from osum.cli.tally import Tally
-    from osum.formats import SubtitleOptions
-    from osum.labelling.shard import Shard
+    from osum.corpus.share import Shard
+    from osum.results.formats import SubtitleOptions
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
 """Spelled here as well as DETECTORS, since help must not import what knows them; a test compares."""
@@ -125,8 +125,8 @@ def _channel(word: str) -> ChannelChoice:
 
 
 def _shard(word: str) -> Shard:
+    from osum.corpus.share import Shard
     from osum.errors import InputError
-    from osum.labelling.shard import Shard
 
     try:
         return Shard.parse(word)
@@ -221,7 +221,7 @@ def _place(arguments: Namespace) -> Place:
 
 
 def _subtitles(arguments: Namespace) -> SubtitleOptions:
-    from osum.formats import SubtitleOptions
+    from osum.results.formats import SubtitleOptions
 
     return SubtitleOptions(
         arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_line, arguments.highlight_words
@@ -241,7 +241,7 @@ def _given(arguments: Namespace) -> Sequence[str]:
 
 def _show_plan(rows: Sequence[Utterance], places: Sequence[str]) -> int:
     """One line per input: seconds, what is read, where its result would go."""
-    from osum.inference.workers import muted
+    from osum.listening.workers import muted
 
     with muted():
         measured = [_measured(row) for row in rows]
@@ -273,13 +273,13 @@ def _measured(row: Utterance) -> Utterance:
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import keep_failed
     from osum.cli.tally import Tally
-    from osum.inference.workers import context
+    from osum.listening.workers import context
 
     usable = sum(row.error is None for row in inputs.items)
     workers = _num_workers(arguments.num_workers, usable)
     if workers:
         context()  # before anything heavy is imported here, so that they are ready when the model is
-    from osum.labelling.run import asked_of
+    from osum.listening.run import asked_of
 
     model = load_model(arguments) if usable else None
     options = _options(arguments, tasks, model, workers)
@@ -308,7 +308,7 @@ def _num_workers(asked: int | None, num_recordings: int) -> int:
 
 def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_workers: int) -> LabelOptions:
     """What is asked; an unknown task or prompt language shows here, before anything is written."""
-    from osum.inference.options import LabelOptions
+    from osum.engine.options import LabelOptions
 
     if model is not None:
         for task in model.tasks.select(tasks):
@@ -337,7 +337,7 @@ def _watched(
     """The results in the order of the items, counted, with the progress shown where `bar` says so."""
     from tqdm import tqdm
 
-    from osum.labelling.run import label_all
+    from osum.listening.run import label_all
 
     good = [row for row in items if row.error is None]
     answers = label_all(model, good, options, tell) if model else iter(())

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from osum.cli.inputs import STDIN
-from osum.data.manifest import read_manifest, write_manifest
+from osum.corpus.manifest import read_manifest, write_manifest
+from osum.corpus.share import Shard
 from osum.errors import InputError, OsumError
-from osum.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
-from osum.labelling.parquet import Parquet
-from osum.labelling.parts import JsonLines, Parts, RowFile
-from osum.labelling.shard import Shard
-from osum.table import table
+from osum.results.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
+from osum.results.parquet import Parquet
+from osum.results.parts import JsonLines, Parts, RowFile
+from osum.results.table import table
 from osum.utterance import Utterance
 
 ALL, TABLE, PARQUET = "all", "table", "parquet"

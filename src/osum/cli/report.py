@@ -49,9 +49,9 @@ def _from_zero(word: str) -> int:
 
 def run(arguments: Namespace) -> int:
     """Write tables (Markdown, LaTeX), figures, and a page that opens offline, with players for the worst errors."""
-    from osum.evaluation.catalogue import BENCHMARKS
-    from osum.evaluation.published import PUBLISHED
     from osum.evaluation.report import WORST, keep, read_results, update_readme, write_pages
+    from osum.evaluation.sets.catalogue import BENCHMARKS
+    from osum.evaluation.sets.published import PUBLISHED
 
     outs = [Path(path) for path in arguments.paths]
     found = read_results(outs, BENCHMARKS, () if arguments.no_published else PUBLISHED)

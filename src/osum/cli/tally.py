@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from osum.cli.arguments import tell
-from osum.inference.answers import disagreements
+from osum.listening.answers import disagreements
 from osum.tasks import Task
 from osum.utterance import Utterance
 

@@ -24,7 +24,7 @@ def register(commands: Subparsers) -> None:
 
 def run(arguments: Namespace) -> int:
     """Show the tasks that a checkpoint carries, their labels, and what it learned them from."""
-    from osum.inference.locate import locate, read_tasks
+    from osum.checkpoints.locate import locate, read_tasks
 
     tasks = read_tasks(locate(arguments.model, arguments.offline, tell))
     if arguments.json:

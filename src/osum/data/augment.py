@@ -18,10 +18,10 @@ import soundfile
 import soxr
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import Float32
+from osum.corpus.packed import Float32
 from osum.data.spec_augment import OURS, SpecAugment
 from osum.errors import InputError
-from osum.tasks.text import closest
+from osum.text import closest
 from osum.utterance import Utterance, Word
 
 Read = Callable[[Utterance], Float32]

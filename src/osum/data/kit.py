@@ -31,11 +31,11 @@ from urllib.request import Request, urlopen
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
-from osum.data.atomic import atomic_file
+from osum.corpus.packed import Float32
+from osum.corpus.shards import flac
 from osum.data.kit_list import ByHand, KitClip, KitList, KitSource, unlike
-from osum.data.packed import Float32
-from osum.data.shards import flac
 from osum.errors import InputError, OsumError
+from osum.files import atomic_file
 
 LOCK = "kit.lock.jsonl"
 TEXTS = "kit_text.tar.xz"

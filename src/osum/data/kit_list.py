@@ -23,10 +23,10 @@ import numpy as np
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
-from osum.data.atomic import atomic_file
+from osum.corpus.packed import Float32
 from osum.data.nano_real import read_rows
-from osum.data.packed import Float32
 from osum.errors import InputError
+from osum.files import atomic_file
 
 NUM_PARTS = 16  # of a clip, each of the same length
 STEP = 3.0  # dB of one level

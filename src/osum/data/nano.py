@@ -20,12 +20,12 @@ import numpy as np
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
+from osum.corpus.manifest import write_manifest
+from osum.corpus.packed import AUDIO, FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
 from osum.data import nano_synthetic
-from osum.data.manifest import write_manifest
 from osum.data.nano_mix import mixtures, one_word_time
 from osum.data.nano_real import MAX_SECONDS, deal, real_utterances
 from osum.data.nano_synthetic import Amounts, Job
-from osum.data.packed import AUDIO, FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
 from osum.data.tokenizer import train_tokenizer
 from osum.utterance import Utterance, Word
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from osum.audio import SAMPLE_RATE
+from osum.corpus.packed import Float32
 from osum.data.augment import Read, excerpt, labels_with_event, loud_part, overlay
-from osum.data.packed import Float32
-from osum.tasks.text import close_cjk
+from osum.text import close_cjk
 from osum.utterance import Utterance, Word
 
 EVENTS = ("laugh", "sigh", "cry", "sneeze")

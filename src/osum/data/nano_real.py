@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osum.data.manifest import unit_hash
-from osum.data.transcript import transcript
+from osum.corpus.manifest import unit_hash
+from osum.corpus.transcript import transcript
 from osum.utterance import Utterance
 
 MAX_SECONDS = 12.0

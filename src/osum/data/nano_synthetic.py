@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from osum.data.manifest import unit_hash
+from osum.corpus.manifest import unit_hash
+from osum.corpus.transcript import chinese_units, english_units, pinyin_units, transcript, units_text
 from osum.data.nano_real import read_rows
 from osum.data.synthesis import Speech, Voice, espeak
-from osum.data.transcript import chinese_units, english_units, pinyin_units, transcript, units_text
 from osum.utterance import Word
 
 _MALE = """

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soxr
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import Float32
+from osum.corpus.packed import Float32
 from osum.errors import InputError, OsumError
 from osum.utterance import Word
 

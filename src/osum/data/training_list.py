@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from osum.data.manifest import read_manifest
-from osum.data.packed import Int16, PackedAudio
+from osum.corpus.manifest import read_manifest
+from osum.corpus.packed import Int16, PackedAudio
 from osum.errors import InputError
 from osum.utterance import Utterance
 

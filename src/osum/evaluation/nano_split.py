@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osum.data.manifest import read_manifest
-from osum.data.packed import AUDIO
+from osum.corpus.manifest import read_manifest
+from osum.corpus.packed import AUDIO
 from osum.errors import InputError
 from osum.peers.lessons import is_recording
 from osum.utterance import Utterance

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from osum.errors import ManifestError
-from osum.tasks.text import closest
+from osum.text import closest
 
 R = TypeVar("R")
 

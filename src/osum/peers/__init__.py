@@ -13,7 +13,7 @@ from typing import Any
 
 from osum.errors import InputError
 from osum.peers.recogniser import Options, Recogniser
-from osum.tasks.text import closest
+from osum.text import closest
 
 WITH_MODEL = {
     "whisper": ("osum.peers.whisper", "Whisper"),

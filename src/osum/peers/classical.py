@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osum.data.clips import ClipAudio
+from osum.corpus.clips import ClipAudio
 from osum.errors import InputError, MissingExtraError
 from osum.peers.clips import Heard, in_batches
 from osum.peers.facts import check_extra, check_no_prompt, check_on_cpu, check_question, versions

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osum.audio import SAMPLE_RATE
-from osum.data.clips import ClipAudio
+from osum.corpus.clips import ClipAudio
 from osum.errors import OsumError
 from osum.peers.recogniser import Recognition
 from osum.utterance import Utterance, Word

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osum.errors import InputError, TaskError
 from osum.peers.recogniser import Options, Question, Recogniser
-from osum.tasks.text import closest
+from osum.text import closest
 
 
 def check_question(recogniser: Recogniser, question: Question) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError, InputError, MissingExtraError, TaskError
-from osum.inference.locate import first_line
-from osum.inference.recognizer import placement
+from osum.listening.recognizer import placement
 from osum.peers.clips import Heard, in_batches
 from osum.peers.facts import check_extra, check_no_prompt, check_question, digest, versions
 from osum.peers.reading import read_label

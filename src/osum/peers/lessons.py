@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from osum.data.manifest import read_manifest
+from osum.corpus.manifest import read_manifest
 from osum.errors import InputError
 from osum.peers.recogniser import Options
 from osum.scoring import normalize

@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from osum.data.atomic import atomic_file
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
+from osum.files import atomic_file
 from osum.peers.budget import Budget, Prices
 from osum.peers.completion import Message, Reply, Request, error_text, retry_after, short
 

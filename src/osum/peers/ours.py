@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from osum.audio import SAMPLE_RATE
-from osum.inference.options import LabelOptions
-from osum.inference.recognizer import Audio, Recognizer, load
+from osum.engine.options import LabelOptions
+from osum.listening.recognizer import Audio, Recognizer, load
 from osum.peers.clips import hear, placed
 from osum.peers.facts import check_extra, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition

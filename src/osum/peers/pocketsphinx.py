@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import to_int16
+from osum.corpus.packed import to_int16
 from osum.errors import InputError, MissingExtraError, TaskError
-from osum.inference.longform import Window, windows
-from osum.inference.merge import in_sequence
+from osum.listening.longform import Window, windows
+from osum.listening.merge import in_sequence
 from osum.peers.clips import Heard, Samples, in_batches
 from osum.peers.facts import check_extra, check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
-from osum.tasks.text import join_units
+from osum.text import join_units
 from osum.utterance import Segment, Utterance, Word
 
 LANGUAGE = "en"

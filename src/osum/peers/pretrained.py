@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
+from osum.checkpoints.checkpoint import revision_of
+from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError
-from osum.inference.checkpoint import revision_of
-from osum.inference.locate import first_line
-from osum.inference.recognizer import DTYPES, placement
+from osum.listening.recognizer import DTYPES, placement
 from osum.peers.facts import versions
 from osum.peers.recogniser import Options
 

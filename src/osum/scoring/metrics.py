@@ -13,7 +13,7 @@ from osum.errors import InputError, MissingExtraError
 from osum.scoring.normalize import mixed_units, normalize
 from osum.scoring.resampling import Counts, Floats, Metric, check_pairs, divide
 from osum.scoring.word_times import aas, levenshtein
-from osum.tasks.text import CJK
+from osum.text import CJK
 
 _BLEU_ORDERS = 4  # longest n-gram
 

@@ -20,7 +20,7 @@ from importlib.resources import files
 from typing import Any
 
 from osum.errors import MissingExtraError
-from osum.tasks.text import CJK, close_cjk
+from osum.text import CJK, close_cjk
 
 RULES = 1
 """Version of `normalize`: raised when a text comes out otherwise than before."""

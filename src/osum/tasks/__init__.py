@@ -15,7 +15,7 @@ from osum.tasks.catalog import (
 from osum.tasks.label_set import LabelSet
 from osum.tasks.task import Task
 from osum.tasks.task_set import TaskSet
-from osum.tasks.text import normalise_target
+from osum.text import normalise_target
 
 __all__ = [
     "AGES",

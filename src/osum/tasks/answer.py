@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from osum.tasks.label_set import LabelSet
-from osum.tasks.text import closest, edit_distance, join_units
+from osum.text import closest, edit_distance, join_units
 from osum.utterance import Word
 
 REPLY_SEPARATOR = "<开始回答>"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from osum.errors import TaskError
-from osum.tasks.text import normalise_target
+from osum.text import normalise_target
 
 _GAPS = re.compile(r"[\s_-]+")
 

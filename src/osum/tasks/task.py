@@ -21,7 +21,7 @@ from osum.tasks.answer import (
     scan,
 )
 from osum.tasks.label_set import LabelSet
-from osum.tasks.text import closest, normalise_target, repetition
+from osum.text import closest, normalise_target, repetition
 from osum.utterance import Utterance, Word
 
 Transcript = Literal["plain", "timed", "none"]

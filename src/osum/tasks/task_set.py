@@ -12,7 +12,7 @@ from osum.errors import TaskError
 from osum.tasks.label_set import LabelSet
 from osum.tasks.prompt_bank import fill, packaged_languages, packaged_prompts
 from osum.tasks.task import Task
-from osum.tasks.text import closest
+from osum.text import closest
 from osum.utterance import Utterance
 
 FORMAT_VERSION = 1

@@ -17,9 +17,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from osum.data.atomic import to_disk
+from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError
-from osum.inference.locate import first_line
+from osum.files import to_disk
 
 STATE = "training_state.safetensors"
 PROGRESS = "progress.json"

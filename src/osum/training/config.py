@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from osum.errors import InputError
-from osum.tasks.text import closest
+from osum.text import closest
 
 STAGES = "stages"
 """The key of a recipe that is several runs."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from osum.checkpoints.checkpoint import open_checkpoint
+from osum.checkpoints.locate import TASKS_FILE
 from osum.errors import CheckpointError, InputError
-from osum.inference.checkpoint import open_checkpoint
-from osum.inference.locate import TASKS_FILE
 from osum.training import record
 
 SHARD_SIZE = "14MB"

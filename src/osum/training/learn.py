@@ -12,7 +12,7 @@ from accelerate import PartialState
 from torch import nn
 from transformers import BitsAndBytesConfig
 
-from osum.conversion.folder import ADAPTER_FOLDER
+from osum.checkpoints.folder import ADAPTER_FOLDER
 from osum.errors import InputError, MissingExtraError
 from osum.model import OsumForConditionalGeneration
 from osum.training.config import TrainConfig

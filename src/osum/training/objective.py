@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from osum.data.batch import CTC_UNKNOWN
-from osum.data.letters import NUM_UNITS
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import IGNORED, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
+from osum.training.batch import CTC_UNKNOWN
+from osum.training.letters import NUM_UNITS
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
 """What a batch holds beside the model's inputs."""

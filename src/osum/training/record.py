@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from osum.data.clips import without_place
-from osum.data.manifest import fingerprint
+from osum.corpus.clips import without_place
+from osum.corpus.manifest import fingerprint
 from osum.errors import CheckpointError, InputError
 from osum.training.checkpoint import PROGRESS
 from osum.utterance import Utterance

@@ -11,15 +11,15 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer
 
-from osum.data.batch import Collator
+from osum.checkpoints.locate import TASKS_FILE, locate
 from osum.errors import InputError
-from osum.inference.locate import TASKS_FILE, locate
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS, round_up
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.task import Evidence
 from osum.training import checkpoint, whisper
+from osum.training.batch import Collator
 from osum.training.config import TrainConfig
 from osum.training.learn import quantization
 from osum.training.objective import Objective

@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from osum.audio import SAMPLE_RATE
-from osum.conversion.folder import ADAPTER_FOLDER
+from osum.checkpoints.checkpoint import Checkpoint
+from osum.checkpoints.folder import ADAPTER_FOLDER
+from osum.checkpoints.locate import TASKS_FILE, first_line
+from osum.corpus.clips import ClipAudio
 from osum.data.augment import Augmentation
-from osum.data.batch import Augmenter, BucketSampler, Collator, Pick, Questions
-from osum.data.clips import ClipAudio
-from osum.data.mixture import Mixture, Part, read_mixture
 from osum.errors import AudioError, InputError
-from osum.inference.checkpoint import Checkpoint
-from osum.inference.locate import TASKS_FILE, first_line
 from osum.training import checkpoint, record
+from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.training.config import TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
 from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
+from osum.training.mixture import Mixture, Part, read_mixture
 from osum.training.objective import LOSSES, counts
 from osum.training.optim import optimizers, rate
 from osum.training.report import Report

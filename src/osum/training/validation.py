@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from osum.audio import SAMPLE_RATE
-from osum.data.packed import Float32
-from osum.inference.checkpoint import Checkpoint
-from osum.inference.recognizer import Recognizer
+from osum.checkpoints.checkpoint import Checkpoint
+from osum.corpus.packed import Float32
+from osum.listening.recognizer import Recognizer
 from osum.scoring import ERROR_RATES, normalize
 from osum.utterance import Utterance
 

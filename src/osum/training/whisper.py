@@ -23,14 +23,14 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPERS_LANGUAGES
 
-from osum.conversion.parts import encoder_sizes, part_config
-from osum.data.batch import Collator
+from osum.checkpoints.convert.parts import encoder_sizes, part_config
 from osum.errors import AudioError, InputError
 from osum.model import OsumAudioConfig, OsumProcessor
 from osum.model.configuration_osum import IGNORED, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
 from osum.model.processing_osum import pad_features, pad_rows
 from osum.tasks import LANGUAGES, Task, TaskSet
+from osum.training.batch import Collator
 from osum.training.checkpoint import opening
 from osum.training.config import TrainConfig
 from osum.training.learn import LORA, parts_of

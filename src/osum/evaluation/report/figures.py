@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from osum.evaluation.catalogue import TASKS
-from osum.evaluation.published import Published
 from osum.evaluation.report import plots
 from osum.evaluation.report.tables import FLOORS, Compared
 from osum.evaluation.report.units import unit_of
-from osum.evaluation.result import Result
+from osum.evaluation.score.result import Result
+from osum.evaluation.sets.catalogue import TASKS
+from osum.evaluation.sets.published import Published
 from osum.scoring import Score
 from osum.tasks import OSUM
 

@@ -16,11 +16,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from osum.data.atomic import atomic_file
 from osum.errors import InputError
 from osum.evaluation.report.markup import joined, markdown
 from osum.evaluation.report.tables import SIGNIFICANT, Compared, all_tables, overview, verdict
-from osum.evaluation.result import Comparison, Report, Result, write_report
+from osum.evaluation.score.result import Comparison, Report, Result, write_report
+from osum.files import atomic_file
 
 BLOCK = "results"
 WIDTH = 118  # columns of running text

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.catalogue import TASKS
-from osum.evaluation.published import Published
 from osum.evaluation.report.markup import DASH, Cell, Row, Table, row
 from osum.evaluation.report.units import Unit, unit_of
-from osum.evaluation.result import Comparison, Result
+from osum.evaluation.score.result import Comparison, Result
+from osum.evaluation.sets.benchmark import Benchmark
+from osum.evaluation.sets.catalogue import TASKS
+from osum.evaluation.sets.published import Published
 from osum.peers.floors import Majority, Source
 from osum.scoring import Score, spread
 from osum.tasks.catalog import ASR

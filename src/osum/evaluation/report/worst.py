@@ -13,10 +13,10 @@ from heapq import nsmallest
 from itertools import zip_longest
 
 from osum.audio import SAMPLE_RATE
-from osum.data.clips import PLACE_FIELDS, ClipAudio
+from osum.corpus.clips import PLACE_FIELDS, ClipAudio
 from osum.errors import OsumError
-from osum.evaluation.benchmark import Target
-from osum.evaluation.prediction import Prediction
+from osum.evaluation.run.prediction import Prediction
+from osum.evaluation.sets.benchmark import Target
 from osum.scoring import aas, mer
 from osum.utterance import Utterance, Word
 

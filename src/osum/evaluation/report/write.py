@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from osum.data.atomic import atomic_file
 from osum.errors import InputError, OsumError
-from osum.evaluation.benchmark import Benchmark
-from osum.evaluation.predictions import Predictions, folder_name
-from osum.evaluation.published import Published
 from osum.evaluation.report.figures import Drawing, draw
 from osum.evaluation.report.markup import Table, html_table, latex_document
 from osum.evaluation.report.page import Section, answers, folded, image, page
 from osum.evaluation.report.readme import report_page
 from osum.evaluation.report.tables import FLOORS, Compared, all_tables
 from osum.evaluation.report.worst import Mistake, clips, worst
-from osum.evaluation.result import REPORT, Result, read_report
+from osum.evaluation.run.predictions import Predictions, folder_name
+from osum.evaluation.score.result import REPORT, Result, read_report
+from osum.evaluation.sets.benchmark import Benchmark
+from osum.evaluation.sets.published import Published
+from osum.files import atomic_file
 
 AUDIO_BYTES = 12_000_000
 """Of all clips in a page, before base64 makes a third more of it."""

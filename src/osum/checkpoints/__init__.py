@@ -1,0 +1,1 @@
+"""What a model folder is: its file names, how it is found and opened, and conversion in and out."""

@@ -1,0 +1,113 @@
+"""Open a checkpoint: configuration, weights, processor and tasks, each checked."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from osum.checkpoints.locate import first_line, locate, read_tasks
+from osum.errors import CheckpointError, MissingExtraError
+from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.tasks import TaskSet
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint."""
+
+    name: str
+    revision: str
+    model: OsumForConditionalGeneration
+    processor: OsumProcessor
+    tasks: TaskSet
+
+
+def open_checkpoint(
+    name: str, device: str, dtype: torch.dtype, offline: bool = False, notice: Callable[[str], None] | None = None
+) -> Checkpoint:
+    """Open `name` on a device.
+
+    Raises:
+        CheckpointError: nothing of that name, a folder that is no checkpoint, or weights that do not fit.
+    """
+    folder = locate(name, offline, notice)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{name!r}: {folder} has no config.json, so it is no checkpoint; see `osum convert`")
+    _check_config(name, folder)
+    transformers_logging.disable_progress_bar()
+    model = _model(name, folder, dtype).to(device).eval()
+    try:
+        processor = OsumProcessor.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as fault:
+        raise CheckpointError(
+            f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({first_line(fault)})"
+        ) from fault
+    return Checkpoint(name, revision_of(folder), model, processor, read_tasks(folder))
+
+
+def _check_config(name: str, folder: Path) -> None:
+    """Another model's configuration would be filled up with our defaults: billions of weights, made for nothing."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf8"))
+        kind, parts = config.get("model_type"), [config.get(part) for part in OsumConfig.sub_configs]
+    except (OSError, ValueError, AttributeError) as fault:
+        raise CheckpointError(
+            f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
+        ) from fault
+    if kind != OsumConfig.model_type or not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(f"{name!r}: {folder} holds a model of type {kind!r}, not osum; see `osum convert`")
+
+
+def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what does not fit is told below, in one line
+    try:
+        model, info = OsumForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
+        raise CheckpointError(
+            f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
+        ) from fault
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    if wrong:
+        shown = ", ".join(sorted(wrong)[:3])
+        raise CheckpointError(f"{name!r}: {len(wrong)} tensors are missing or do not fit ({shown} ...): get it again")
+    return _with_adapter(model, folder)
+
+
+def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForConditionalGeneration:
+    """Merge the LoRA adapter that `osum convert --keep-lora` leaves beside the weights."""
+    if not (folder / "adapter" / "adapter_config.json").is_file():
+        return model
+    try:
+        from peft import PeftModel
+    except ImportError as fault:
+        raise MissingExtraError("peft", "train") from fault
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
+        merged: Any = PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload()
+    return merged
+
+
+def revision_of(folder: Path) -> str:
+    """What tells two versions of a checkpoint apart: the hub's commit, or the size and hash of the weights."""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Data on disk: manifests of any project, shards, packed audio, validation, statistics."""

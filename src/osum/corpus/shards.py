@@ -1,0 +1,158 @@
+"""Tar shards of N utterances, each with an index beside it, that many workers read at random.
+
+1. Row i of the manifest belongs to shard i // N, so the plan is known before any audio is read.
+2. A shard is `shard-000000.tar` (KEY.json and KEY.flac for each row) and `shard-000000.jsonl`, its index: a manifest
+   whose rows say where in the tar their audio lies. `osum.corpus.clips.ClipAudio` reads them.
+3. Tar and index appear whole, the index last: a run that was killed goes on with the shards that have no index.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from osum.audio import SAMPLE_RATE
+from osum.corpus.clips import ClipAudio, as_clip, is_packed, without_place
+from osum.corpus.manifest import fingerprint, write_manifest
+from osum.corpus.packed import Float32, to_int16
+from osum.corpus.readers import Line
+from osum.errors import InputError, OsumError
+from osum.files import atomic_file
+from osum.utterance import Utterance
+
+Storage = Literal["flac", "copy"]
+PLAN = "shards.json"
+"""What the shards of a folder are made of; a run that is to go on must have the same."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the bytes of all shards."""
+
+    per_shard: int
+    storage: Storage
+    """`flac`: 16 kHz mono, cut to the row's stretch. `copy`: the bytes of the file as they are."""
+    num_rows: int
+    sha256: str
+    """Of the rows."""
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards hold the rows."""
+        return -(-self.num_rows // self.per_shard)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard that stands."""
+
+    path: Path
+    num_rows: int
+    failed: tuple[Line, ...] = ()
+    """Rows whose audio could not be read, so that they are not in it."""
+    resumed: bool = False
+    """It stood there before this run; `num_rows` then counts its index."""
+
+
+def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> Plan:
+    """Count and fingerprint the rows of a manifest."""
+    return Plan(per_shard, storage, *fingerprint(rows))
+
+
+def write_shards(lines: Iterable[Line], folder: Path, wanted: Plan) -> Iterator[Shard]:
+    """Write the shards that are not there yet, one by one.
+
+    Args:
+        lines: the manifest that `wanted` was made from; its broken lines are passed over.
+        folder: where to; made when missing.
+        wanted: from `plan`.
+
+    Raises:
+        InputError: the folder holds shards of another manifest or of other settings.
+        OSError: the disk is full; what stands can be gone on with.
+    """
+    _claim(folder, wanted)
+    rows = ((line, line.utterance) for line in lines if line.utterance is not None)
+    for number in range(wanted.num_shards):
+        part = list(islice(rows, wanted.per_shard))
+        path = folder / f"shard-{number:06d}.tar"
+        if path.exists() and path.with_suffix(".jsonl").exists():
+            with path.with_suffix(".jsonl").open("rb") as index:
+                yield Shard(path, sum(1 for _ in index), resumed=True)
+        else:
+            yield _write_shard(path, part, number * wanted.per_shard, wanted.storage)
+
+
+def _claim(folder: Path, wanted: Plan) -> None:
+    path = folder / PLAN
+    if not path.exists():
+        if folder.is_dir() and any(folder.glob("shard-*")):
+            raise InputError(f"{folder} holds shards but no {PLAN} that tells what of: name another folder")
+        with atomic_file(path) as file:
+            file.write(json.dumps(asdict(wanted), indent=1).encode())
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{path} cannot be read ({fault}): remove the folder and write it again") from fault
+    if found != asdict(wanted):
+        changed = ", ".join(name for name, value in asdict(wanted).items() if found.get(name) != value)
+        raise InputError(f"{folder} holds shards made with another {changed}: name another folder, or remove this one")
+
+
+def _write_shard(path: Path, rows: list[tuple[Line, Utterance]], first: int, storage: Storage) -> Shard:
+    index: list[Utterance] = []
+    failed: list[Line] = []
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, (line, given) in enumerate(rows, first):
+            try:
+                content, suffix, row = _encoded(given, storage)
+            except OsumError as fault:
+                failed.append(Line(line.place, fault=str(fault)))
+                continue
+            member = f"{key:09d}{suffix}"
+            text = json.dumps(row.with_(path=member).to_dict(), ensure_ascii=False)
+            _add(tar, file, f"{key:09d}.json", text.encode())
+            offset = _add(tar, file, member, content)
+            place = {"member": member, "offset": offset, "num_bytes": len(content), "crc32": zlib.crc32(content)}
+            index.append(row.with_(path=str(path), extra={**row.extra, **place}))
+    write_manifest(path.with_suffix(".jsonl"), index)
+    return Shard(path, len(index), tuple(failed))
+
+
+def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int:
+    """Append a member; returns where its content begins. No time and no owner: the same rows give the same bytes."""
+    item = tarfile.TarInfo(name)
+    item.size = len(content)
+    offset = file.tell() + tarfile.BLOCKSIZE  # short ASCII names have a header of one block
+    tar.addfile(item, io.BytesIO(content))
+    return offset
+
+
+def _encoded(row: Utterance, storage: Storage) -> tuple[bytes, str, Utterance]:
+    """Content, suffix, and the row that describes the content; packed samples are no file that could be copied."""
+    clips = ClipAudio()
+    if storage == "copy" and not is_packed(row):
+        source = clips.source(row)
+        kept = row.with_(duration=round(clips.duration(row), 4))
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        return content, Path(row.extra.get("member", row.path)).suffix, without_place(kept)
+    samples = clips.read(row)
+    return flac(samples), ".flac", without_place(as_clip(row, len(samples)))
+
+
+def flac(samples: Float32) -> bytes:
+    """A waveform (S,) at 16 kHz as the bytes of a 16 bit flac."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.asarray(to_int16(samples)), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Ids in, ids out: the only caller of the model."""

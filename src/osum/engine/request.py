@@ -1,0 +1,85 @@
+"""What an engine is given and gives back: requests, events and results. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from osum.engine.options import GenerationOptions
+from osum.tasks import Task
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: a rendered conversation, and how its answer is decoded."""
+
+    text: str
+    """What `OsumProcessor.render` or `.request` gives, one `<|audio|>` for each clip of the request."""
+    max_new_tokens: int
+    task: Task | None = None
+    """Tells where a transcript stands in the answer and which labels are scored; None for a free question."""
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether the answer begins with a plain transcript."""
+        return self.task is not None and self.task.transcript == "plain"
+
+    @property
+    def bare(self) -> bool:
+        """Whether the answer is a plain transcript and nothing else."""
+        return self.transcribes and self.task is not None and not (self.task.label_sets or self.task.reply)
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no truth value
+class Request:
+    """Questions about the same clips. Each is answered as if it were alone."""
+
+    id: Hashable
+    features: tuple[Tensor, ...]
+    """Log-mel (M, F_i) of each clip, in reading order."""
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one question."""
+
+    text: str
+    """Exactly what decoding this question alone gives."""
+    ids: tuple[int, ...]
+    """Without the id that ends an answer."""
+    log_probs: tuple[float, ...] = ()
+    """Log-probability of each id; empty where beams were searched."""
+    ended: bool = True
+    """False where the limit cut the answer."""
+    empty: float | None = None
+    """Probability that the answer ends before it begins."""
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Label set to the log-probability of each whole tag, up to a constant of the set."""
+    drafted: int = 0
+    """Tokens of the draft that were offered."""
+    accepted: int = 0
+    """Tokens that were guessed right and cost no step of their own."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """News of one question: ids it was answered with since the last event, and the reply once it is complete."""
+
+    id: Hashable
+    ask: int
+    """Which of the request's questions."""
+    ids: tuple[int, ...] = ()
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All replies to a request in the order of its questions, or why there are none."""
+
+    id: Hashable
+    replies: tuple[Reply, ...] = ()
+    error: str | None = None

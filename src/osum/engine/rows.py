@@ -1,0 +1,200 @@
+"""Rows of the cache, and one pass of the language model over some of them.
+
+A row is a tree of ids: what its questions share, then each question's own. A pass feeds every open question's next
+ids side by side; a mask lets each see what stands before it and nothing of the others.
+Shapes: N tokens of a pass or scored places, Q tokens of a row, W slots it reads, D width, V ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from osum.engine.branch import Branch, Seen
+from osum.engine.cache import TokenCache, View
+from osum.engine.decoder import decode
+from osum.model import OsumForConditionalGeneration
+
+SCORES = 1 << 26
+"""Logits held at once; bounds memory, never answers."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A row of the cache: ids that all its questions share, and the questions."""
+
+    prefix: list[int]
+    audio: Tensor
+    """What the placeholders of the prefix stand for, (sum T_i, D)."""
+    branches: list[Branch]
+    index: int | None = None
+    """Where it stands in the cache; None while it is not there."""
+    filled: bool = False
+    """Whether the prefix is in the cache."""
+    length: int = 0
+    """Slots in use."""
+
+    @property
+    def open(self) -> list[Branch]:
+        """The questions that have something to feed."""
+        return [branch for branch in self.branches if branch.tree is not None]
+
+    @property
+    def num_tokens(self) -> int:
+        """What the next pass feeds."""
+        return (0 if self.filled else len(self.prefix)) + sum(len(branch.tree or ()) for branch in self.branches)
+
+    @property
+    def done(self) -> bool:
+        """Whether every question is answered."""
+        return all(branch.reply is not None for branch in self.branches)
+
+    def compact(self, cache: TokenCache) -> None:
+        """Give up the slots that nothing sees any more: wrong guesses and answered questions."""
+        alive = [branch for branch in self.branches if branch.reply is None]
+        kept = sorted([*range(len(self.prefix)), *(slot for branch in alive for slot in branch.slots)])
+        if len(kept) == self.length or self.index is None:
+            return
+        cache.keep(self.index, kept)
+        moved = {slot: place for place, slot in enumerate(kept)}
+        for branch in alive:
+            branch.slots = [moved[slot] for slot in branch.slots]
+        self.length = len(kept)
+
+
+@dataclass
+class Feed:
+    """What one row puts into a pass, Q tokens."""
+
+    ids: list[int]
+    positions: list[int]
+    sees: NDArray[np.bool_]
+    """(Q, W)"""
+    first: list[int]
+    """Where each open question's tree begins."""
+
+
+def feed_of(row: Row) -> Feed:
+    """The next tokens of a row, and what each of them sees."""
+    num_shared, number = len(row.prefix), row.num_tokens
+    ids = [] if row.filled else list(row.prefix)
+    positions = list(range(len(ids)))
+    sees = np.zeros((number, row.length + number), dtype=bool)
+    sees[: len(ids), : len(ids)] = np.tri(len(ids), dtype=bool)
+    first = []
+    for branch in row.open:
+        tree = branch.tree
+        assert tree is not None
+        at = len(ids)
+        mine = sees[at : at + len(tree)]
+        mine[:, :num_shared] = True
+        mine[:, branch.slots] = True
+        mine[:, row.length + at : row.length + at + len(tree)] = tree.ancestors()
+        ids += tree.ids
+        behind = num_shared + len(branch.slots)
+        positions += [behind + depth for depth in tree.depths()]
+        first.append(at)
+    return Feed(ids, positions, sees, first)
+
+
+def forward(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
+    """One pass over what these rows feed; every open question takes what it is told."""
+    rows = sorted(rows, key=lambda row: row.num_tokens)
+    feeds = [feed_of(row) for row in rows]
+    cache.aim([View(row.index, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.index is not None])
+    hidden = _hidden(model, cache, rows, feeds)
+    seen = _seen(model, hidden, rows, feeds, end)
+    for row, feed in zip(rows, feeds, strict=True):
+        row.filled = True
+        for branch, first in zip(row.open, feed.first, strict=True):
+            assert branch.tree is not None
+            behind = row.length + first
+            branch.take(next(seen), range(behind, behind + len(branch.tree)))
+        row.length += len(feed.ids)
+        row.compact(cache)
+
+
+def _hidden(
+    model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], feeds: Sequence[Feed]
+) -> Tensor:
+    """States (N, D) of what is fed, row by row, placeholders replaced by sound."""
+    device, inner = model.device, model.model
+    ids = torch.tensor([token for feed in feeds for token in feed.ids], device=device)  # (N,)
+    positions = torch.tensor([position for feed in feeds for position in feed.positions], device=device)
+    embeds = inner.embed_ids(ids)  # (N, D)
+    audio = [row.audio for row in rows if not row.filled and len(row.audio)]
+    if audio:
+        holes = (ids == model.config.audio_token_id)[:, None]
+        embeds = embeds.masked_scatter(holes, torch.cat(audio).to(embeds.dtype))
+    return decode(inner.language_model, cache, embeds, positions)
+
+
+def _seen(
+    model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[Row], feeds: Sequence[Feed], end: int
+) -> Iterator[Seen]:
+    """What is said of each open question's tree, in order, from states (N, D)."""
+    spans: list[tuple[int, int, bool]] = []  # first place, number of places, whether logits are needed
+    places: list[int] = []  # token of each scored place
+    pairs: list[tuple[int, int]] = []  # (place, id) whose log-probability is wanted
+    before = 0
+    for row, feed in zip(rows, feeds, strict=True):
+        for branch, first in zip(row.open, feed.first, strict=True):
+            tree, base = branch.tree, len(places)
+            assert tree is not None
+            pairs.append((base, end))
+            guessed = range(tree.root + 1, len(tree))
+            pairs += [(base + tree.parents[node] - tree.root, tree.ids[node]) for node in guessed]
+            places += [before + first + node for node in range(tree.root, len(tree))]
+            spans.append((base, len(tree) - tree.root, branch.pick is not None and not branch.complete))
+        before += len(feed.ids)
+    kept = [place for base, number, needed in spans if needed for place in range(base, base + number)]
+    states = hidden[torch.tensor(places, device=hidden.device)]
+    best, best_log_probs, given, logits = _scored(model, states, pairs, kept)
+    next_pair = next_kept = 0
+    for base, number, needed in spans:
+        own = given[next_pair : next_pair + number]
+        next_pair += number
+        kept_rows = logits[next_kept : next_kept + number] if needed else None
+        next_kept += number if needed else 0
+        yield Seen(best[base : base + number], best_log_probs[base : base + number], own[1:], own[0], kept_rows)
+
+
+def _scored(
+    model: OsumForConditionalGeneration, states: Tensor, pairs: Sequence[tuple[int, int]], kept: Sequence[int]
+) -> tuple[list[int], list[float], list[float], Tensor]:
+    """Likeliest id and its log-probability behind each state (N, D), log-probabilities of pairs, logits where kept.
+
+    Over the text ids alone: an answer is text even where a model can speak (echat 1.6).
+    """
+    num_text = model.config.text_config.vocab_size
+    device = states.device
+    wanted = torch.tensor(pairs, device=device).T  # (2, P)
+    given = torch.empty(len(pairs), device=device)
+    best: list[Tensor] = []
+    tops: list[Tensor] = []
+    rows: list[Tensor] = []
+    chosen = torch.zeros(len(states), dtype=torch.bool)
+    chosen[list(kept)] = True
+    size = max(1, SCORES // num_text)
+    for start in range(0, len(states), size):
+        logits = model.lm_head(states[start : start + size])[:, :num_text].float()  # (n, V)
+        norm = logits.logsumexp(-1)
+        top, token = logits.max(-1)
+        best.append(token)
+        tops.append(top - norm)
+        inside = (wanted[0] >= start) & (wanted[0] < start + size)
+        place, ids = wanted[0][inside] - start, wanted[1][inside]
+        given[inside] = logits[place, ids] - norm[place]
+        if kept:
+            rows.append(logits[chosen[start : start + size].to(device)].cpu())
+    return (
+        torch.cat(best).tolist(),
+        torch.cat(tops).tolist(),
+        given.tolist(),
+        torch.cat(rows) if rows else torch.empty(0, num_text),
+    )

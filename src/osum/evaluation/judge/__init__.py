@@ -1,0 +1,1 @@
+"""Replies that a language model scores."""

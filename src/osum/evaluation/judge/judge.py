@@ -1,0 +1,323 @@
+"""Judge: replies (STTC, dialogue) scored by a language model that reads what was said, never hears it.
+
+1. A prediction becomes a case: the question's transcript, the reply, and what it is held against, if anything.
+2. Where two replies are compared, each case is asked twice, with the order changed; points are the mean of both.
+3. An answer out of schema or a refusal leaves a case unjudged, an endpoint that is down leaves it missing: both are
+   named and left out of the score. A clip without a reply is not asked about and gets the lowest points.
+
+The words of the judge are in `judge.yaml`. AIR-Bench's own script (`score_chat.py` of OFA-Sys/AIR-Bench) is the model
+of the mode `reference`; its words and its draw of a temperature are not taken over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osum.errors import EndpointError, EndpointUnusableError, InputError
+from osum.evaluation.judge.judgement import (
+    JUDGED,
+    MISSING,
+    UNANSWERED,
+    UNJUDGED,
+    Judge,
+    Judgement,
+    Opinion,
+    Verdict,
+    cost_of,
+    hash_of,
+    judged_result,
+    reply_of,
+)
+from osum.evaluation.run.prediction import Prediction
+from osum.evaluation.run.predictions import Predictions
+from osum.evaluation.score.score import resampling_of
+from osum.peers.budget import Prices
+from osum.peers.completion import Request, Schema
+from osum.peers.llm import Chat
+
+POINTS = tuple(range(1, 11))
+TOLD = ("question", "description", "labels")
+"""Fields of a prediction's `extra` that the judge is told beside the transcript."""
+_PROMPTS = Path(__file__).with_name("judge.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What the judge is asked for."""
+
+    name: str
+    """As in `judge.yaml`."""
+    sections: tuple[str, ...]
+    """Of `judge.yaml`, that the judge is told."""
+    schema: Schema
+    points: Callable[[Mapping[str, Any]], tuple[float, ...]]
+    """Of the reply that comes first, and of the second if there is one."""
+    lowest: float
+    sides: int = 2
+    """Replies in one question, and orders that it is asked in."""
+
+
+_PREFERRED: Mapping[str, tuple[float, ...]] = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5)}
+ALONE = Mode(
+    "alone",
+    ("common", "scale", "alone"),
+    Schema("score", {"reason": None, "score": POINTS}),
+    lambda values: (float(values["score"]),),
+    POINTS[0],
+    sides=1,
+)
+"""Points from 1 to 10, nothing to hold the reply against."""
+REFERENCE = Mode(
+    "reference",
+    ("common", "scale", "reference"),
+    Schema("scores", {"reason": None, "first": POINTS, "second": POINTS}),
+    lambda values: (float(values["first"]), float(values["second"])),
+    POINTS[0],
+)
+"""Points from 1 to 10 beside a reference's, as in AIR-Bench chat."""
+PREFERENCE = Mode(
+    "preference",
+    ("common", "preference"),
+    Schema("preference", {"reason": None, "better": tuple(_PREFERRED)}),
+    lambda values: _PREFERRED[values["better"]],
+    0.0,
+)
+"""1 for the better of two models, 0 for the worse, half for a tie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One reply, and all that the judge is told."""
+
+    id: str
+    told: Mapping[str, Any]
+    reply: str | None
+    other: str | None = None
+    """The reference or the other model's reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One model's replies, and how and by whom they are judged."""
+
+    predictions: Sequence[Prediction]
+    mode: Mode
+    cases: Sequence[Case]
+    """One for each prediction."""
+    judge: Judge
+    against: str | None = None
+    """The other model of a preference."""
+
+    @property
+    def asked(self) -> str:
+        """SHA-256 of all that is asked; a run goes on with a file only where it is the same."""
+        digests = [(case.id, request_of(case, self.mode, self.judge).digest) for case in self.cases]
+        return hashlib.sha256(json.dumps([self.against, digests]).encode()).hexdigest()
+
+
+# Cases
+
+
+def read_replies(path: Path) -> list[Prediction]:
+    """The predictions of a file that were asked in the fixed prompt.
+
+    Raises:
+        InputError: no file of predictions, or an empty one.
+        ManifestError: a line is no prediction.
+    """
+    if path.suffix != ".jsonl":
+        raise InputError(f"{path} is no file of predictions: give BENCHMARK.jsonl, as osum evaluate writes it")
+    found = [each for each in Predictions(path.parent, path.stem).read() if each.prompt_index in (None, 0)]
+    if not found:
+        raise InputError(f"{path} holds no prediction in the fixed prompt: run osum evaluate first")
+    return found
+
+
+def trial_of(
+    predictions: Sequence[Prediction],
+    judge: Judge,
+    against: Sequence[Prediction] | None = None,
+    with_reference: bool = True,
+) -> Trial:
+    """What the judge is asked about each prediction, and in which mode.
+
+    Raises:
+        InputError: nothing is known of what was said, only some have a reference, or the two files do not pair.
+    """
+    if against is not None:
+        mode, others = PREFERENCE, [reply_of(each) for each in _paired(predictions, against)]
+    elif with_reference and any(each.truth.reply for each in predictions):
+        mode, others = REFERENCE, _references(predictions)
+    else:
+        mode, others = ALONE, [None] * len(predictions)
+    rows = zip(predictions, others, strict=True)
+    cases = [Case(each.id, _told(each), reply_of(each), other) for each, other in rows]
+    return Trial(predictions, mode, cases, judge, against[0].model if against else None)
+
+
+def _references(predictions: Sequence[Prediction]) -> list[str | None]:
+    lacking = [each.id for each in predictions if not each.truth.reply]
+    if lacking:
+        raise InputError(
+            f"{len(lacking)} of {len(predictions)} clips have no reference, the first is {lacking[0]!r}, and points "
+            "with and without one do not go together: judge all without (--no-reference)"
+        )
+    return [each.truth.reply for each in predictions]
+
+
+def _told(prediction: Prediction) -> dict[str, Any]:
+    known = {name: prediction.extra[name] for name in TOLD if prediction.extra.get(name)}
+    if prediction.truth.text:
+        known = {"transcript": prediction.truth.text, **known}
+    if "transcript" not in known and "description" not in known:
+        raise InputError(
+            f"clip {prediction.id!r} of {prediction.benchmark} has no text of what is said in it: a judge does not "
+            "hear, so give each clip its 'text', or a 'description'"
+        )
+    return known
+
+
+def _paired(predictions: Sequence[Prediction], against: Sequence[Prediction]) -> list[Prediction]:
+    """The other model's predictions of the same clips, in the same order."""
+    here, there = predictions[0], against[0]
+    if here.benchmark != there.benchmark:
+        raise InputError(
+            f"predictions of {here.benchmark} and of {there.benchmark} do not pair: give the same benchmark"
+        )
+    if here.model == there.model:
+        raise InputError(f"both files are of {here.model}: give --against the predictions of another model")
+    by_id = {each.id: each for each in against}
+    odd = sorted(by_id.keys() ^ {each.id for each in predictions})
+    odd += [each.id for each in predictions if each.id in by_id and by_id[each.id].truth != each.truth]
+    if odd:
+        raise InputError(
+            f"{len(odd)} clips of {here.model} and {there.model} are not the same, the first is {odd[0]!r}: ask both "
+            "about the same list"
+        )
+    return [by_id[each.id] for each in predictions]
+
+
+# Asking
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePrompts:
+    """The words of `judge.yaml`."""
+
+    version: int
+    sha256: str
+    """Of the file."""
+    texts: Mapping[str, str]
+
+    def system(self, mode: Mode) -> str:
+        """What the judge is told before a case."""
+        return "\n".join(self.texts[section] for section in mode.sections)
+
+
+@cache
+def judge_prompts() -> JudgePrompts:
+    """The published words."""
+    raw = _PROMPTS.read_bytes()
+    texts = yaml.safe_load(raw)
+    return JudgePrompts(texts.pop("version"), hashlib.sha256(raw).hexdigest(), texts)
+
+
+def verdicts_on(trial: Trial, chat: Chat, concurrency: int = 4) -> Iterator[Verdict]:
+    """A verdict for each case, in order, whatever becomes of the endpoint.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    with ThreadPoolExecutor(concurrency) as pool:
+        try:
+            yield from pool.map(partial(_judge, mode=trial.mode, judge=trial.judge, chat=chat), trial.cases)
+        except BaseException:  # else the pool would wait for as long as the endpoint asks for patience
+            chat.end("the run was stopped")
+            raise
+
+
+def _judge(case: Case, mode: Mode, judge: Judge, chat: Chat) -> Verdict:
+    verdict = Verdict(case.id, hash_of(case.reply), UNANSWERED)
+    if mode is PREFERENCE and (case.reply is None or case.other is None):
+        own = 0.5 if case.reply == case.other else float(case.reply is not None)
+        return replace(verdict, opinions=(Opinion(own, 1 - own),))
+    if case.reply is None:
+        return replace(verdict, opinions=(Opinion(mode.lowest),))
+    try:
+        opinions = tuple(_ask(case, mode, judge, chat, own_first) for own_first in (True, False)[: mode.sides])
+    except EndpointUnusableError as fault:
+        return replace(verdict, state=MISSING, problem=str(fault))
+    except EndpointError as fault:
+        return replace(verdict, state=UNJUDGED, problem=str(fault))
+    return replace(verdict, state=JUDGED, opinions=opinions)
+
+
+def _ask(case: Case, mode: Mode, judge: Judge, chat: Chat, own_first: bool) -> Opinion:
+    reply = chat.ask(request_of(case, mode, judge, own_first))
+    points = mode.points(reply.values)
+    own, *other = points if own_first else points[::-1]
+    return Opinion(
+        own=own,
+        other=other[0] if other else None,
+        own_first=own_first,
+        reason=reply.values["reason"],
+        served_by=reply.served_by,
+        dropped=reply.dropped,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+    )
+
+
+def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> Request:
+    """What is sent. Replies stand inside JSON texts, which they cannot end, so that none can pose as an order."""
+    pair = (case.reply, case.other) if own_first else (case.other, case.reply)
+    replies = {"reply": case.reply} if mode.sides == 1 else dict(zip(("first", "second"), pair, strict=True))
+    return Request(
+        model=judge.model,
+        system=judge_prompts().system(mode),
+        user=json.dumps({**case.told, **replies}, ensure_ascii=False, indent=1),
+        schema=mode.schema,
+        temperature=judge.temperature,
+        max_tokens=judge.max_tokens,
+        seed=judge.seed,
+    )
+
+
+# The whole
+
+
+def judgement_of(trial: Trial, verdicts: Sequence[Verdict], prices: Prices | None = None) -> Judgement:
+    """Verdicts with their score and all that is needed to come by them again; cases without a verdict are missing."""
+    found = {verdict.id: verdict for verdict in verdicts}
+    all_of_them = [found.get(case.id) or _not_asked(case) for case in trial.cases]
+    opinions = [opinion for verdict in verdicts if verdict.state == JUDGED for opinion in verdict.opinions]
+    prompts = judge_prompts()
+    return Judgement(
+        benchmark=trial.predictions[0].benchmark,
+        model=trial.predictions[0].model,
+        mode=trial.mode.name,
+        judge=trial.judge,
+        prompt_version=prompts.version,
+        prompt_sha256=prompts.sha256,
+        asked=trial.asked,
+        score=judged_result(trial.predictions, all_of_them, resampling_of(trial.predictions)[0]),
+        cost=cost_of(opinions, prices),
+        against=trial.against,
+        served_by=tuple(sorted({opinion.served_by for opinion in opinions if opinion.served_by})),
+        dropped=tuple(sorted({name for opinion in opinions for name in opinion.dropped})),
+        verdicts=tuple(all_of_them),
+        prices=(prices.prompt, prices.completion) if prices else None,
+    )
+
+
+def _not_asked(case: Case) -> Verdict:
+    return Verdict(case.id, hash_of(case.reply), MISSING, problem="not asked yet")

@@ -1,0 +1,1 @@
+"""Runs: one model's answers to one test set, kept on disk."""

@@ -1,0 +1,1 @@
+"""Test sets: what is right, and where their files are."""

@@ -1,0 +1,67 @@
+"""Files that appear whole or not at all, written beside their place, forced to the disk, then renamed; and locks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that takes its name when the block ends well; its folder is made when missing.
+
+    After a fault nothing is left; after a kill or a power cut only a hidden `.NAME.partial` may be.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what stood there before still stands.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    to_disk(path.parent)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Keep other processes away until the block ends or the process dies, on systems that can lock.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """A path as a manifest in `folder` names it: relative where it lies below, else absolute."""
+    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def to_disk(item: Path) -> None:
+    """Force a file, or the names in a folder, to the disk; only POSIX systems open folders."""
+    if os.name == "posix":
+        handle = os.open(item, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,1 +1,0 @@
-"""Labelling: a corpus to one file of rows, by runs that may end at any moment and go on."""

@@ -1,0 +1,1 @@
+"""Sound in, `Utterance`s out: voice activity, windows, readers, merging, and the `Recognizer`."""

@@ -1,0 +1,178 @@
+"""Two segments whose windows overlap, to two that follow one another: no word lost, none twice.
+
+Both windows heard the same seconds, so the words at the end of one are those at the beginning of the other,
+but for what either heard wrongly at its edge. The seam lies in words that both have. Pure values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from osum.scoring.normalize import mixed_units
+from osum.text import join_units
+from osum.utterance import Segment, Word
+
+SHARED = 0.01
+"""Seconds from which on two segments overlap; less is rounding."""
+SAME_MOMENT = 0.5
+"""Seconds by which two hearings of one word may differ in time."""
+UNITS_PER_SECOND = 12
+"""Words, or Chinese characters, of the fastest speech."""
+MATCH, DIFFER = 3, -1
+"""Points of a unit that both have, and of one that only one has or that the other has otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Where to go over: `left[:left]` and then `right[right:]`."""
+
+    left: int
+    right: int
+
+
+def in_sequence(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Segments in order of time, those that overlap merged."""
+    found: list[Segment] = []
+    for segment in sorted(segments, key=lambda each: each.start):
+        if found and found[-1].end - segment.start > SHARED:
+            found[-1:] = merge(found[-1], segment)
+        else:
+            found.append(segment)
+    return tuple(found)
+
+
+def merge(left: Segment, right: Segment) -> tuple[Segment, Segment]:
+    """Both segments without what they share; words and text of the shared time stay in one of them.
+
+    `right` begins before `left` ends, and later than it begins. Times stay in order across the seam. Labels
+    and replies stay as they are: they were heard in the whole of each window.
+    """
+    middle = (right.start + left.end) / 2
+    kept, rest, middle = _merge_words(left.words, right.words, middle)
+    ours, theirs = mixed_units(left.text), mixed_units(right.text)
+    seam = _seam_in_text(left, right, ours, theirs)
+    return (
+        replace(
+            left,
+            end=middle,
+            text=join_units(ours[: seam.left]),
+            confidences=left.confidences[: seam.left],
+            words=kept,
+        ),
+        replace(
+            right,
+            start=middle,
+            text=join_units(theirs[seam.right :]),
+            confidences=right.confidences[seam.right :],
+            words=rest,
+        ),
+    )
+
+
+def _merge_words(
+    left: Sequence[Word], right: Sequence[Word], middle: float
+) -> tuple[tuple[Word, ...], tuple[Word, ...], float]:
+    """The words of either, and the time between them."""
+    seam = (
+        _seam_in_time(left, right, middle)
+        or seam_of([word.text for word in left], [word.text for word in right])
+        or _seam_without_words([_centre(word) for word in left], [_centre(word) for word in right], middle)
+    )
+    kept, rest = left[: seam.left], right[seam.right :]
+    low, high = sorted((kept[-1].end if kept else -math.inf, rest[0].start if rest else math.inf))
+    middle = min(max(middle, low), high)
+    return (
+        tuple(replace(word, start=min(word.start, middle), end=min(word.end, middle)) for word in kept),
+        tuple(replace(word, start=max(word.start, middle), end=max(word.end, middle)) for word in rest),
+        middle,
+    )
+
+
+def _seam_in_text(left: Segment, right: Segment, ours: Sequence[str], theirs: Sequence[str]) -> Seam:
+    most = 1 + round(UNITS_PER_SECOND * (left.end - right.start))
+    first = max(len(ours) - most, 0)
+    seam = seam_of(ours[first:], theirs[:most])
+    if seam is not None:
+        return Seam(first + seam.left, seam.right)
+    centres = _spread(left, len(ours)), _spread(right, len(theirs))
+    return _seam_without_words(*centres, (right.start + left.end) / 2)
+
+
+def _seam_in_time(left: Sequence[Word], right: Sequence[Word], middle: float) -> Seam | None:
+    """Behind the word that both have at the same moment, nearest to the middle of the time they share."""
+    pairs = []
+    for i, word in enumerate(left):
+        j = _nearest(word, right)
+        if j is not None and _nearest(right[j], left) == i:
+            pairs.append((abs((_centre(word) + _centre(right[j])) / 2 - middle), i, j))
+    return Seam(min(pairs)[1] + 1, min(pairs)[2] + 1) if pairs else None
+
+
+def _nearest(word: Word, others: Sequence[Word]) -> int | None:
+    found = [(abs(_centre(other) - _centre(word)), at) for at, other in enumerate(others) if other.text == word.text]
+    return min(found)[1] if found and min(found)[0] <= SAME_MOMENT else None
+
+
+def seam_of(left: Sequence[str], right: Sequence[str]) -> Seam | None:
+    """The middle of the longest common run where the end of `left` is laid over the beginning of `right`.
+
+    1. Score every way to lay an end of `left` over a beginning of `right`, as in an edit distance whose
+       first units of `left` and last units of `right` are free.
+    2. Follow the best way back. None if it has no more in common than apart.
+    3. The seam lies in the middle of its longest run of common units.
+    """
+    scores = [[DIFFER * j for j in range(len(right) + 1)]]
+    for ours in left:
+        above = scores[-1]
+        row = [0]
+        for j, theirs in enumerate(right):
+            step = MATCH if ours == theirs else DIFFER
+            row.append(max(above[j] + step, above[j + 1] + DIFFER, row[j] + DIFFER))
+        scores.append(row)
+    end = max(range(len(right) + 1), key=lambda j: scores[-1][j])
+    if scores[-1][end] <= 0:
+        return None
+    runs = _common_runs(left, right, scores, end)
+    i, j, size = max(runs, key=lambda run: run[2])
+    return Seam(i + (size + 1) // 2, j + (size + 1) // 2)
+
+
+def _common_runs(
+    left: Sequence[str], right: Sequence[str], scores: list[list[int]], end: int
+) -> list[tuple[int, int, int]]:
+    """The runs of common units on the best way that ends at `end`: (first in left, first in right, length)."""
+    runs: list[tuple[int, int, int]] = []
+    i, j = len(left), end
+    while i and j:
+        same = left[i - 1] == right[j - 1]
+        if scores[i][j] == scores[i - 1][j - 1] + (MATCH if same else DIFFER):
+            i, j = i - 1, j - 1
+            if same and runs and runs[-1][:2] == (i + 1, j + 1):
+                runs[-1] = (i, j, runs[-1][2] + 1)
+            elif same:
+                runs.append((i, j, 1))
+        elif scores[i][j] == scores[i - 1][j] + DIFFER:
+            i -= 1
+        else:
+            j -= 1
+    return runs
+
+
+def _seam_without_words(left: Sequence[float], right: Sequence[float], middle: float) -> Seam:
+    """By time alone, where both heard something in the shared time; else neither gives up anything."""
+    early = sum(centre < middle for centre in right)
+    late = sum(centre >= middle for centre in left)
+    if not early or not late:
+        return Seam(len(left), 0)
+    return Seam(len(left) - late, early)
+
+
+def _centre(word: Word) -> float:
+    return (word.start + word.end) / 2
+
+
+def _spread(segment: Segment, count: int) -> list[float]:
+    """Where `count` units would lie if they were all of one length, in seconds."""
+    return [segment.start + (segment.end - segment.start) * (at + 0.5) / count for at in range(count)]

@@ -1,0 +1,476 @@
+"""Recognizer: what `osum.load` returns. Files and arrays in, `Utterance`s with every label out.
+
+Reads audio, cuts long clips, asks the engine, and puts answers together. Bad audio gives a result with
+`error` set and costs the others nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from osum import audio as audio_io
+from osum.audio import SAMPLE_RATE
+from osum.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from osum.engine.confidence import confidences
+from osum.engine.engine import Engine
+from osum.engine.options import GenerationOptions, LabelOptions
+from osum.engine.request import Ask, Reply, Request
+from osum.errors import InputError, TaskError
+from osum.listening.answers import (
+    Heard,
+    answer_key,
+    disagreements,
+    doubted,
+    is_sure,
+    join_text,
+    segment_of,
+    silence_of,
+    summary_of,
+    tells_event,
+)
+from osum.listening.feeding import Failure, Piece, Source, read
+from osum.listening.loops import AGAIN, marked, num_marked, unlooped
+from osum.listening.merge import in_sequence
+from osum.listening.vad import Detector, detector_named
+from osum.tasks import RELEASE, LabelSet, Task, TaskSet
+from osum.utterance import Segment, Utterance
+
+Samples = NDArray[np.float32]
+Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHAT = "STTC"
+TRANSCRIBE = "ASR"
+ANSWERED = ("text", "language", "words", "labels", "reply")
+"""Fields of a manifest row that a result fills anew; what stood there goes to `reference`."""
+ASK_TOKENS = 400
+"""Longest answer to a free question, which need not grow with the audio; the release's limit."""
+
+
+def load(
+    name: str | PathLike[str] = "nano",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    offline: bool = False,
+    notice: Callable[[str], None] | None = None,
+) -> Recognizer:
+    """Open a checkpoint.
+
+    Args:
+        name: `nano` (inside the package), a folder, or a hub name.
+        device: `cpu`, `cuda`, `mps` ...; None takes an accelerator when there is one.
+        dtype: `float32`, `bfloat16` or `float16`; None is float32 on a CPU, where equal answers are
+            promised whatever the batch, and bfloat16 elsewhere.
+        offline: never ask a hub.
+        notice: told one line (size, licence) before any download.
+
+    Raises:
+        CheckpointError: nothing usable under that name.
+        InputError: an unknown dtype or device.
+    """
+    place, kind = placement(device, dtype)
+    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
+
+
+def placement(device: str | None = None, dtype: str | None = None) -> tuple[str, str]:
+    """Device and dtype to run on where perhaps neither is given; see `load`.
+
+    Raises:
+        InputError: an unknown dtype or device.
+    """
+    place = _device(device)
+    kind = dtype or ("float32" if place == "cpu" else "bfloat16")
+    if kind not in DTYPES:
+        raise InputError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
+    return place, kind
+
+
+def _device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as fault:
+        raise InputError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
+    return device
+
+
+@dataclass(eq=False)  # two entries of one list may be equal, and are two all the same
+class _File:
+    """One item on its way: its windows still to answer, and the segments answered."""
+
+    item: Utterance
+    error: str | None = None
+    segments: list[Segment] = field(default_factory=list)
+    waiting: int = 0
+    read: bool = False
+    length: int = 0
+    """Samples read so far."""
+
+
+class Recognizer:
+    """One opened checkpoint. Answers do not depend on what else is asked in the same call (float32).
+
+    Example:
+        >>> osum.load().label("laugh.flac").summary["VED"].label
+        'laugh'
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: str = "float32") -> None:
+        self.name = checkpoint.name
+        self.revision = checkpoint.revision
+        self.dtype = dtype
+        self.tasks: TaskSet = checkpoint.tasks
+        self.engine = Engine(checkpoint)
+        self.device = str(self.engine.device)
+        self.disagreements: Counter[str] = Counter()
+        """Task to the number of segments, so far, whose decoded tag was not the likeliest label."""
+        self._max_samples = checkpoint.model.config.max_samples
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest window the model hears at once."""
+        return self._max_samples / SAMPLE_RATE
+
+    def prompts(self, task: str) -> tuple[str, ...]:
+        """Every prompt of a task in the language it is asked in, the fixed one first.
+
+        Raises:
+            TaskError: an unknown task.
+        """
+        return _prompts(self.tasks, self.tasks.find(task), None)
+
+    def label(self, audio: Audio | Sequence[Audio], tasks: str | Sequence[str] = "all", **options: Any) -> Any:
+        """Every label of one clip, or of each of a list.
+
+        Args:
+            audio: a path, the bytes of a file, `(array, rate)`, an array (S,) at 16 kHz, or a list of these.
+            tasks: see `LabelOptions.tasks`; further keywords are the other fields of `LabelOptions`.
+
+        Returns:
+            An `Utterance`, or a list of them in order.
+
+        Raises:
+            OsumError: the one clip that was given cannot be answered; in a list, `error` says so instead.
+        """
+        settings = LabelOptions(tasks=tasks, **options)
+        clips: list[Audio] = audio if isinstance(audio, list) else [cast(Audio, audio)]
+        results = list(self._run([(self._item(clip, index), clip) for index, clip in enumerate(clips)], settings))
+        if isinstance(audio, list):
+            return results
+        (result,) = results
+        if result.error is not None:
+            raise InputError(result.error)
+        return result
+
+    def transcribe(self, audio: Audio | Sequence[Audio], **options: Any) -> Any:
+        """As `label`, the transcript alone."""
+        return self.label(audio, tasks=TRANSCRIBE, **options)
+
+    def chat(self, audio: Audio, **options: Any) -> str:
+        """A reply to what is said in a clip."""
+        result = self.label(audio, tasks=CHAT, **options)
+        return join_text([segment.reply or "" for segment in result.segments])
+
+    def ask(self, audio: Audio, question: str, options: GenerationOptions | None = None) -> str:
+        """The raw answer to a free prompt about one clip, which must fit one window.
+
+        Raises:
+            AudioError: the clip cannot be read or is longer than the model hears at once.
+        """
+        samples = audio_io.load(_source(audio))
+        generation = options or GenerationOptions()
+        ask = Ask(self.engine.processor.request(question), generation.max_new_tokens or ASK_TOKENS, options=generation)
+        (result,) = self.engine.run([Request(0, (self.engine.processor.log_mel(samples),), (ask,))])
+        if result.error is not None:
+            raise InputError(result.error)
+        return result.replies[0].text
+
+    def label_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
+        """Answer files one after the other; results come in order, with `error` set where one is bad.
+
+        `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept.
+        """
+        yield from self._run(((item, item.path) for item in items), options or LabelOptions())
+
+    def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+        """As `label_files`, for clips whose audio is at hand."""
+        yield from self._run(clips, options)
+
+    def _item(self, audio: Audio, index: int) -> Utterance:
+        path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
+        return Utterance(id=Path(path).stem, path=path)
+
+    def _run(self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+        asked = Asked.of(self.tasks, options)
+        files: deque[_File] = deque()
+        places: deque[tuple[_File, Piece]] = deque()
+        for result in self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size):
+            file, piece = places.popleft()
+            file.waiting -= 1
+            if result.error is not None:
+                file.error = result.error
+            else:
+                segment = self._segment(result.replies, file, piece, asked)
+                self.disagreements.update(disagreements(segment))
+                file.segments.append(segment)
+            while files and files[0].read and not files[0].waiting:
+                yield self._result(files.popleft(), options, asked)
+        for file in files:
+            yield self._result(file, options, asked)
+
+    def _requests(
+        self,
+        sources: Iterable[tuple[Utterance, Audio]],
+        asked: Asked,
+        files: deque[_File],
+        places: deque[tuple[_File, Piece]],
+    ) -> Iterator[Request]:
+        """A request for each window of each source; `files` and `places` get what the results belong to."""
+        started: dict[int, _File] = {}
+
+        def opened() -> Iterator[Source]:
+            for number, (item, audio) in enumerate(sources):
+                started[number] = _File(item)
+                files.append(started[number])
+                yield Source(_source(audio), _channel(item.channel), item.start, item.end)
+
+        options = asked.options
+        processor, limit = self.engine.processor, self._max_samples
+        news = read(opened(), processor, limit, options.num_workers, options.read_timeout, options.vad)
+        for number, found in news:
+            file = started[number]
+            if isinstance(found, Failure):
+                file.error = found.message
+            else:
+                file.length = max(file.length, found.start + found.num_samples)
+            file.read = isinstance(found, Failure) or found.last
+            if file.read:
+                del started[number]
+            if isinstance(found, Failure):
+                continue
+            if found.features is None:
+                file.segments.append(silence_of(*self._times(file, found)))
+                continue
+            file.waiting += 1
+            places.append((file, found))
+            yield Request(number, (found.features,), self._asks(found, asked))
+
+    def _asks(self, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
+        """Every task's question about a window, and those that tell a voice and silence where no task does."""
+        seconds, generation = piece.num_samples / SAMPLE_RATE, asked.options.generation
+        request, limit = self.engine.processor.request, self.engine.token_limit
+        asks = [
+            Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation)
+            for task in asked.answered
+        ]
+        if asked.silence_prompt is not None and not asked.tells_silence:
+            asks.append(Ask(request(asked.silence_prompt), 1))
+        return tuple(asks)
+
+    def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
+        """One window's answers; the last reply tells silence where no task does."""
+        replies, again = self._unlooped(replies, piece, asked)
+        told = dict(zip([task.name for task in asked.answered], replies, strict=False))
+        silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
+        decode = self.engine.processor.decode
+
+        def sureness(task: str, units: Sequence[str]) -> list[float | None]:
+            reply = told[task]
+            return confidences(reply.text, units, reply.ids, reply.log_probs, decode)
+
+        heard = Heard(
+            seconds=piece.num_samples / SAMPLE_RATE,
+            raws={name: reply.text for name, reply in told.items()},
+            distributions={
+                (task.name, labels.name): _distribution(task, labels, told[task.name])
+                for task in asked.answered
+                for labels in task.label_sets
+            },
+            no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
+            sureness=sureness,
+            withhold=asked.options.withhold,
+        )
+        return marked(segment_of(heard, asked.tasks, self._times(file, piece)[0]), again)
+
+    def _unlooped(
+        self, replies: Sequence[Reply], piece: Piece, asked: Asked
+    ) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
+        """The replies with repetition loops decoded again, and the tasks of which that was done."""
+
+        def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
+            (result,) = self.engine.run([Request(0, (cast(Tensor, piece.features),), tuple(asks))])
+            return result.replies
+
+        return unlooped(self._asks(piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
+
+    @staticmethod
+    def _times(file: _File, piece: Piece) -> tuple[float, float]:
+        """Begin and end of a window in seconds of the file."""
+        offset = file.item.start or 0.0
+        return offset + piece.start / SAMPLE_RATE, offset + (piece.start + piece.num_samples) / SAMPLE_RATE
+
+    def _result(self, file: _File, options: LabelOptions, asked: Asked) -> Utterance:
+        stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+        if file.error is not None:
+            return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
+        segments = in_sequence(file.segments)
+        spoken = [segment for segment in segments if not segment.no_speech]
+        summary, least = summary_of(segments, asked.tasks), options.min_confidence
+        sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
+        language = options.language if options.language != "auto" else _language(sure, spoken)
+        warnings = []
+        if len(segments) > 1:
+            warnings.append(
+                f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
+                f"where nobody speaks (by {asked.detector.name})"
+            )
+        if count := num_marked(segments):
+            warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
+        return replace(
+            file.item,
+            duration=round(file.length / SAMPLE_RATE, 4),
+            language=(language if spoken else None),
+            **_said(segments, asked.tasks),
+            labels=_labels(sure, asked.tasks),
+            segments=tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments),
+            summary=doubted(summary, least),
+            warnings=tuple(warnings),
+            error=None,
+            extra={**file.item.extra, **_reference(file.item), "prompts": asked.prompts},
+            **stamp,
+        )
+
+
+def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float]:
+    """Label to probability: the scores of the whole tags, normalised over the set."""
+    scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / task.temperature_of(labels)
+    return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call asks: tasks, their prompts, and the prompt that silence is judged by."""
+
+    options: LabelOptions
+    tasks: tuple[Task, ...]
+    prompts: Mapping[str, str]
+    silence_prompt: str | None
+    detector: Detector[Any]
+    """Finds the pauses of a long recording."""
+    voice: Task | None = None
+    """Tells whether a sound without speech is a voice, where a task needs one and none tells it."""
+
+    @property
+    def answered(self) -> tuple[Task, ...]:
+        """The tasks, and what has to be known beside them."""
+        return self.tasks if self.voice is None else (*self.tasks, self.voice)
+
+    @property
+    def tells_silence(self) -> bool:
+        """Whether the first step of a transcript says how likely it is that nothing is said."""
+        return any(task.name == TRANSCRIBE for task in self.tasks) and not self.options.generation.searches
+
+    @classmethod
+    def of(cls, tasks: TaskSet, options: LabelOptions) -> Asked:
+        """Resolve names and prompts against what a checkpoint carries, and what is installed.
+
+        Raises:
+            TaskError: an unknown task, or no prompts in the language.
+            InputError, MissingExtraError: voice activity by a name that is unknown or not installed.
+        """
+        if options.prompt_language not in (None, *tasks.languages):
+            known = ", ".join(tasks.languages)
+            raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
+        chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
+        voice = None
+        if options.withhold and any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
+            tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
+            voice = min(tellers, key=lambda task: task.transcript != "none", default=None)
+        wanted = chosen if voice is None else (*chosen, voice)
+        given = {tasks.find(name).name: prompt for name, prompt in options.prompts.items()}
+        own = {
+            task.name: _prompts(tasks, task, options.prompt_language)[0] for task in wanted if task.name not in given
+        }
+        prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
+        hears = options.withhold and TRANSCRIBE in tasks
+        silence = _prompts(tasks, tasks[TRANSCRIBE], options.prompt_language)[0] if hears else None
+        return cls(options, chosen, prompts, silence, detector_named(options.vad), voice)
+
+
+def prompt_language(tasks: TaskSet) -> str:
+    """The language of prompts that were not asked for in another; the release saw Chinese ones alone."""
+    return "zh" if tasks.name == RELEASE.name and "zh" in tasks.languages else tasks.languages[0]
+
+
+def _prompts(tasks: TaskSet, task: Task, language: str | None) -> tuple[str, ...]:
+    """The prompts of a task, the fixed one first; without a language, in the first that this task has."""
+    if language is None:
+        for usual in (prompt_language(tasks), *tasks.languages):
+            with suppress(TaskError):
+                return tasks.prompts(task, usual)
+    return tasks.prompts(task, language or prompt_language(tasks))
+
+
+def _source(audio: Audio) -> Any:
+    """What `osum.audio` reads: an array without a rate is taken to be at 16 kHz."""
+    return (audio, SAMPLE_RATE) if isinstance(audio, np.ndarray) else audio
+
+
+def _channel(channel: int | str | None) -> Any:
+    return "mix" if channel is None else channel
+
+
+def _said(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Text, words and reply of the whole file; None for what was not asked, as an empty text means silence."""
+    replies = [segment.reply for segment in segments if segment.reply]
+    return {
+        "text": join_text([segment.text for segment in segments]) if _transcribed(tasks) else None,
+        "words": tuple(word for segment in segments for word in segment.words),
+        "reply": join_text(replies) if replies else None,
+    }
+
+
+def _transcribed(tasks: Sequence[Task]) -> bool:
+    return any(task.transcript != "none" for task in tasks)
+
+
+def _reference(item: Utterance) -> dict[str, Any]:
+    """What a manifest said of the fields that answers now fill; a row labelled before keeps what it has."""
+    row = item.to_dict()
+    known = {name: row[name] for name in ANSWERED if name in row}
+    return {"reference": known} if known and not item.segments and "reference" not in item.extra else {}
+
+
+def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
+    """Label set to label of the whole file, where there is one: what makes a result a training row."""
+    found: dict[str, str] = {}
+    for task in tasks:
+        for labels in task.label_sets:
+            answer = summary.get(answer_key(task, labels.name))
+            if answer is not None and answer.label is not None:
+                found.setdefault(labels.name, answer.label)
+    return found
+
+
+def _language(summary: Mapping[str, Any], spoken: Sequence[Segment]) -> str | None:
+    """The language heard (LID), or else the script of most characters of the transcript."""
+    for answer in (summary.get("LID"), summary.get("LID-only")):
+        if answer is not None and answer.label is not None:
+            return str(answer.label)
+    text = "".join(segment.text for segment in spoken)
+    if not text.strip():
+        return None
+    chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
+    return "zh" if chinese * 2 > len(text.replace(" ", "")) else "en"

@@ -1,0 +1,386 @@
+"""From utterances to training batches: which clips, which questions, and the tensors of both.
+
+Everything random is drawn from the seed of a sample, so a batch is the same whatever the number of
+workers. Knows nothing of the model's weights.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from osum.audio import SAMPLE_RATE
+from osum.corpus.clips import as_clip
+from osum.corpus.packed import Float32
+from osum.data.augment import DEFAULT, Augmentation, EventMixer, augment
+from osum.data.spec_augment import spec_augment
+from osum.errors import AudioError
+from osum.model import OsumProcessor
+from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
+from osum.model.processing_osum import pad_features
+from osum.tasks import LabelSet, Task, TaskSet, normalise_target
+from osum.training.letters import letters
+from osum.utterance import Utterance
+
+BLUR = 0.06
+"""Standard deviation of the logarithm of what lengths are multiplied with before clips are sorted by them."""
+CTC_PAD = -1
+"""Fills ragged CTC targets."""
+CTC_UNKNOWN = -2
+"""Stands first in the targets of a clip whose transcript is not known; an empty transcript is known."""
+LABEL_UNKNOWN = IGNORED
+"""Stands for a label that a clip does not have; cross-entropy leaves it out."""
+FRAMES, TOKENS = 20, 8
+"""Batches are padded to multiples of so many frames (0.2 s) and tokens: few shapes need few kernels."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One clip of a batch and the seed of all that is random about it."""
+
+    index: int
+    seed: int
+
+
+Rows = Callable[[Pick, Pick, float], tuple[int, int]]
+"""Of a pick, the first pick of its batch, and its seconds: rows of text that ask about it, tokens of the longest."""
+
+
+class BucketSampler(Sampler[list[Pick]]):
+    """An endless row of batches of clips of like length, at most `seconds` of audio and `tokens` each, both padded.
+
+    In every epoch a clip stands `weight` times on average: 1.5 is once, and twice in every other
+    epoch. Nothing is dropped; the order depends on the seed alone. Of several processes each takes
+    its share of the row, so that together they see what one would. One clip that is too much stands alone.
+
+    Args:
+        durations: seconds of each clip.
+        weights: passes over it per epoch.
+        seconds: of one batch, at most.
+        seed: of the order.
+        process: which of the processes this is.
+        num_processes: how many share the row.
+        tokens: of one batch, at most; 0 is no limit.
+        rows: what a pick needs of them.
+    """
+
+    def __init__(
+        self,
+        durations: Sequence[float],
+        weights: Sequence[float],
+        seconds: float,
+        seed: int,
+        process: int = 0,
+        num_processes: int = 1,
+        tokens: int = 0,
+        rows: Rows = lambda _pick, _first, _seconds: (0, 0),
+    ) -> None:
+        self.durations = durations
+        self.weights = weights
+        self.seconds = seconds
+        self.seed = seed
+        self.process = process
+        self.num_processes = num_processes
+        self.tokens = tokens
+        self.rows = rows
+        self.first = 0
+        """Batches of the row, all processes together, that were already seen (resuming)."""
+
+    def __iter__(self) -> Iterator[list[Pick]]:
+        row = chain.from_iterable(map(self.epoch, count()))
+        return islice(row, self.first + self.process, None, self.num_processes)
+
+    def epoch(self, number: int) -> list[list[Pick]]:
+        """All batches of one epoch."""
+        rng = random.Random(f"{self.seed}/{number}")
+        picks = [
+            Pick(index, rng.randrange(2**31))
+            for index, weight in enumerate(self.weights)
+            for _ in range(math.floor(weight) + (rng.random() < weight % 1))
+        ]
+        # Lengths are blurred: clips of one length come from few sources, and a batch should mix them.
+        picks.sort(key=lambda pick: self.durations[pick.index] * math.exp(rng.gauss(0, BLUR)))
+        batches = list(self._cut(picks))
+        rng.shuffle(batches)
+        return batches
+
+    def _cut(self, picks: list[Pick]) -> Iterator[list[Pick]]:
+        batch: list[Pick] = []
+        longest, rows, width = 0.0, 0, 0
+        for pick in picks:
+            longest = max(longest, self.durations[pick.index])
+            more, tokens = self._rows(pick, batch[0] if batch else pick)
+            rows, width = rows + more, max(width, tokens)
+            if batch and (longest * (len(batch) + 1) > self.seconds or rows * width > self.tokens > 0):
+                yield batch
+                batch, longest = [], self.durations[pick.index]
+                rows, width = self._rows(pick, pick)
+            batch.append(pick)
+        if batch:
+            yield batch
+
+    def _rows(self, pick: Pick, first: Pick) -> tuple[int, int]:
+        return self.rows(pick, first, self.durations[pick.index]) if self.tokens else (0, 0)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How questions are drawn for a clip: how many, and how likely each task is."""
+
+    per_clip: int
+    weights: Mapping[str, float]
+    """Task name to weight; a task that is not named is not asked."""
+    timed_share: float = 0.0
+    """Share of batches that ask for word times alone: their long answers would pad all others."""
+
+    def timed(self, picks: Sequence[Pick]) -> bool:
+        """Whether a batch asks for word times."""
+        return random.Random(f"timed/{picks[0].seed}").random() < self.timed_share
+
+    def asked(self, candidates: Sequence[Task], timed: bool) -> list[Task]:
+        """The tasks to draw from: word times alone in a timed batch, and none in another."""
+        return [
+            task for task in candidates if self.weights.get(task.name, 0) > 0 and (task.transcript == "timed") == timed
+        ]
+
+    def draw(self, candidates: Sequence[Task], timed: bool, rng: random.Random) -> list[Task]:
+        """Different tasks, at most `per_clip`, drawn by weight."""
+        left = self.asked(candidates, timed)
+        drawn: list[Task] = []
+        while left and len(drawn) < self.per_clip:
+            task = rng.choices(left, [self.weights[item.name] for item in left])[0]
+            drawn.append(task)
+            left.remove(task)
+        return drawn
+
+
+class ReadsClips(Protocol):
+    """What gives the waveform of a row: `ClipAudio`, `PackedAudio`."""
+
+    def read(self, utterance: Utterance) -> Float32:
+        """(S,) at 16 kHz."""
+
+
+class Augmenter:
+    """All changes of training clips, with the noises and the vocal events of a data set.
+
+    Args:
+        noises: recordings (S,) to put below clips.
+        share: of the clips that are changed at all.
+        options: how often and how strongly each change is made to those.
+        mixer: puts events into speech; None leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        noises: Sequence[Float32],
+        share: float = 1.0,
+        options: Augmentation = DEFAULT,
+        mixer: EventMixer | None = None,
+    ) -> None:
+        self.noises = noises
+        self.share = share
+        self.options = options
+        self.mixer = mixer
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[Utterance], audio: ReadsClips, share: float = 1.0, options: Augmentation = DEFAULT
+    ) -> Augmenter:
+        """Take noises (no speech, no event) and events out of the training rows themselves."""
+        noises = []
+        for row in rows:
+            if row.text == "" and row.labels.get("event") == "none":
+                with suppress(AudioError):  # told when the row is trained on
+                    noises.append(audio.read(row))
+        return cls(noises, share, options, EventMixer(rows, audio.read, options))
+
+    def changes(self, seed: int) -> bool:
+        """Whether the clip of a seed is one to change."""
+        return random.Random(f"augment/{seed}").random() < self.share
+
+    def __call__(self, samples: Float32, utterance: Utterance, seed: int) -> tuple[Float32, Utterance]:
+        """A changed clip (S,), and its utterance with the word times moved and the event that was mixed in."""
+        if self.mixer is not None:
+            # A generator of its own: what is drawn for the event leaves all other draws as they are.
+            samples, utterance = self.mixer(samples, utterance, np.random.default_rng((seed, 1)))
+        samples, words = augment(samples, np.random.default_rng(seed), utterance.words, self.noises, self.options)
+        return samples, utterance.with_(words=words)
+
+
+class Collator:
+    """Makes the tensors of one batch; runs in a worker process.
+
+    Args:
+        utterances: rows that `Pick.index` counts.
+        audio: their packed waveforms.
+        processor: renders requests and answers.
+        tasks: what can be asked.
+        questions: how it is drawn.
+        augmenter: changes waveforms in training; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        audio: ReadsClips,
+        processor: OsumProcessor,
+        tasks: TaskSet,
+        questions: Questions,
+        augmenter: Augmenter | None = None,
+    ) -> None:
+        self.utterances = utterances
+        self.audio = audio
+        self.processor = processor
+        self.tasks = tasks
+        self.questions = questions
+        self.augmenter = augmenter
+        self._rows: dict[tuple[int, bool], tuple[int, int]] = {}
+        self._requests: dict[str, int] = {}
+
+    def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
+        """Model inputs with `labels` (right-padded), the targets of auxiliary losses, `ids`, and `unread`.
+
+        `ctc_targets` (A, U) are letters, `token_targets` (A, U) the transcript's text ids, `label_targets` (A, K) the
+        clip's place in each label set of the tasks; `unread` says why clips are missing.
+
+        Without a question the inputs are the clips alone: the encoder learns by itself. Where no clip at all can be
+        read a moment of silence stands for them that no loss counts, and `ids` is empty: processes that share a model
+        must make every pass together.
+        """
+        features: list[Tensor] = []
+        texts: list[str] = []
+        answers: list[str] = []
+        clip_of: list[int] = []
+        transcripts: list[list[int]] = []
+        spoken: list[list[int]] = []
+        named: list[list[int]] = []
+        ids: list[str] = []
+        timed = self.questions.timed(picks)
+        unread: list[str] = []
+        for pick in picks:
+            try:
+                utterance, waveform = self._hear(pick)
+                candidates = self.candidates(utterance)
+            except AudioError as fault:
+                unread.append(str(fault))
+                continue
+            rng = random.Random(pick.seed)
+            drawn = self.questions.draw(candidates, timed, rng) or self.questions.draw(candidates, not timed, rng)
+            for task in drawn:
+                texts.append(self.request(task, utterance, rng))
+                answers.append(task.render(utterance))
+                clip_of.append(len(features))
+            mel = self.processor.log_mel(waveform)
+            if self.augmenter is not None and self._changes(pick):
+                mel = spec_augment(mel, rng, self.augmenter.options.spec)
+            features.append(mel)
+            said = None if utterance.text is None else normalise_target(utterance.text)
+            transcripts.append([CTC_UNKNOWN] if said is None else letters(said))
+            spoken.append([CTC_UNKNOWN] if said is None else self.processor.text_ids(said))
+            named.append([_place(labels, utterance) for labels in self.tasks.label_sets.values()])
+            ids.append(utterance.id)
+        if not features:
+            features = [self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))]
+            transcripts = spoken = [[CTC_UNKNOWN]]
+            named = [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
+            if self.questions.per_clip:
+                task, utterance = next(iter(self.tasks.values())), self.utterances[picks[0].index]
+                texts, answers, clip_of = [self.request(task, utterance, random.Random(0))], [""], [0]
+        batch: dict[str, Any] = {
+            "ctc_targets": _ragged(transcripts),
+            "token_targets": _ragged(spoken),
+            "label_targets": torch.tensor(named),
+            "ids": ids,
+            "unread": unread,
+        }
+        if texts:
+            batch |= self.processor.batch(
+                texts, features, answers, padding_side="right", audio_index=clip_of, multiples=(FRAMES, TOKENS)
+            )
+            if not ids:
+                batch["labels"].fill_(IGNORED)
+        else:
+            padded = pad_features(features, FRAMES, self.processor.max_frames)
+            batch["input_features"], batch["feature_attention_mask"] = padded
+        return batch
+
+    def rows(self, pick: Pick, first: Pick, seconds: float) -> tuple[int, int]:
+        """Questions about a clip in a batch that begins with `first`, and tokens of the longest that can be drawn.
+
+        As the manifest tells it: what augmentation adds is not known yet.
+        """
+        key = pick.index, self.questions.timed([first])
+        if key not in self._rows:
+            self._rows[key] = self._measured(*key, round(seconds * SAMPLE_RATE))
+        return self._rows[key]
+
+    def _measured(self, index: int, timed: bool, samples: int) -> tuple[int, int]:
+        utterance = as_clip(self.utterances[index], samples)
+        try:
+            candidates = self.candidates(utterance)
+        except AudioError:
+            return 0, 0
+        asked = self.questions.asked(candidates, timed) or self.questions.asked(candidates, not timed)
+        widths = (
+            self.request_length(task, utterance, samples) + len(self.processor.text_ids(task.render(utterance))) + 1
+            for task in asked
+        )
+        return min(self.questions.per_clip, len(asked)), round_up(max(widths, default=0), TOKENS)
+
+    def request_length(self, task: Task, _utterance: Utterance, samples: int) -> int:
+        """Tokens of the longest request for a task, audio included."""
+        if task.name not in self._requests:
+            languages = self.tasks.languages_of(task)
+            prompts = [prompt for language in languages for prompt in self.tasks.prompts(task, language)]
+            lengths = (len(self.processor.joint_ids(self.processor.request(prompt), [0])) for prompt in prompts)
+            self._requests[task.name] = max(lengths)
+        return self._requests[task.name] + audio_token_length(samples // self.processor.feature_extractor.hop_length)
+
+    def candidates(self, utterance: Utterance) -> Sequence[Task]:
+        """The tasks to draw from.
+
+        Raises:
+            AudioError: the clip is of no use.
+        """
+        return self.tasks.answerable(utterance)
+
+    def request(self, task: Task, _utterance: Utterance, rng: random.Random) -> str:
+        """The text that asks for a task: one of its prompts, in any language that it has."""
+        prompt = rng.choice(self.tasks.prompts(task, rng.choice(self.tasks.languages_of(task))))
+        return self.processor.request(prompt)
+
+    def _changes(self, pick: Pick) -> bool:
+        return self.augmenter is not None and self.augmenter.changes(pick.seed)
+
+    def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
+        utterance = self.utterances[pick.index]
+        waveform = self.audio.read(utterance)
+        if utterance.start is not None or utterance.end is not None:
+            utterance = as_clip(utterance, len(waveform))
+        if self.augmenter is not None and self._changes(pick):
+            louder, changed = self.augmenter(waveform, utterance, pick.seed)
+            # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.
+            if len(louder) <= self.processor.max_samples and self.tasks.answerable(changed):
+                return changed, louder
+        return utterance, waveform
+
+
+def _place(labels: LabelSet, utterance: Utterance) -> int:
+    label = utterance.labels.get(labels.name)
+    return labels.labels.index(label) if label in labels.labels else LABEL_UNKNOWN
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> Tensor:
+    longest = max(1, *map(len, rows)) if rows else 1
+    return torch.tensor([[*row, *[CTC_PAD] * (longest - len(row))] for row in rows], dtype=torch.long)

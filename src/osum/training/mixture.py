@@ -1,0 +1,154 @@
+"""What a run trains on: manifests by name, how often their clips are seen, and what was left out and why."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from osum.corpus.clips import ClipAudio
+from osum.corpus.readers import Manifest
+from osum.errors import AudioError, InputError, TaskError
+from osum.tasks import LabelSet, TaskSet
+from osum.text import closest
+from osum.utterance import Utterance
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One manifest of a mixture."""
+
+    manifest: str
+    """JSON lines, a tar, or a folder of shards: whatever `osum data` reads."""
+    weight: float = 1.0
+    """Passes over its clips per epoch: 1.5 is once, and twice in every other epoch."""
+    tasks: tuple[str, ...] = ()
+    """Asks these tasks only; without it all that a row can answer."""
+
+    @classmethod
+    def from_mapping(cls, name: str, values: Any) -> Part:
+        """From a recipe: `{manifest, weight, tasks}`, or the manifest alone.
+
+        Raises:
+            InputError: an unknown key, no manifest, or a weight below 0.
+        """
+        values = {"manifest": values} if isinstance(values, str) else values
+        known = [item.name for item in fields(cls)]
+        if not isinstance(values, Mapping) or not isinstance(values.get("manifest"), str):
+            raise InputError(f"mixture {name!r} is {values!r}: write {{manifest: FILE, weight: 1, tasks: [ASR]}}")
+        for key in values:
+            if key not in known:
+                near = closest(str(key), known)
+                hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(known)}"
+                raise InputError(f"mixture {name!r}: {key!r} is unknown: {hint}")
+        weight = values.get("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise InputError(f"mixture {name!r}: weight is {weight!r}: give a number of passes, 0 or more")
+        return cls(values["manifest"], float(weight), tuple(values.get("tasks", ())))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The rows of all parts."""
+
+    rows: tuple[Utterance, ...]
+    weights: tuple[float, ...]
+    """Passes per epoch of each row."""
+    seconds: tuple[float, ...]
+    dropped: Mapping[str, int]
+    """Reason to how many were left out."""
+
+
+def read_mixture(
+    parts: Mapping[str, Part],
+    tasks: TaskSet,
+    max_seconds: float,
+    sources: Mapping[str, float] | None = None,
+) -> Mixture:
+    """Read all manifests; what cannot be trained on is counted by reason, and the first of each is logged.
+
+    Args:
+        parts: name to manifest. A row that names no `source` gets the name.
+        tasks: what can be asked.
+        max_seconds: longest clip that the model hears.
+        sources: source name to further passes, multiplied with the part's weight; `name/language` goes before `name`.
+
+    Raises:
+        InputError: a manifest cannot be read, or names a task that the recipe has not.
+    """
+    clips = ClipAudio()
+    rows: list[Utterance] = []
+    weights: list[float] = []
+    seconds: list[float] = []
+    dropped: Counter[str] = Counter()
+    mislabelled = 0
+    label_sets = tasks.label_sets
+
+    def drop(reason: str, what: str) -> None:
+        if not dropped[reason]:
+            log.warning("left out, %s: %s", reason, what)
+        dropped[reason] += 1
+
+    for name, part in parts.items():
+        for task in part.tasks:
+            try:
+                tasks.find(task)
+            except TaskError as fault:
+                raise InputError(f"mixture {name!r}: {fault}") from fault
+        for line in Manifest(Path(part.manifest), tasks=tasks):
+            if line.utterance is None:
+                drop("broken line", f"{line.place}: {line.fault}")
+                continue
+            if wrong := _wrong_label(line.utterance, label_sets):
+                if not mislabelled:
+                    log.warning("label left out: %s: %s", line.place, wrong)
+                mislabelled += 1
+            row = _restricted(line.utterance.with_(source=line.utterance.source or name), part, tasks)
+            if row is None or not tasks.answerable(row):
+                drop("no task of the recipe fits", line.place)
+                continue
+            try:
+                length = clips.duration(row) if row.duration is None else row.duration
+            except AudioError as fault:
+                drop("audio that cannot be read", f"{line.place}: {fault}")
+                continue
+            if not 0 < length <= max_seconds:
+                drop(f"not within 0 and {max_seconds:g} s", f"{line.place}: {length:g} s")
+                continue
+            rows.append(row)
+            seconds.append(length)
+            weights.append(part.weight * _passes(row, sources or {}))
+    for reason, number in dropped.items():
+        log.warning("left out, %s: %d of %d rows", reason, number, len(rows) + sum(dropped.values()))
+    if mislabelled:
+        log.warning("label left out: of %d of %d rows", mislabelled, len(rows) + sum(dropped.values()))
+    return Mixture(tuple(rows), tuple(weights), tuple(seconds), dict(dropped))
+
+
+def _passes(row: Utterance, sources: Mapping[str, float]) -> float:
+    return sources.get(f"{row.source}/{row.language}", sources.get(row.source or "", 1.0))
+
+
+def _wrong_label(row: Utterance, label_sets: Mapping[str, LabelSet]) -> str | None:
+    """What is wrong with the first label that its set has not; no task asks for such a one."""
+    for name, label in row.labels.items():
+        labels = label_sets.get(name)
+        if labels is not None and labels.canonical(label) is None:
+            return f"{name} is {label!r}: use one of {', '.join(labels.labels)}"
+    return None
+
+
+def _restricted(row: Utterance, part: Part, tasks: TaskSet) -> Utterance | None:
+    """The row with the tasks that it, its part and the recipe agree on; None where they agree on none."""
+    wanted = part.tasks or row.tasks
+    if part.tasks and row.tasks:
+        wanted = tuple(task for task in row.tasks if task in part.tasks)
+    known = tuple(task for task in wanted if task in tasks and tasks.find(task).can_render(row))
+    if not known and (part.tasks or row.tasks):
+        return None
+    return row.with_(tasks=known)

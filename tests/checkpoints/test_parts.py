@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+from model.tiny import VOCAB_SIZE, byte_tokenizer, noise
+from transformers import AutoModelForCausalLM, AutoProcessor, Qwen2Config, Qwen2ForCausalLM, WhisperConfig, WhisperModel
+
+from osum.checkpoints.convert import from_parts
+from osum.errors import ConversionError
+from osum.model import OsumForConditionalGeneration
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `whisper` and `qwen`, and `ours` made of them."""
+    folder: Path = tmp_path_factory.mktemp("parts")
+    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    decoder = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 8, "vocab_size": 60_000}
+    torch.manual_seed(0)
+    WhisperModel(WhisperConfig(**sizes, **decoder, num_mel_bins=80)).save_pretrained(folder / "whisper")
+    text = Qwen2Config(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        bos_token_id=256,
+        eos_token_id=258,
+        tie_word_embeddings=True,
+    )
+    Qwen2ForCausalLM(text).save_pretrained(folder / "qwen")
+    byte_tokenizer().save_pretrained(folder / "qwen")
+    from_parts(folder / "whisper", folder / "qwen", folder / "ours")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(parts: Path) -> OsumForConditionalGeneration:
+    return AutoModelForCausalLM.from_pretrained(parts / "ours").eval()
+
+
+@torch.no_grad()
+def test_the_encoder_hears_what_whispers_hears(parts: Path, model: OsumForConditionalGeneration) -> None:
+    features = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(1))
+    theirs = WhisperModel.from_pretrained(parts / "whisper").eval().encoder(features).last_hidden_state
+    ours = model.model.audio_tower(features, torch.tensor([3000]))
+    assert (ours - theirs).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_text_alone_is_answered_as_by_the_language_model(parts: Path, model: OsumForConditionalGeneration) -> None:
+    ids = torch.arange(40)[None]
+    theirs = Qwen2ForCausalLM.from_pretrained(parts / "qwen").eval()(ids).logits
+    assert (model(input_ids=ids).logits - theirs).abs().max() < 1e-5
+
+
+def test_the_start_can_be_trained(parts: Path, model: OsumForConditionalGeneration) -> None:
+    processor = AutoProcessor.from_pretrained(parts / "ours")
+    inputs = processor(text=processor.request("what"), audio=noise(8000), answers=["yes"])
+    loss = model(**inputs).loss
+    assert processor.answer_end_token_id == model.generation_config.eos_token_id == 258
+    assert torch.isfinite(loss)
+
+
+def test_the_seed_decides_the_adaptor(parts: Path, model: OsumForConditionalGeneration) -> None:
+    from_parts(parts / "whisper", parts / "qwen", parts / "again", overwrite=True)
+    from_parts(parts / "whisper", parts / "qwen", parts / "other", seed=1, overwrite=True)
+    weights = [
+        AutoModelForCausalLM.from_pretrained(parts / name).model.adaptor.output_linear.weight
+        for name in ("again", "other")
+    ]
+    assert torch.equal(weights[0], model.model.adaptor.output_linear.weight)
+    assert not torch.equal(weights[1], weights[0])
+
+
+def test_a_part_of_another_kind_is_refused(parts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="is a qwen2 model: a whisper model is needed here"):
+        from_parts(parts / "qwen", parts / "whisper", tmp_path / "ours")
+
+
+def test_a_folder_that_is_no_model_is_named(parts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="holds no whisper model"):
+        from_parts(tmp_path, parts / "qwen", tmp_path / "ours")

@@ -1,0 +1,33 @@
+"""Models that the tests of several folders share."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tiny_checkpoint import checkpoint_of
+from hypothesis import settings
+from model.tiny import LAYOUTS
+
+from osum.engine.engine import Engine
+from osum.listening.recognizer import Recognizer
+
+settings.register_profile("osum", deadline=None, max_examples=50)
+settings.load_profile("osum")
+
+
+@pytest.fixture(params=LAYOUTS)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The engine of a tiny model of each layout."""
+    return Engine(checkpoint_of(request.param))
+
+
+@pytest.fixture
+def recognizer() -> Recognizer:
+    return Recognizer(checkpoint_of("speech_first"))
+
+
+@pytest.fixture
+def short() -> Recognizer:
+    """A recognizer that hears at most one second at once."""
+    recognizer = Recognizer(checkpoint_of("speech_first"))
+    recognizer._max_samples = 16_000
+    return recognizer

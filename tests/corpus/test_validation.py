@@ -1,0 +1,115 @@
+"""Each fault of a manifest is found, told once, with the rule it breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from tasks.strategies import utterances
+
+from corpus.manifests_of_others import original_members, write_clip, write_lines, write_tar
+from osum.corpus.readers import Line, Manifest
+from osum.corpus.validation import Problem, Validator
+from osum.utterance import Utterance, Word
+
+
+def problems(*rows: Utterance | str, **options: Any) -> list[list[Problem]]:
+    lines = [
+        Line(f"m:{n}", fault=row) if isinstance(row, str) else Line(f"m:{n}", row) for n, row in enumerate(rows, 1)
+    ]
+    return [found for _, found in Validator(**options).check(lines)]
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Utterance:
+    """A row with nothing wrong, 0.25 s long."""
+    path = str(write_clip(tmp_path / "a.wav"))
+    return Utterance("a", path, duration=0.25, text="hi", language="en", labels={"emotion": "happy"}, tasks=("SER",))
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "missing file": ({"path": "absent.wav"}, "audio", "no such file"),
+    "wrong label": ({"labels": {"emotion": "hapy"}}, "label", "did you mean 'happy'"),
+    "wrong label set": ({"labels": {"emotoin": "happy"}, "tasks": ()}, "label", "did you mean 'emotion'"),
+    "label that a task needs": ({"tasks": ("SGC",)}, "label", "needs the label 'gender'"),
+    "text that a task needs": ({"text": None}, "label", "needs the field 'text'"),
+    "unknown task": ({"tasks": ("SERR",)}, "label", "did you mean 'SER'"),
+    "language that is no code": ({"language": "English"}, "label", "write a code"),
+    "tag in the text": ({"text": "hi<happy>"}, "text", "holds a tag"),
+    "tag in the reply": ({"reply": "<yes>"}, "text", "holds a tag"),
+    "path in the text": ({"text": "a.wav"}, "text", "put it into path"),
+    "text in another field": ({"text": None, "tasks": (), "extra": {"txt": "hi"}}, "text", "name the field text"),
+    "zero length": ({"start": 0.1, "end": 0.1}, "length", "zero-length"),
+    "no duration": ({"duration": 0.0}, "length", "zero-length"),
+    "time before zero": ({"start": -1.0}, "length", "seconds from 0"),
+    "time that is none": ({"duration": float("nan")}, "length", "seconds from 0"),
+    "wrong duration": ({"duration": 3.0}, "length", "the clip lasts 0.25 s"),
+    "word outside": ({"words": (Word("hi", 0.1, 0.9),)}, "length", "outside the clip"),
+    "end behind the file": ({"start": 0.0, "end": 9.0, "duration": None}, "audio", "stay within"),
+}
+
+
+@pytest.mark.parametrize(("change", "rule", "message"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_one_problem(good: Utterance, change: dict[str, Any], rule: str, message: str) -> None:
+    ((problem,),) = problems(good.with_(**change), audio="decode")
+    assert problem.rule == rule
+    assert message in problem.message
+    assert "\n" not in problem.message
+
+
+def test_a_good_row_has_no_problem(good: Utterance) -> None:
+    assert [problems(good, audio=audio) for audio in ("none", "header", "decode")] == [[[]]] * 3
+
+
+def test_a_broken_line_is_a_problem(good: Utterance) -> None:
+    assert problems("not JSON", good) == [[Problem("broken line", "not JSON")], []]
+
+
+def test_an_id_that_comes_again_names_its_first_line(good: Utterance) -> None:
+    first, second = problems(good, good)
+    assert (first, second[0].rule) == ([], "id")
+    assert "that of m:1 too" in second[0].message
+
+
+def test_a_file_without_samples_is_found(good: Utterance, tmp_path: Path) -> None:
+    path = str(write_clip(tmp_path / "empty.wav", 0.0))
+    ((problem,),) = problems(good.with_(path=path, duration=None))
+    assert (problem.rule, "0 samples" in problem.message) == ("audio", True)
+
+
+def test_no_file_is_touched_when_not_asked(good: Utterance) -> None:
+    assert problems(good.with_(path="absent.wav"), audio="none") == [[]]
+
+
+def test_only_decoding_finds_a_file_that_is_damaged_behind_its_header(good: Utterance, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.flac", 2.0)
+    path.write_bytes(path.read_bytes()[:20_000])
+    row = good.with_(path=str(path), duration=2.0)
+    ((problem,),) = problems(row, audio="decode")
+    assert problems(row, audio="header") == [[]]
+    assert "damaged" in problem.message
+
+
+def test_a_broken_shard_is_told_in_full_once(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "s.tar", [member for key in "abcd" for member in original_members(key, "hi")])
+    lines = list(Manifest(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    found = [problem.message for _, told in Validator().check(lines) for problem in told]
+    assert [str(path) in message and "cut off" in message for message in found] == [True, False, False]
+    assert set(found[1:]) == {f"the same as {path}:b"}
+
+
+def test_foreign_manifests_are_checked_as_they_are(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.wav")
+    rows = [{"key": "a", "wav": "a.wav", "txt": "hi"}, {"key": "b", "wav": "b.wav", "txt": "hi<sad>"}]
+    found = list(Validator().check(Manifest(write_lines(tmp_path / "m.jsonl", rows))))
+    assert [[problem.rule for problem in told] for _, told in found] == [[], ["broken line"]]
+
+
+@settings(deadline=None)
+@given(utterances)
+def test_what_every_task_can_render_breaks_no_rule_of_labels_or_texts(utterance: Utterance) -> None:
+    ((*told,),) = problems(utterance, audio="none")
+    assert {problem.rule for problem in told} <= {"length"}

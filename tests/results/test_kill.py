@@ -1,0 +1,80 @@
+"""A run that is killed, at whatever moment and however often, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from engine.tiny_checkpoint import write_checkpoint
+
+from results import kills
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the tests of kills fork")
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+def rows_of(path: Path) -> list[Any]:
+    return sorted(map(json.loads, path.read_text("utf8").splitlines()), key=lambda row: row["id"])
+
+
+def run_kills(*words: object) -> list[dict[str, Any]]:
+    """What the process that forks and kills has to tell."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "results.kills", *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_kill_at_any_file_operation_loses_a_part_at_most_and_doubles_nothing(tmp_path: Path) -> None:
+    told = run_kills("operations", tmp_path)
+    whole = told[-1]["lines"]
+    assert [json.loads(line)["id"] for line in whole] == [item.id for item in kills.ITEMS]
+    assert sum(run["killed"] for run in told) > 50
+    for run in told:
+        assert sorted(run["lines"]) == sorted(whole), run["fatal"]
+        assert 0 <= run["lost"] <= kills.SIZE, run["fatal"]
+        assert (run["left"], run["names"]) == (["asked.json"], [".rows.jsonl.parts", "rows.jsonl"]), run["fatal"]
+
+
+def check_same(one: Any, other: Any) -> None:
+    """Equal, probabilities to the last of their four digits: they are rounded, and batches differ."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            check_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            check_same(*pair)
+    else:
+        assert one == (pytest.approx(other, abs=1.01e-4) if isinstance(other, float) else other)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "model")
+    (tmp_path / "in").mkdir()
+    for number in range(14):
+        samples = np.random.default_rng(number).normal(0, 0.1, 1_000 + 200 * number)
+        soundfile.write(tmp_path / f"in/{number}.wav", samples, 16_000)
+    (tmp_path / "in/7.wav").write_text("this is no sound")
+    words = ("--model", tmp_path / "model", "--tasks", "ASR,SGC", "--max-new-tokens", 3, "--batch-size", 2)
+    words = (*words, "--num-workers", 0)  # every fork would load a server of workers anew
+    (told,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
+    assert told["kills"] == kills.NUM_KILLS
+    assert len(rows_of(tmp_path / "rows.jsonl")) == 14
+    check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
+
+
+@pytest.mark.slow
+def test_nano_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    (told,) = run_kills("moments", tmp_path, "label", SAMPLES, "--batch-size", 2)
+    assert told["kills"] == kills.NUM_KILLS
+    check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
