@@ -24,7 +24,7 @@ format: $(STAMP)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# Every test set of nano and the models beside it; DATA/nano is what `osum data nano` wrote. Goes on where it stopped.
+# Every test set of nano and the models beside it; DATA/nano is what `recipes.nano.build` wrote. Goes on where it stopped.
 # The others' answers do not depend on nano: benchmarks/README.md says what to do after a new checkpoint.
 EVALUATE := $(BIN)/osum evaluate --suite nano --data $(DATA) -o $(OUT) --resume
 COMMA := ,

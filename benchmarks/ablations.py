@@ -36,7 +36,7 @@ from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "nano.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "nano" / "nano.yaml"
 LABELS = {"VED": 1.0, "SGC": 1.0, "SAP": 1.0, "LID": 1.0}
 """Label tasks and how often they are asked; they are all that is asked beside the transcript."""
 SHARED: Mapping[str, Any] = {
@@ -213,7 +213,7 @@ def show(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of `osum data nano`")
+    parser.add_argument("--data", type=Path, required=True, help="folder of `recipes.nano.build`")
     parser.add_argument("--start", type=Path, required=True, help="checkpoint whose encoder has learned letters")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, scores and the table")
     parser.add_argument("--steps", type=int, default=160)

@@ -110,7 +110,7 @@ def elsewhere(found: Calibrated) -> str:
 def main() -> None:
     """Ask, fit, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that `osum data nano` wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `recipes.nano.build` wrote")
     parser.add_argument("--ravdess", type=Path, help="folder of RAVDESS, for measuring only")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--page", type=Path, help="Markdown page to bring up to date")

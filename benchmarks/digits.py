@@ -2,7 +2,7 @@
 
     python benchmarks/digits.py --data DIR --start DIR --out DIR [--steps N] [--only SPEAKER]
 
-`--start` is a checkpoint of the stage before that has heard no recorded digit (`osum train recipes/nano.yaml
+`--start` is a checkpoint of the stage before that has heard no recorded digit (`osum train recipes/nano/nano.yaml
 sources.fsdd=0`). Each run goes on from it by the settings of the last stage, but asks for transcripts alone; it hears
 the digits of three speakers, whoever is held out of `nano`, and is scored on the single digits of the fourth. What is
 finished in `--out` is not done again.
@@ -29,7 +29,7 @@ from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "nano.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "nano" / "nano.yaml"
 DIGITS = "fsdd"
 SOURCES = {
     **{DIGITS: 4, "espeak": 0.02, "speechocean762": 0.2, "dspspeech20": 0.3},
@@ -90,7 +90,7 @@ def show(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of `osum data nano`")
+    parser.add_argument("--data", type=Path, required=True, help="folder of `recipes.nano.build`")
     parser.add_argument("--start", type=Path, required=True, help="checkpoint that has heard no recorded digit")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and scores")
     parser.add_argument("--steps", type=int, default=50)

@@ -117,7 +117,7 @@ def stock(trainer: Trainer, batches: Sequence[Batch], folder: str) -> Callable[[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of `osum data nano`")
+    parser.add_argument("--data", type=Path, required=True, help="folder of `recipes.nano.build`")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--turns", type=int, default=5)

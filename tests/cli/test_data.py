@@ -221,3 +221,13 @@ def test_a_manifest_that_is_not_there_is_one_line(osum: Run, tmp_path: Path, com
 
 def test_the_command_names_every_format() -> None:
     assert data.FORMATS == readers.FORMATS
+
+
+@pytest.mark.parametrize(
+    ("words", "script"),
+    [(["kit", "--out", "kit"], "recipes.nano.kit"), (["nano", "--kit", "k", "--out", "o"], "recipes.nano.build")],
+)
+def test_a_command_that_became_a_script_names_it_in_one_line(osum: Run, words: list[str], script: str) -> None:
+    code, out, err = osum("data", *words)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"python -m {script}" in err

@@ -145,7 +145,7 @@ def test_no_event_counts_as_another_event_where_a_sound_without_a_voice_does(nam
 
 def test_packed_audio_that_is_missing_is_told(tmp_path):
     (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]))
-    with pytest.raises(InputError, match=r"audio\.i16.*osum data nano"):
+    with pytest.raises(InputError, match=r"audio\.i16.*recipes.nano.build"):
         BENCHMARKS["kit-gender"].read(tmp_path)
 
 

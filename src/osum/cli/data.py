@@ -1,4 +1,4 @@
-"""`osum data`: manifests and shards, and the training data of nano.
+"""`osum data`: manifests and shards.
 
 A broken line among good ones is one line on standard error and exit code 1; the others go through.
 """
@@ -9,6 +9,7 @@ import argparse
 from argparse import ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ examples:
   osum data split train.jsonl data/ --valid 0.05          by speaker
   osum data shard data/train.jsonl shards/train           tars that many workers read
   osum data stats shards/train --plot stats.png
-  osum data kit --out kit                                 the public recordings of nano
 """
 
 
@@ -35,8 +35,8 @@ def register(commands: Subparsers) -> None:
     """Add the command."""
     data = commands.add_parser(
         "data",
-        help="manifests, shards, training data",
-        description="Convert, check, split, shard and count manifests; build training data.",
+        help="manifests and shards",
+        description="Convert, check, split, shard and count manifests.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,8 +46,8 @@ def register(commands: Subparsers) -> None:
     _add_split(acts)
     _add_validate(acts)
     _add_stats(acts)
-    _add_kit(acts)
-    _add_nano(acts)
+    _add_moved(acts, "kit", "recipes.nano.kit")
+    _add_moved(acts, "nano", "recipes.nano.build")
 
 
 def _add(acts: Subparsers, name: str, run: Callable[[Namespace], int], help_line: str, manifest: str) -> Parser:
@@ -99,28 +99,17 @@ def _add_stats(acts: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
 
 
-def _add_kit(acts: Subparsers) -> None:
-    kit = acts.add_parser("kit", help="fetch the recordings of nano", description=run_kit.__doc__)
-    kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, or to go on with")
-    kit.add_argument("--source", action="append", metavar="NAME", help="this source only (may be given again)")
-    kit.add_argument("--mirror", type=_web, metavar="URL", help="in place of https://raw.githubusercontent.com")
-    kit.add_argument("--threads", type=positive, default=8, metavar="N", help="files fetched at a time (8)")
-    kit.set_defaults(run=run_kit)
+def _add_moved(acts: Subparsers, name: str, script: str) -> None:
+    """A command of earlier versions, of which only the way to the script is left."""
+    parser = acts.add_parser(name, help=f"moved: python -m {script}", prefix_chars="\0", add_help=False)
+    parser.add_argument("given", nargs="*")
+    parser.set_defaults(run=partial(_moved, f"osum data {name}", script))
 
 
-def _add_nano(acts: Subparsers) -> None:
-    nano = acts.add_parser("nano", help="build the data of nano", description=run_nano.__doc__)
-    nano.add_argument("--kit", type=Path, required=True, metavar="DIR", help="folder with real/, text/ and smoke/")
-    nano.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    nano.add_argument("--seed", type=int, default=1, help="of splits, voices and mixtures (default 1)")
-    nano.add_argument("--processes", type=positive, default=2, help="that decode and speak (default 2)")
-    nano.set_defaults(run=run_nano)
+def _moved(command: str, script: str, _: Namespace) -> int:
+    from osum.errors import InputError
 
-
-def _web(word: str) -> str:
-    if not word.startswith(("https://", "http://")):
-        raise ArgumentTypeError(f"{word!r} is no address: it must begin with https:// or http://")
-    return word.rstrip("/")
+    raise InputError(f"{command} is now a script of the repository: run python -m {script} in its root folder")
 
 
 def _fraction(word: str) -> float:
@@ -227,49 +216,6 @@ def run_stats(arguments: Namespace) -> int:
     if arguments.plot and found.sources:
         plot(found, arguments.plot)
     return 1 if found.failed or not found.sources else 0
-
-
-def run_kit(arguments: Namespace) -> int:
-    """Fetch the public recordings that nano learns from, check each, and write them as `osum data nano` reads them."""
-    from tqdm import tqdm
-
-    from osum.data.kit import Hosts, rebuild, still_missing, write_texts
-    from osum.data.kit_list import read_list
-
-    kit = read_list().only(arguments.source)
-    hosts = Hosts(files=arguments.mirror) if arguments.mirror else Hosts()
-    counts = Counter[str]()
-    total = sum(len(source.clips) for source in kit.sources)
-    for done in tqdm(rebuild(arguments.out, kit, hosts, arguments.threads), total=total, unit=" clips", disable=None):
-        counts.update(there=bool(done.locked), fetched=done.fetched, git=bool(done.locked and done.locked.git))
-        if done.fault:
-            tell(f"error: {done.clip.id}: {done.fault}")
-    lost = total - counts["there"]
-    write_texts(arguments.out)
-    for part in kit.by_hand:
-        if left := still_missing(arguments.out, part):
-            tell(f"by hand: {part.name}: {left}")
-    checked = f"{counts['git']} held against their commit"
-    tell(
-        f"{arguments.out}: {counts['there']} of {total} clips, {counts['fetched']} fetched now, {checked}, {lost} lost"
-    )
-    return 1 if lost else 0
-
-
-def run_nano(arguments: Namespace) -> int:
-    """Build the training data of nano: recordings, synthetic speech and mixtures, with splits by speaker."""
-    import json
-    import logging
-
-    from osum.data.nano import build
-    from osum.errors import InputError
-
-    if not arguments.kit.is_dir():
-        raise InputError(f"--kit {arguments.kit} is no folder: give the one with real/, text/ and smoke/")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stats = build(arguments.kit, arguments.out, arguments.seed, num_processes=arguments.processes)
-    print(json.dumps(stats, ensure_ascii=False, indent=1))
-    return 0
 
 
 # What they share

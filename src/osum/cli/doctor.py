@@ -22,7 +22,7 @@ OPTIONAL = {
     "av": ("media", "m4a, mp4 and webm"),
 }
 """Package to its extra and what it is for."""
-SYSTEM = {"espeak-ng": ("apt install espeak-ng", "synthetic speech of osum data nano")}
+SYSTEM = {"espeak-ng": ("apt install espeak-ng", "synthetic speech of recipes.nano.build")}
 
 
 class Finding(NamedTuple):

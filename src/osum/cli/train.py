@@ -11,7 +11,7 @@ from osum.errors import OsumError
 def register(commands: Subparsers) -> None:
     """Add both commands."""
     parser = commands.add_parser("train", help="train a model by a recipe", description=run.__doc__)
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, such as recipes/nano.yaml")
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, such as recipes/nano/nano.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="wins over the recipe: steps=100 tasks.ASR=2")
     parser.set_defaults(run=run)
     parser = commands.add_parser("export", help="a training checkpoint for use", description=run_export.__doc__)

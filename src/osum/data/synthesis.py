@@ -24,6 +24,21 @@ from osum.utterance import Word
 
 LIBRARY = "libespeak-ng.so.1"
 
+_MALE = """
+m1 m2 m3 m4 m5 m6 m7 m8 Andy Denis Diogo Henrique Hugo Lee Marco michel miguel sandro travis victor antonio adam
+benjamin caleb david ed edward gustave iven john max norbert pablo paul pedro quincy rob robert Alex Mike Michael Gene
+"""
+MALE = tuple(_MALE.split())
+_FEMALE = "f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda linda steph steph2 steph3"
+FEMALE = tuple(_FEMALE.split())
+OTHER = ("croak", "whisper", "whisperf", "klatt2", "klatt4")
+"""Timbres that are heard without a gender label."""
+HELD_OUT = {
+    "valid": ("m4", "Hugo", "f4", "belinda"),
+    "test": ("m7", "Denis", "robert", "f5", "Alicia", "steph3"),
+}
+"""Timbres that `nano` never learns from."""
+
 _SYNCHRONOUS, _PHONEME_EVENTS = 2, 1  # espeak_AUDIO_OUTPUT, espeak_Initialize options
 _UTF8, _POSITION_CHARACTER = 1, 1
 _LIST_TERMINATED, _WORD, _PHONEME = 0, 1, 7  # espeak_EVENT_TYPE

@@ -1,4 +1,4 @@
-"""The test split of `osum data nano`: which of its clips a figure is about. Its speakers are in no other split."""
+"""The test split of `recipes.nano.build`: which of its clips a figure is about. Its speakers are in no other split."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def has_reply(row: Utterance) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Reads one figure's clips of a folder that `osum data nano` wrote."""
+    """Reads one figure's clips of a folder that `recipes.nano.build` wrote."""
 
     holds: Holds
     label_set: str | None = None
@@ -97,7 +97,9 @@ class Slice:
         """
         for path in (folder / "test.jsonl", folder / AUDIO):
             if not path.is_file():
-                raise InputError(f"{str(path)!r} is missing, build it with osum data nano --kit KIT --out {folder}")
+                raise InputError(
+                    f"{str(path)!r} is missing, build it with python -m recipes.nano.build --kit KIT --out {folder}"
+                )
         return [row for row in read_manifest(folder / "test.jsonl") if self.holds(row) and self._is_known(row)]
 
     def _is_known(self, row: Utterance) -> bool:

@@ -83,7 +83,7 @@ SAMPLES = _Place(
     "samples", "manifest.jsonl and its FLAC files", "of each row, see samples/README.md", "samples/README.md"
 )
 NANO = _Place(
-    "nano", "test.jsonl and audio.i16, as osum data nano --out DATA/nano writes them", "of each row", "docs/data.md"
+    "nano", "test.jsonl and audio.i16, as recipes.nano.build --out DATA/nano writes them", "of each row", "docs/data.md"
 )
 ESPEAK = _Place("espeak", "nothing: espeak-ng speaks them there", "Apache-2.0 (the sentences)", "docs/benchmarks.md")
 

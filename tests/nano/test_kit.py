@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osum import audio
-from osum.cli import main
-from osum.data import kit as kit_module
-from osum.data import kit_list
-from osum.data.kit import LOCK, Hosts, Outcome, rebuild, still_missing, write_texts
-from osum.data.kit_list import (
+from osum.errors import InputError
+from recipes.nano import kit as kit_module
+from recipes.nano import kit_list
+from recipes.nano.kit import LOCK, Hosts, Outcome, rebuild, still_missing, write_texts
+from recipes.nano.kit_list import (
     LAYOUTS,
     ByHand,
     KitClip,
@@ -36,8 +36,7 @@ from osum.data.kit_list import (
     unlike,
     write_list,
 )  # fmt: skip
-from osum.data.nano_real import read_rows, real_utterances
-from osum.errors import InputError
+from recipes.nano.recordings import read_rows, real_utterances
 
 COMMIT = "c0ffee"
 
@@ -416,26 +415,26 @@ def test_a_part_by_hand_is_missing_until_it_is_there(tmp_path: Path, kit: KitLis
 @pytest.fixture
 def listed(kit: KitList, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """The command takes the small list and the small server."""
-    monkeypatch.setattr(kit_list, "read_list", lambda: kit)
+    monkeypatch.setattr(kit_module, "read_list", lambda: kit)
     monkeypatch.setattr(kit_module, "Hosts", lambda files=mirror.hosts.files: replace(mirror.hosts, files=files))
     return mirror
 
 
 def test_the_command_counts_and_tells(tmp_path: Path, listed: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
     missing = listed.files.pop(f"/raw/a/b/{COMMIT}/wav dir/1.wav")
-    assert main(["data", "kit", "--out", str(tmp_path)]) == 1
+    assert kit_module.main(["--out", str(tmp_path)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("osum: error: x/1: ") and lines[0].endswith(": 404 Not Found")
     assert lines[1].startswith("osum: by hand: real/words: it is not known; see example.org")
     assert lines[2] == f"osum: {tmp_path}: 5 of 6 clips, 5 fetched now, 5 held against their commit, 1 lost"
     listed.files[f"/raw/a/b/{COMMIT}/wav dir/1.wav"] = missing
-    assert main(["data", "kit", "--out", str(tmp_path)]) == 0
+    assert kit_module.main(["--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err.endswith("6 of 6 clips, 1 fetched now, 6 held against their commit, 0 lost\n")
 
 
 def test_the_command_takes_a_mirror_and_one_source(tmp_path: Path, listed: Mirror) -> None:
     listed.files = {path.replace("/raw/", "/near/"): content for path, content in listed.files.items()}
-    assert main(["data", "kit", "--out", str(tmp_path), "--source", "y", "--mirror", f"{listed.url}/near/"]) == 0
+    assert kit_module.main(["--out", str(tmp_path), "--source", "y", "--mirror", f"{listed.url}/near/"]) == 0
     assert [path.parent.name for path in tmp_path.glob("real/*/manifest.jsonl")] == ["y"]
 
 
@@ -447,7 +446,7 @@ def test_the_command_tells_what_it_cannot_take(
     tmp_path: Path, listed: Mirror, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     try:
-        code = main(["data", "kit", "--out", str(tmp_path), *words])
+        code = kit_module.main(["--out", str(tmp_path), *words])
     except SystemExit as end:
         code = int(end.code or 0)
     err = capsys.readouterr().err

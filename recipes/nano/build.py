@@ -1,4 +1,4 @@
-"""Build the training data of the embedded checkpoint: `python -m osum.data.nano --kit DIR --out DIR`.
+"""Build the training data of the embedded checkpoint: `python -m recipes.nano.build --kit DIR --out DIR`.
 
 Writes packed audio (audio.i16), train, valid and test manifests, a tokenizer, excluded.json and
 stats.json; the same kit and seed give the same files.
@@ -22,12 +22,12 @@ from osum import audio
 from osum.audio import SAMPLE_RATE
 from osum.corpus.manifest import write_manifest
 from osum.corpus.packed import AUDIO, FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
-from osum.data import nano_synthetic
-from osum.data.nano_mix import mixtures, one_word_time
-from osum.data.nano_real import MAX_SECONDS, deal, real_utterances
-from osum.data.nano_synthetic import Amounts, Job
 from osum.data.tokenizer import train_tokenizer
 from osum.utterance import Utterance, Word
+from recipes.nano import synthetic
+from recipes.nano.mix import mixtures, one_word_time
+from recipes.nano.recordings import MAX_SECONDS, deal, real_utterances
+from recipes.nano.synthetic import Amounts, Job
 
 SPLITS = ("train", "valid", "test")
 _CHUNK = 512  # clips that one process makes on end
@@ -59,7 +59,7 @@ def build(
     rows: Rows = {split: [] for split in SPLITS}
     with PackedWriter(out / AUDIO) as packed:
         _add(rows, _recordings(list(deal(real, seed)), num_processes), packed)
-        _add(rows, _spoken(nano_synthetic.jobs(kit, amounts or Amounts(), seed), num_processes), packed)
+        _add(rows, _spoken(synthetic.jobs(kit, amounts or Amounts(), seed), num_processes), packed)
         packed.flush()
         _add(rows, _mixed(rows, PackedAudio(out / AUDIO), seed), packed)
     for split in SPLITS:
@@ -131,7 +131,7 @@ def _spoken(jobs: list[Job], num_processes: int) -> Iterator[tuple[str, Utteranc
 
 
 def _speak(job: Job) -> tuple[Int16, tuple[Word, ...]]:
-    speech = nano_synthetic.speak(job)
+    speech = synthetic.speak(job)
     return to_int16(speech.samples), speech.words
 
 
@@ -176,6 +176,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
+    if not arguments.kit.is_dir():
+        raise SystemExit(f"--kit {arguments.kit} is no folder: give the one with real/, text/ and smoke/")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     stats = build(arguments.kit, arguments.out, arguments.seed, num_processes=arguments.processes)
     log.info("%s", json.dumps(stats, ensure_ascii=False, indent=1))

@@ -9,10 +9,10 @@ import pytest
 from osum.audio import SAMPLE_RATE
 from osum.corpus.manifest import read_manifest
 from osum.corpus.packed import AUDIO, PackedAudio
-from osum.data import nano, nano_mix
-from osum.data.nano_real import deal, exclusions, utterance
-from osum.data.nano_synthetic import chinese_number, english_number
 from osum.utterance import Utterance
+from recipes.nano import build, mix
+from recipes.nano.recordings import deal, exclusions, utterance
+from recipes.nano.synthetic import chinese_number, english_number
 
 BASE = {"audio": "a.ogg", "licence": "CC0", "duration_s": 1.0}
 
@@ -94,8 +94,8 @@ def test_numbers_in_words(number, english, chinese):
 
 def test_loud_part_finds_the_word():
     clip = np.concatenate([np.zeros(8000), np.ones(4000), np.zeros(8000)]).astype(np.float32)
-    assert nano_mix.loud_part(clip) == slice(8000, 12000)
-    assert nano_mix.loud_part(np.zeros(500, np.float32)) == slice(0, 500)
+    assert mix.loud_part(clip) == slice(8000, 12000)
+    assert mix.loud_part(np.zeros(500, np.float32)) == slice(0, 500)
 
 
 def burst(seconds=0.5):
@@ -115,12 +115,12 @@ def speech_rows():
     laugh = Utterance(
         id="l", path="", text="", speaker="c", source="y", duration=0.5, labels={"event": "laugh"}, extra=extra
     )
-    return [*(nano_mix.one_word_time(row, burst()) for row in digits), told, laugh]
+    return [*(mix.one_word_time(row, burst()) for row in digits), told, laugh]
 
 
 def test_mixtures_keep_transcript_times_and_take_the_event(monkeypatch):
-    monkeypatch.setitem(nano_mix.AMOUNTS, "valid", nano_mix.MixAmounts(5, 0, 8, 2))
-    made = list(nano_mix.mixtures("valid", speech_rows(), lambda _: burst(), np.random.default_rng(1)))
+    monkeypatch.setitem(mix.AMOUNTS, "valid", mix.MixAmounts(5, 0, 8, 2))
+    made = list(mix.mixtures("valid", speech_rows(), lambda _: burst(), np.random.default_rng(1)))
     assert len(made) == 15
     for row, samples in made:
         assert row.text == " ".join(word.text for word in row.words) or not row.words
@@ -131,10 +131,10 @@ def test_mixtures_keep_transcript_times_and_take_the_event(monkeypatch):
 
 def test_a_build_can_be_read_back(tmp_path, monkeypatch):
     kit = tiny_kit(tmp_path)
-    monkeypatch.setattr(nano.nano_synthetic, "jobs", lambda *_: [])
-    monkeypatch.setattr(nano_mix, "AMOUNTS", dict.fromkeys(nano.SPLITS, nano_mix.MixAmounts(0, 0, 1, 2)))
-    monkeypatch.setattr(nano, "train_tokenizer", lambda *_, **__: _Sized())
-    stats = nano.build(kit, tmp_path / "out", num_processes=1)
+    monkeypatch.setattr(build.synthetic, "jobs", lambda *_: [])
+    monkeypatch.setattr(mix, "AMOUNTS", dict.fromkeys(build.SPLITS, mix.MixAmounts(0, 0, 1, 2)))
+    monkeypatch.setattr(build, "train_tokenizer", lambda *_, **__: _Sized())
+    stats = build.build(kit, tmp_path / "out", num_processes=1)
     rows = list(read_manifest(tmp_path / "out" / "train.jsonl"))
     first = PackedAudio(tmp_path / "out" / AUDIO).read(rows[0])
     assert stats["train"]["clips"] == len(rows)

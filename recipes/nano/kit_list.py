@@ -2,7 +2,7 @@
 
 `kit.jsonl.gz` is the list. It is made from a kit by
 
-    python -m osum.data.kit_list --kit DIR --out src/osum/data/kit.jsonl.gz
+    python -m recipes.nano.kit_list --kit DIR --out recipes/nano/kit.jsonl.gz
 
 The paths follow from the kit's ids by the published layout of each repository; the rules stand here and nowhere
 else. Knows nothing of downloads.
@@ -15,7 +15,6 @@ import gzip
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,11 @@ import numpy as np
 from osum import audio
 from osum.audio import SAMPLE_RATE
 from osum.corpus.packed import Float32
-from osum.data.nano_real import read_rows
 from osum.errors import InputError
 from osum.files import atomic_file
+from recipes.nano.recordings import read_rows
 
+LIST = Path(__file__).parent / "kit.jsonl.gz"
 NUM_PARTS = 16  # of a clip, each of the same length
 STEP = 3.0  # dB of one level
 NUM_LEVELS = 16  # four bits; the lowest is all that lies 45 dB or more below the loudest part
@@ -187,19 +187,17 @@ BY_HAND = (
 
 
 def read_list(path: Path | None = None) -> KitList:
-    """The list in the package, or another one.
+    """The list in this folder, or another one.
 
     Raises:
         InputError: `path` is no list.
     """
-    content = path.read_bytes() if path else files("osum.data").joinpath("kit.jsonl.gz").read_bytes()
+    content = (path or LIST).read_bytes()
     try:
         rows = [json.loads(line) for line in gzip.decompress(content).decode("utf-8").splitlines()]
         return _parsed(rows)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
-        raise InputError(
-            f"{path or 'kit.jsonl.gz'} is no list of a kit ({fault}): take the one of the package"
-        ) from fault
+        raise InputError(f"{path or LIST} is no list of a kit ({fault}): take the one of the repository") from fault
 
 
 def _parsed(rows: list[Row]) -> KitList:

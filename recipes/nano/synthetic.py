@@ -17,23 +17,10 @@ from typing import Any
 
 from osum.corpus.manifest import unit_hash
 from osum.corpus.transcript import chinese_units, english_units, pinyin_units, transcript, units_text
-from osum.data.nano_real import read_rows
-from osum.data.synthesis import Speech, Voice, espeak
+from osum.data.synthesis import FEMALE, HELD_OUT, MALE, OTHER, Speech, Voice, espeak
 from osum.utterance import Word
+from recipes.nano.recordings import read_rows
 
-_MALE = """
-m1 m2 m3 m4 m5 m6 m7 m8 Andy Denis Diogo Henrique Hugo Lee Marco michel miguel sandro travis victor antonio adam
-benjamin caleb david ed edward gustave iven john max norbert pablo paul pedro quincy rob robert Alex Mike Michael Gene
-"""
-MALE = tuple(_MALE.split())
-_FEMALE = "f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda linda steph steph2 steph3"
-FEMALE = tuple(_FEMALE.split())
-OTHER = ("croak", "whisper", "whisperf", "klatt2", "klatt4")
-"""Timbres that are heard without a gender label."""
-HELD_OUT = {
-    "valid": ("m4", "Hugo", "f4", "belinda"),
-    "test": ("m7", "Denis", "robert", "f5", "Alicia", "steph3"),
-}
 ENGLISH = ("en-us", "en-us", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
 MANDARIN = ("cmn-latn-pinyin",)
 

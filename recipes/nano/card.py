@@ -1,13 +1,14 @@
 """Writes what is said of the embedded checkpoint `nano`: its card, and two of README's blocks.
 
-    python benchmarks/nano_card.py --model src/osum/assets/nano --data DIR [--run DIR ... [--machine TEXT]]
-        [--results docs/results/nano.json] [--timing docs/results/label.json] [--readme README.md]
+    PYTHONPATH=benchmarks python -m recipes.nano.card --model src/osum/assets/nano --data DIR
+        [--run DIR ... [--machine TEXT]] [--results docs/results/nano.json]
+        [--timing docs/results/label.json] [--readme README.md]
 
 1. `docs/results/nano_runs.json`: what the stages that were made anew took; those of before stay.
 2. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
 3. In README.md: the times, from what `label.py` wrote, and the real output of its six lines of Python.
 
-Every figure comes from the files; `nano_sources.yaml` holds what the card says of a source in words.
+Every figure comes from the files; `sources.yaml` holds what the card says of a source in words.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ from string import Template
 from typing import Any
 
 import yaml
-from card_facts import ModelFacts, RunFacts, SourceFacts, keep_runs, read_model, read_run, read_sources
 from figures import table
 from label import markdown as timing_markdown
 
 from osum.evaluation.report import read_results, replace_block, results_block
 from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.training.config import TrainConfig, read_recipe
+from recipes.nano.card_facts import ModelFacts, RunFacts, SourceFacts, keep_runs, read_model, read_run, read_sources
 
-ROOT = Path(__file__).parents[1]
-WORDS = yaml.safe_load((Path(__file__).parent / "nano_sources.yaml").read_text(encoding="utf-8"))
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+WORDS = yaml.safe_load((HERE / "sources.yaml").read_text(encoding="utf-8"))
 RESULTS, TIMING, RUNS = (ROOT / "docs" / "results" / f"{name}.json" for name in ("nano", "label", "nano_runs"))
 SHOWN_BATCH = 8
 """The one batch size that README shows."""
@@ -116,7 +118,7 @@ class Facts:
 
 def card(facts: Facts) -> str:
     """The whole card: the template with everything filled in."""
-    template = Template((Path(__file__).parent / "nano_card.template.md").read_text(encoding="utf-8"))
+    template = Template((HERE / "card.template.md").read_text(encoding="utf-8"))
     model, stats = facts.model, facts.stats
     return template.substitute(
         sizes=sizes(model),
@@ -240,12 +242,12 @@ def commands(stages: Sequence[TrainConfig]) -> str:
     folders = " ".join(f"runs/nano/{stage_name(stage)}" for stage in stages)
     last = f"runs/nano/{stage_name(stages[-1])}/step-{stages[-1].steps}"
     rows = [
-        "osum data nano --kit DIR --out data/nano",
-        "osum train recipes/nano.yaml data=data/nano out=runs/nano",
+        "python -m recipes.nano.build --kit DIR --out data/nano",
+        "osum train recipes/nano/nano.yaml data=data/nano out=runs/nano",
         f"osum export {last} {ASSET}",
         f"python benchmarks/calibration.py --data data/nano --model {ASSET} --write",
         "make results DATA=data",
-        f"python benchmarks/nano_card.py --model {ASSET} --data data/nano --run {folders}",
+        f"PYTHONPATH=benchmarks python -m recipes.nano.card --model {ASSET} --data data/nano --run {folders}",
     ]
     return "\n".join(f"    {row}" for row in rows)
 
@@ -259,7 +261,9 @@ def attribution(sources: Mapping[str, SourceFacts]) -> str:
     asking = [name for name, source in sources.items() if ASKS_FOR_NAMES.search(source.licence)]
     missing = [name for name in asking if "attribution" not in WORDS.get(name, {})]
     if missing:
-        raise SystemExit(f"{missing[0]!r} is {sources[missing[0]].licence}: name its authors in nano_sources.yaml")
+        raise SystemExit(
+            f"{missing[0]!r} is {sources[missing[0]].licence}: name its authors in recipes/nano/sources.yaml"
+        )
     named = [text for text in WORDS["texts"] if "attribution" in text]
     said = [WORDS[name]["attribution"] for name in asking]
     said += [f"{text['attribution']} ({text['title']}), {text['licence']}" for text in named]
@@ -277,7 +281,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="what osum report --keep wrote")
     parser.add_argument("--run", type=Path, default=[], nargs="+", help="folders of stages that were made anew")
     parser.add_argument("--machine", help="what they were made on, in words")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "nano.yaml", help="what it was trained by")
+    parser.add_argument("--recipe", type=Path, default=HERE / "nano.yaml", help="what it was trained by")
     parser.add_argument("--timing", type=Path, default=TIMING, help="JSON of label.py")
     parser.add_argument("--readme", type=Path, help="README to bring up to date")
     return parser.parse_args()

@@ -1,12 +1,8 @@
 import json
 from pathlib import Path
 
-import card_facts
-import nano_card
 import pytest
 import torch
-from card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_sources
-from nano_card import RESULTS, RUNS, TIMING, Facts, card, figures, stage_name, timing_block, training, update_readme
 from safetensors.torch import save_file
 
 from osum.corpus.manifest import write_manifest
@@ -16,6 +12,21 @@ from osum.scoring import Score
 from osum.tasks import OSUM
 from osum.training.config import read_recipe
 from osum.utterance import Utterance
+from recipes.nano import card as nano_card
+from recipes.nano import card_facts
+from recipes.nano.card import (
+    RESULTS,
+    RUNS,
+    TIMING,
+    Facts,
+    card,
+    figures,
+    stage_name,
+    timing_block,
+    training,
+    update_readme,
+)
+from recipes.nano.card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_sources
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "src" / "osum" / "assets" / "nano" / "README.md"
@@ -163,14 +174,14 @@ def test_stages_that_were_made_before_stay_and_one_made_anew_takes_its_place(tmp
 
 def test_every_stage_of_the_recipe_was_made_as_it_says():
     made = {row["name"]: row["step"] for row in json.loads(RUNS.read_text(encoding="utf-8"))}
-    stages = read_recipe(ROOT / "recipes" / "nano.yaml")
+    stages = read_recipe(ROOT / "recipes" / "nano" / "nano.yaml")
     assert made == {stage_name(stage): stage.steps for stage in stages}
 
 
 def test_a_source_that_asks_for_names_must_have_them(manifest, facts):
     assert "Zohar Jackson" in card(facts)
     (source,) = facts.sources.values()
-    with pytest.raises(SystemExit, match="nano_sources"):
+    with pytest.raises(SystemExit, match=r"sources\.yaml"):
         nano_card.attribution({"unknown": source})
 
 

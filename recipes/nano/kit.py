@@ -1,4 +1,4 @@
-"""The kit rebuilt from its public sources: fetched, checked, decoded, and written as `osum data nano` reads it.
+"""The kit rebuilt from its public sources: fetched, checked, decoded, and written as `recipes.nano.build` reads it.
 
 A file is held against four things, each where it is known:
 
@@ -12,33 +12,37 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import json
 import re
+import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentTypeError, Namespace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from tqdm import tqdm
+
 from osum import audio
 from osum.audio import SAMPLE_RATE
+from osum.cli.arguments import Parser, positive, tell
 from osum.corpus.packed import Float32
 from osum.corpus.shards import flac
-from osum.data.kit_list import ByHand, KitClip, KitList, KitSource, unlike
 from osum.errors import InputError, OsumError
 from osum.files import atomic_file
+from recipes.nano.kit_list import ByHand, KitClip, KitList, KitSource, read_list, unlike
 
 LOCK = "kit.lock.jsonl"
-TEXTS = "kit_text.tar.xz"
+TEXTS = Path(__file__).parent / "kit_text.tar.xz"
 MAX_BYTES = 16 * 2**20  # of one recording; the largest of the kit is below 3 MB
 MAX_TREE_BYTES = 64 * 2**20
 MAX_UNREACHABLE = 10  # files on end that no answer comes for: then the net is gone, not a file
@@ -122,9 +126,8 @@ def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: in
 
 
 def write_texts(out: Path) -> None:
-    """Write the sentences and dialogues of the package to `out/text`; what is there stays."""
-    packed = io.BytesIO(files("osum.data").joinpath(TEXTS).read_bytes())
-    with tarfile.open(fileobj=packed) as archive:
+    """Write the sentences and dialogues of this folder to `out/text`; what is there stays."""
+    with tarfile.open(TEXTS) as archive:
         for member in archive:
             place, content = out / "text" / member.name, archive.extractfile(member)
             if content is not None and not place.exists():
@@ -353,3 +356,58 @@ def _sha256(content: bytes) -> str:
 def _write_rows(path: Path, rows: list[dict[str, Any]] | tuple[Mapping[str, Any], ...]) -> None:
     with atomic_file(path) as file:
         file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+# The command
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Namespace:
+    """The command line."""
+    parser = Parser("python -m recipes.nano.kit", description=run.__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, or to continue")
+    parser.add_argument("--source", action="append", metavar="NAME", help="this source only (may be given again)")
+    parser.add_argument("--mirror", type=_web, metavar="URL", help="in place of https://raw.githubusercontent.com")
+    parser.add_argument("--threads", type=positive, default=8, metavar="N", help="files fetched at a time (8)")
+    return parser.parse_args(argv)
+
+
+def _web(word: str) -> str:
+    if not word.startswith(("https://", "http://")):
+        raise ArgumentTypeError(f"{word!r} is no address: it must begin with https:// or http://")
+    return word.rstrip("/")
+
+
+def run(arguments: Namespace) -> int:
+    """Fetch the public recordings that nano learns from, check each, and write them for `recipes.nano.build`."""
+    kit = read_list().only(arguments.source)
+    hosts = Hosts(files=arguments.mirror) if arguments.mirror else Hosts()
+    counts = Counter[str]()
+    total = sum(len(source.clips) for source in kit.sources)
+    for done in tqdm(rebuild(arguments.out, kit, hosts, arguments.threads), total=total, unit=" clips", disable=None):
+        counts.update(there=bool(done.locked), fetched=done.fetched, git=bool(done.locked and done.locked.git))
+        if done.fault:
+            tell(f"error: {done.clip.id}: {done.fault}")
+    lost = total - counts["there"]
+    write_texts(arguments.out)
+    for part in kit.by_hand:
+        if left := still_missing(arguments.out, part):
+            tell(f"by hand: {part.name}: {left}")
+    checked = f"{counts['git']} held against their commit"
+    tell(
+        f"{arguments.out}: {counts['there']} of {total} clips, {counts['fetched']} fetched now, {checked}, {lost} lost"
+    )
+    return 1 if lost else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; a fault is one line on standard error and exit code 1."""
+    arguments = parse_arguments(argv)
+    try:
+        return run(arguments)
+    except (OsumError, OSError) as fault:
+        tell(f"error: {fault}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
