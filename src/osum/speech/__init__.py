@@ -1,0 +1,1 @@
+"""Speech codes <-> waveform. Knows nothing of the language model that writes the codes."""
