@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 from answers import Answered, Read, ask, labels_of, text_of
-from figures import QUESTIONS, Question, interval, resampling, score_row, table, write_json
+from figures import QUESTIONS, Question, interval, score_row, table, write_json
 
 import osum
 from osum.corpus.manifest import read_manifest, unit_hash, write_manifest
 from osum.corpus.packed import Float32, PackedAudio
 from osum.data.augment import Augmentation, augment
 from osum.model.configuration_osum import Layout
-from osum.scoring import accuracy, mer
+from osum.scoring import accuracy, mer, resampling_of
 from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance
@@ -168,10 +168,10 @@ def scores(rows: Sequence[Utterance], answers: Answered, suffix: str = "") -> di
         if known := [row for row in rows if question in questions_of(row)]:
             named = labels_of(replace(question, task=f"{question.task}{suffix}"), known, answers)
             truth = [question.truth(row) or "" for row in known]
-            found[question.title] = accuracy(truth, [named[row.id] for row in known], resampling(known))
+            found[question.title] = accuracy(truth, [named[row.id] for row in known], resampling_of(known)[0])
     if spelled := [row for row in rows if spells_words(row)]:
         heard = [text_of(answers[row.id]) for row in spelled]
-        found["digits and words, MER"] = mer([row.text or "" for row in spelled], heard, resampling(spelled))
+        found["digits and words, MER"] = mer([row.text or "" for row in spelled], heard, resampling_of(spelled)[0])
     return {title: {**score_row(score), "count": score.count} for title, score in found.items()}
 
 

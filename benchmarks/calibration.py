@@ -21,7 +21,6 @@ from figures import QUESTIONS, table
 import osum
 from osum.checkpoints.locate import locate
 from osum.corpus.manifest import read_manifest
-from osum.evaluation.nano_split import is_unseen
 from osum.evaluation.report import replace_block
 from osum.evaluation.report.plots import reliability_pair
 from osum.evaluation.score.calibrate import (
@@ -36,6 +35,7 @@ from osum.evaluation.score.calibrate import (
     with_temperatures,
 )
 from osum.evaluation.sets.catalogue import BENCHMARKS
+from osum.evaluation.sets.nano_split import is_unseen
 from osum.files import atomic_file
 from osum.listening.recognizer import Recognizer
 from osum.scoring import Score

@@ -19,12 +19,12 @@ from statistics import fmean
 from typing import Any
 
 from answers import ask, text_of
-from figures import interval, resampling, score_row, table, write_json
+from figures import interval, score_row, table, write_json
 
 import osum
 from osum.corpus.manifest import read_manifest, write_manifest
 from osum.corpus.packed import AUDIO, PackedAudio
-from osum.scoring import wer
+from osum.scoring import resampling_of, wer
 from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance
@@ -76,7 +76,7 @@ def measured(speaker: str, rows: Sequence[Utterance], arguments: argparse.Namesp
         read = PackedAudio(arguments.data / AUDIO).read
         answers = ask(osum.load(folder, device="cpu"), tested, read, lambda _: ("ASR",))
         heard = [text_of(answers[row.id]) for row in tested]
-        score = wer([row.text or "" for row in tested], heard, resampling(tested))
+        score = wer([row.text or "" for row in tested], heard, resampling_of(tested)[0])
         write_json(kept, {**score_row(score), "count": score.count})
     return json.loads(kept.read_text(encoding="utf-8"))
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osum.evaluation.score.score import MIN_SPEAKERS
-from osum.scoring import Resampling, Score
+from osum.scoring import Score
 from osum.utterance import Utterance
 
 
@@ -38,12 +37,6 @@ QUESTIONS = (
     Question("language", "language", "LID"),
     Question("emotion", "emotion, acted", "SER", with_weak=False),
 )
-
-
-def resampling(rows: Sequence[Utterance]) -> Resampling:
-    """Draw speakers where there are enough of them, else clips."""
-    speakers = [row.speaker or row.id for row in rows]
-    return Resampling(groups=speakers if len(set(speakers)) >= MIN_SPEAKERS else None)
 
 
 def score_row(score: Score) -> dict[str, Any]:

@@ -17,6 +17,8 @@ BOXES = """
 """
 ORDER = BOXES.split()
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+ROOMS = ["sets", "run", "judge", "score", "report"]
+"""Of `evaluation`, in the same sense."""
 LAZY = {"cli", "__main__"}
 """Boxes that may import inside functions, so that `osum --help` is quick."""
 
@@ -26,7 +28,7 @@ def box_of(path: Path) -> str:
 
 
 def internal_imports(tree: ast.AST, path: Path) -> Iterator[tuple[ast.AST, str]]:
-    """Yield (node, box it imports from) for every import of osum's own modules."""
+    """Yield (node, dotted name behind `osum.`) for every import of osum's own modules."""
     package = ("osum", *path.relative_to(PACKAGE).parent.parts)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -34,12 +36,17 @@ def internal_imports(tree: ast.AST, path: Path) -> Iterator[tuple[ast.AST, str]]
             above = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
             module = ".".join(part for part in (above, node.module) if part)
             names = [f"{module}.{alias.name}" for alias in node.names]
-        yield from ((node, f"{name}.".split(".")[1]) for name in names if name.split(".")[0] == "osum")
+        yield from ((node, name.removeprefix("osum.")) for name in names if name.split(".")[0] == "osum")
+
+
+@cache
+def imported(path: Path) -> tuple[str, ...]:
+    return tuple(name for _, name in internal_imports(ast.parse(path.read_text()), path))
 
 
 @cache
 def arrows() -> set[tuple[str, str]]:
-    found = {(box_of(path), box) for path in MODULES for _, box in internal_imports(ast.parse(path.read_text()), path)}
+    found = {(box_of(path), name.split(".")[0]) for path in MODULES for name in imported(path)}
     return {(here, there) for here, there in found if here != there}
 
 
@@ -65,6 +72,16 @@ def test_training_pipeline_and_server_do_not_know_each_other() -> None:
     assert not arrows() & {
         pair for a, b in combinations(("training", "pipeline", "server"), 2) for pair in ((a, b), (b, a))
     }
+
+
+def test_a_room_of_evaluation_imports_only_rooms_to_its_left() -> None:
+    assert {path.name for path in (PACKAGE / "evaluation").iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
+    wrong = set()
+    for path in (path for path in MODULES if box_of(path) == "evaluation"):
+        here = path.relative_to(PACKAGE / "evaluation").parts[0]
+        right = ROOMS[ROOMS.index(here) + 1 :] if here in ROOMS else ROOMS
+        wrong |= {(here, name) for name in imported(path) for there in right if name.startswith(f"evaluation.{there}.")}
+    assert wrong == set()
 
 
 def test_no_two_boxes_import_each_other() -> None:

@@ -25,7 +25,17 @@ from osum.scoring.metrics import (
 )
 from osum.scoring.normalize import NORMALISERS, Normaliser, mixed_units, normalize
 from osum.scoring.paired import Difference, paired_difference
-from osum.scoring.resampling import Counts, Metric, Resampling, Score, Spread, spread
+from osum.scoring.resampling import (
+    MIN_SPEAKERS,
+    Counts,
+    Metric,
+    OfSpeaker,
+    Resampling,
+    Score,
+    Spread,
+    resampling_of,
+    spread,
+)
 from osum.scoring.word_times import HISTOGRAM_REACH, HISTOGRAM_STEP, WordTimes, aas, word_times
 
 __all__ = [
@@ -33,6 +43,7 @@ __all__ = [
     "HISTOGRAM_REACH",
     "HISTOGRAM_STEP",
     "METRICS",
+    "MIN_SPEAKERS",
     "NORMALISERS",
     "Calibration",
     "Confusion",
@@ -40,6 +51,7 @@ __all__ = [
     "Difference",
     "Metric",
     "Normaliser",
+    "OfSpeaker",
     "Resampling",
     "Score",
     "Spread",
@@ -61,6 +73,7 @@ __all__ = [
     "normalize",
     "paired_difference",
     "probabilities_at",
+    "resampling_of",
     "spread",
     "unweighted_recall",
     "wer",

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,31 @@ class Resampling:
 
 
 BY_UTTERANCE = Resampling()
+MIN_SPEAKERS = 5
+"""Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
+
+
+class OfSpeaker(Protocol):
+    """A clip, or an answer about one."""
+
+    @property
+    def id(self) -> str:
+        """Of the clip."""
+        ...
+
+    @property
+    def speaker(self) -> str | None:
+        """Who speaks in it; None where nobody knows."""
+        ...
+
+
+def resampling_of(clips: Sequence[OfSpeaker], seed: int = 0) -> tuple[Resampling, str]:
+    """What intervals draw, and its name: speakers where enough are known, else clips."""
+    known = {one.speaker for one in clips if one.speaker}
+    if len(known) < MIN_SPEAKERS:
+        return Resampling(seed=seed), "clip"
+    # A clip of nobody is a group of its own.
+    return Resampling([(one.speaker or "", "" if one.speaker else one.id) for one in clips], seed), "speaker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,10 @@ from osum.evaluation.judge.judgement import (
 )
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import Predictions
-from osum.evaluation.score.score import resampling_of
 from osum.peers.budget import Prices
 from osum.peers.completion import Request, Schema
 from osum.peers.llm import Chat
+from osum.scoring import resampling_of
 
 POINTS = tuple(range(1, 11))
 TOLD = ("question", "description", "labels")

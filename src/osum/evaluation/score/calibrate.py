@@ -25,12 +25,12 @@ from osum.checkpoints.locate import TASKS_FILE
 from osum.corpus.manifest import unit_hash
 from osum.engine.options import LabelOptions
 from osum.errors import InputError, TaskError
-from osum.evaluation.score.score import MIN_SPEAKERS
 from osum.files import atomic_file
 from osum.listening.answers import answer_key
 from osum.listening.recognizer import Audio, Recognizer
 from osum.peers.clips import hear
 from osum.scoring import (
+    MIN_SPEAKERS,
     Calibration,
     Resampling,
     calibration,

@@ -32,12 +32,11 @@ from osum.scoring import (
     confusion,
     mer,
     paired_difference,
+    resampling_of,
     word_times,
 )
 from osum.tasks import OSUM
 
-MIN_SPEAKERS = 5
-"""Below this the interval draws clips: one or two speakers resampled would give an interval of no width."""
 JUDGE = "judge"
 """A metric that no count gives: a language model's verdicts."""
 _OF_THE_JUDGE = ("judge", "mode", "prompt_version", "prompt_sha256", "served_by", "dropped", "cost")
@@ -165,15 +164,6 @@ def compare(first: Scored, second: Scored) -> Comparison | None:
     resampling, _ = resampling_of([theirs[name] for name in shared], first.asked.seed)
     difference = paired_difference(counts[0], counts[1], resampling)
     return Comparison(benchmark.name, first.asked.model, second.asked.model, difference)
-
-
-def resampling_of(predictions: Sequence[Prediction], seed: int = 0) -> tuple[Resampling, str]:
-    """What intervals draw, and its name: speakers where enough are known, else clips."""
-    known = {one.speaker for one in predictions if one.speaker}
-    if len(known) < MIN_SPEAKERS:
-        return Resampling(seed=seed), "clip"
-    # A clip of nobody is a group of its own.
-    return Resampling([(one.speaker or "", "" if one.speaker else one.id) for one in predictions], seed), "speaker"
 
 
 # Counting

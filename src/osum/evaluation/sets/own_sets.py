@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from osum.corpus.manifest import read_manifest
-from osum.evaluation import nano_split
-from osum.evaluation.nano_split import Slice
-from osum.evaluation.sets import spoken
+from osum.evaluation.sets import nano_split, spoken
 from osum.evaluation.sets.benchmark import Benchmark, Target
 from osum.evaluation.sets.layouts.unpacked import need, with_audio
+from osum.evaluation.sets.nano_split import Slice
 from osum.tasks import AGES, EMOTIONS, EVENTS_OR_NONE, GENDERS, LANGUAGES, STYLES, LabelSet
 from osum.utterance import Utterance
 
