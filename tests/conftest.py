@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from engine.tiny_checkpoint import checkpoint_of
 from hypothesis import settings
@@ -12,6 +14,14 @@ from osum.listening.recognizer import Recognizer
 
 settings.register_profile("osum", deadline=None, max_examples=50)
 settings.load_profile("osum")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is left in the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(params=LAYOUTS)

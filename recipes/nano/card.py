@@ -244,7 +244,7 @@ def commands(stages: Sequence[TrainConfig]) -> str:
     rows = [
         "python -m recipes.nano.build --kit DIR --out data/nano",
         "osum train recipes/nano/nano.yaml data=data/nano out=runs/nano",
-        f"osum export {last} {ASSET}",
+        f"osum export {last} {ASSET} --dtype bfloat16",
         f"python benchmarks/calibration.py --data data/nano --model {ASSET} --write",
         "make results DATA=data",
         f"PYTHONPATH=benchmarks python -m recipes.nano.card --model {ASSET} --data data/nano --run {folders}",

@@ -18,7 +18,8 @@ import torch
 from safetensors import safe_open
 
 from osum.audio import SAMPLE_RATE
-from osum.checkpoints.checkpoint import read_tasks
+from osum.checkpoints.folder import PROGRESS, STATE
+from osum.checkpoints.locate import read_tasks
 from osum.corpus.manifest import read_manifest
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.tasks import TaskSet
@@ -27,7 +28,7 @@ from osum.training.report import logged
 from osum.utterance import Utterance
 
 PAUSE = 600  # seconds between two rows of a log from which on nothing was computed
-NO_PART = ("README.md", checkpoint.STATE, checkpoint.PROGRESS)
+NO_PART = ("README.md", STATE, PROGRESS)
 """Files of a checkpoint's folder that are not the model."""
 
 
@@ -162,7 +163,7 @@ def read_run(folder: Path, machine: str | None = None) -> RunFacts:
     found = checkpoint.steps(folder)
     if not found:
         raise SystemExit(f"{folder} holds no step-N: give the folder of a training run")
-    step = json.loads((found[-1] / checkpoint.PROGRESS).read_text(encoding="utf-8"))["step"]
+    step = json.loads((found[-1] / PROGRESS).read_text(encoding="utf-8"))["step"]
     rows = list(logged(folder))
     hours, wall = heard(rows, step)
     return RunFacts(folder.name, step, _losses(rows), hours, wall, machine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,16 @@ def seen_from(folder: Path, path: Path) -> str:
     """A path as a manifest in `folder` names it: relative where it lies below, else absolute."""
     path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def share(folder: Path) -> None:
+    """Give the weights below `folder` the mode of any new file: safetensors writes them for their owner alone."""
+    probe = folder / f".mode-{os.getpid()}"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for item in folder.rglob("*.safetensors"):
+        item.chmod(mode)
 
 
 def to_disk(item: Path) -> None:

@@ -18,9 +18,9 @@ import torch
 from model.tiny import noise, tiny_model, tiny_processor
 from safetensors.torch import load_file
 
+from osum.checkpoints.folder import STATE
 from osum.corpus.manifest import write_manifest
 from osum.corpus.packed import PackedWriter, to_int16
-from osum.training.checkpoint import STATE
 from osum.training.config import TrainConfig
 from osum.utterance import Utterance, Word
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_a_tokenizer_that_finds_the_disk_full_is_told_alike(tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match=r"No space left.*make room and start again"):
         checkpoint.save(tmp_path, 2, write_model, {}, {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+def test_everything_has_the_mode_of_any_new_file(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = write(tmp_path, 1)
+    finally:
+        os.umask(before)
+    assert {item.stat().st_mode & 0o777 for item in path.rglob("*") if item.is_file()} == {0o666 & ~umask}
 
 
 def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from transformers import WhisperConfig
 
 import osum
+from osum.checkpoints.export import export
 from osum.errors import CheckpointError
-from osum.training.export import export
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 

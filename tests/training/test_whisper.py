@@ -21,6 +21,7 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from osum.checkpoints.folder import STATE
 from osum.checkpoints.locate import read_tasks
 from osum.cli import main
 from osum.corpus.manifest import read_manifest, write_manifest
@@ -28,7 +29,6 @@ from osum.errors import CheckpointError, ConversionError, InputError
 from osum.model import OsumForConditionalGeneration
 from osum.tasks import OSUM
 from osum.training.batch import LABEL_UNKNOWN
-from osum.training.checkpoint import STATE
 from osum.training.trainer import Trainer
 from osum.training.whisper import WhisperTaskProcessor
 from training.conftest import MakeConfig

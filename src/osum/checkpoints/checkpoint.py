@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from osum.checkpoints.locate import first_line, locate, read_tasks
+from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, MissingExtraError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import TaskSet
@@ -97,17 +98,3 @@ def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForC
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
         merged: Any = PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload()
     return merged
-
-
-def revision_of(folder: Path) -> str:
-    """What tells two versions of a checkpoint apart: the hub's commit, or the size and hash of the weights."""
-    if folder.parent.name == "snapshots":
-        return folder.name
-    import hashlib
-
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-    return digest.hexdigest()[:12]

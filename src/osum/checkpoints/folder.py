@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from osum.errors import ConversionError
+from osum.files import share
 
 SIDECAR = "conversion.json"
 """Release, fate of the LoRA, and every key of the original in its order."""
 UNUSED_FILE = "unused.safetensors"
 """Tensors of the original that the model has no use for, under their own keys."""
 ADAPTER_FOLDER = "adapter"
+TRAINING = "training.json"
+"""The runs behind a checkpoint, oldest first, as `osum export` writes them."""
+PROGRESS, STATE = "progress.json", "training_state.safetensors"
+"""What only resuming a run needs: where it stands, and the tensors of its optimiser."""
+ACCOUNTS = frozenset({SIDECAR, UNUSED_FILE, TRAINING, "training_list.json", PROGRESS, STATE})
+"""Files that say where a checkpoint is from, or resume its training, and change no answer."""
 
 
 @contextmanager
@@ -34,8 +41,7 @@ def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
         raise ConversionError(f"{out} cannot be written ({fault.strerror}): give another folder") from fault
     try:
         yield partial
-        for file in partial.rglob("*.safetensors"):  # written for their owner alone; a checkpoint is to be shared
-            file.chmod(partial.stat().st_mode & 0o666)
+        share(partial)
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     finally:

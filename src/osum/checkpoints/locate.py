@@ -15,7 +15,7 @@ from osum.tasks import RELEASE, TaskSet
 PACKAGED = ("nano",)
 """Checkpoints inside the package."""
 TASKS_FILE = "tasks.json"
-WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.md", "adapter/*")
+WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.md", "adapter/*")
 """What is fetched from a hub: no pickles, no code."""
 HUB_TIMEOUT = 10.0
 """Seconds until a hub that does not answer is given up."""

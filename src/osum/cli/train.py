@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from osum.cli.arguments import Subparsers
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, one_of
 from osum.errors import OsumError
 
 
@@ -17,7 +17,7 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser("export", help="a training checkpoint for use", description=run_export.__doc__)
     parser.add_argument("checkpoint", metavar="STEP_FOLDER", help="a step-N folder of a run")
     parser.add_argument("out", metavar="OUT", help="folder to write")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help="that of the checkpoint without it")
     parser.set_defaults(run=run_export)
 
 
@@ -42,10 +42,11 @@ def run(arguments: Namespace) -> int:
 
 
 def run_export(arguments: Namespace) -> int:
-    """Write model, processor and tasks of a training checkpoint, without what only resuming needs."""
+    """Write model, processor and tasks of a training checkpoint, without what only resuming needs; LoRA is merged."""
     import torch
 
-    from osum.training.export import export
+    from osum.checkpoints.export import export
 
-    export(arguments.checkpoint, arguments.out, getattr(torch, arguments.dtype))
+    dtype = getattr(torch, arguments.dtype) if arguments.dtype else None
+    print(export(arguments.checkpoint, arguments.out, dtype))
     return 0

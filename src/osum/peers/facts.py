@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from osum.errors import InputError, TaskError
 from osum.peers.recogniser import Options, Question, Recogniser
@@ -52,14 +50,3 @@ def versions(*packages: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def digest(paths: Iterable[Path]) -> str:
-    """The first 12 digits of the SHA-256 of some files, their names included."""
-    found = hashlib.sha256()
-    for path in sorted(paths):
-        found.update(f"{path.name}:{path.stat().st_size}:".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
-    return found.hexdigest()[:12]

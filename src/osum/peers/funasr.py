@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from osum.checkpoints.locate import first_line
+from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, InputError, MissingExtraError, TaskError
 from osum.listening.recognizer import placement
 from osum.peers.clips import Heard, in_batches
-from osum.peers.facts import check_extra, check_no_prompt, check_question, digest, versions
+from osum.peers.facts import check_extra, check_no_prompt, check_question, versions
 from osum.peers.reading import read_label
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import EMOTIONS, OSUM, LabelSet
@@ -76,7 +77,7 @@ class Funasr:
         folder = Path(self._model.kwargs["model_path"])
         return {
             "model": self.name,
-            "revision": folder.name if folder.parent.name == "snapshots" else digest(folder.glob("*.pt")),
+            "revision": revision_of(folder),
             "device": self._device,
             "dtype": "float32",
             "batch_size": self._batch_size,

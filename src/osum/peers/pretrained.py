@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from osum.checkpoints.checkpoint import revision_of
 from osum.checkpoints.locate import first_line
+from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError
 from osum.listening.recognizer import DTYPES, placement
 from osum.peers.facts import versions

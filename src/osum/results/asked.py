@@ -11,6 +11,7 @@ from osum.errors import InputError
 from osum.files import atomic_file
 
 _LONGEST = 60  # characters of a value in an error
+_OTHER_MODEL = "the answers are of another model, or of a time when a revision did not cover the whole checkpoint; "
 
 
 def keep_asked(path: Path, asked: Mapping[str, Any]) -> None:
@@ -41,8 +42,9 @@ def check_asked(before: Mapping[str, Any], asked: Mapping[str, Any], of: Path) -
         InputError: the first difference.
     """
     for name, old, new in _differences(before, json.loads(json.dumps(asked))):
+        why = _OTHER_MODEL if name.split()[-1] == "revision" else ""
         raise InputError(
-            f"{of} was begun with {name} {_short(old)}, and now it is {_short(new)}: ask as before, "
+            f"{of} was begun with {name} {_short(old)}, and now it is {_short(new)}: {why}ask as before, "
             "give another -o, or begin anew with --overwrite"
         )
 

@@ -17,12 +17,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from osum.checkpoints.folder import PROGRESS, STATE
 from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError
-from osum.files import to_disk
+from osum.files import share, to_disk
 
-STATE = "training_state.safetensors"
-PROGRESS = "progress.json"
 BEST = "best"
 
 
@@ -49,6 +48,7 @@ def save(
         write_model(partial)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
         (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
+        share(partial)
         for item in (*partial.rglob("*"), partial):
             to_disk(item)
         _remove(final)

@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from osum.audio import SAMPLE_RATE
 from osum.checkpoints.checkpoint import Checkpoint
-from osum.checkpoints.folder import ADAPTER_FOLDER
+from osum.checkpoints.folder import ADAPTER_FOLDER, STATE
 from osum.checkpoints.locate import TASKS_FILE, first_line
+from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
 from osum.data.augment import Augmentation
 from osum.errors import AudioError, InputError
@@ -102,8 +103,8 @@ class Trainer:
         if source is not None and source.parent == self.out:
             self._resume(source)
         elif source is not None:
-            self.before = record.runs_behind(source)
-            if (source / checkpoint.STATE).is_file():
+            self.before = runs_behind(source)
+            if (source / STATE).is_file():
                 self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
 
     def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
