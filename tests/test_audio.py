@@ -262,6 +262,122 @@ def test_size_and_duration_are_limited_before_decoding(
     assert "the limit is 1000" in refusal(io.BytesIO(path.read_bytes()))
 
 
+# What is damaged and does not look so
+
+
+def heard_notes(source: object, **options: object) -> list[audio.Note]:
+    notes: list[audio.Note] = []
+    audio.load(source, notice=notes.append, **options)
+    return notes
+
+
+def both(write: Callable[..., Path], samples: np.ndarray) -> list[object]:
+    """The same samples as a float file and as an array."""
+    return [write("clip.wav", samples, subtype="FLOAT"), (samples.astype(np.float32), RATE)]
+
+
+def test_floats_of_an_integer_scale_are_refused_in_files_as_in_arrays(write: Callable[..., Path]) -> None:
+    for source in both(write, tone() * 32768):
+        with pytest.raises(AudioError, match=r"floats up to 9830; full scale is 1\.0") as caught:
+            audio.load(source)
+        assert caught.value.kind == "scale"
+
+
+def test_a_hundred_times_full_scale_is_read_and_noted(write: Callable[..., Path]) -> None:
+    for source in both(write, tone() * 100):
+        (note,) = heard_notes(source)
+        assert (note.kind, note.message[:39]) == ("scale", "samples up to 30 times full scale: divi")
+        assert audio.load(source).max() == pytest.approx(30, abs=0.1)
+
+
+def test_what_a_codec_overshoots_is_not_noted(write: Callable[..., Path]) -> None:
+    assert heard_notes(write("clip.mp3", np.sign(tone()))) == []
+
+
+def test_channels_that_cancel_are_refused_in_the_mix_and_read_one_by_one(write: Callable[..., Path]) -> None:
+    samples = np.concatenate([tone(), -tone()], axis=1)
+    for source in both(write, samples + np.random.default_rng(0).normal(0, 1e-3, samples.shape)):
+        with pytest.raises(AudioError, match="2 channels cancel each other in the mix") as caught:
+            audio.load(source)
+        assert caught.value.kind == "channel"
+        assert np.abs(audio.load(source, channel=1)).max() == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize("num_channels", [2, 6, 64])
+def test_channels_that_have_nothing_in_common_do_not_cancel(num_channels: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (RATE, num_channels))
+    assert len(audio.load((noise, RATE))) == RATE
+
+
+def test_silent_channels_do_not_cancel() -> None:
+    hum = np.full((RATE, 1), 1e-5)
+    assert len(audio.load((np.concatenate([hum, -hum], axis=1), RATE))) == RATE
+
+
+TOLD_LENGTHS = {
+    "wav": {"subtype": "PCM_16"},
+    "wav ulaw": {"subtype": "ULAW"},
+    "wav 24 bit": {"subtype": "PCM_24"},
+    "rf64": {"format": "RF64"},
+    "aiff": {"format": "AIFF"},
+    "au": {"format": "AU"},
+    "mp3": {"format": "MP3"},
+    "mp3 constant": {"format": "MP3", "bitrate_mode": "CONSTANT"},
+}
+
+
+@pytest.mark.parametrize("options", TOLD_LENGTHS.values(), ids=TOLD_LENGTHS)
+def test_fewer_samples_than_the_header_says_are_an_error_and_the_good_part_is_read(
+    write: Callable[..., Path], options: dict[str, str]
+) -> None:
+    path = write("clip", np.random.default_rng(0).normal(0, 0.1, 4 * RATE), **{"format": "WAV", **options})
+    whole = path.read_bytes()
+    assert len(audio.load(path)) == 4 * RATE
+    path.write_bytes(whole[: len(whole) // 2])
+    for read in (audio.load, audio.probe, audio.duration):
+        with pytest.raises(AudioError, match="broken after frame") as caught:
+            read(path)
+        assert caught.value.kind == "cut off"
+    good = float(str(caught.value).rpartition("end=")[2])
+    assert 1 < good < 2.1
+    assert len(audio.load(path, end=good)) == pytest.approx(good * RATE, abs=1)
+    assert audio.duration(path, end=good) == pytest.approx(good)
+    assert "broken after frame" in refusal(path, end=3.5)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_promises_nothing(write: Callable[..., Path], size: int) -> None:
+    content = bytearray(write("clip.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = content[4:8] = size.to_bytes(4, "little")
+    assert len(audio.load(bytes(content))) == RATE
+
+
+def test_a_header_that_counts_itself_is_no_loss(write: Callable[..., Path]) -> None:
+    content = bytearray(write("clip.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (2 * RATE + 44).to_bytes(4, "little")
+    assert len(audio.load(bytes(content))) == RATE
+
+
+def test_an_ogg_without_its_end_mark_is_noted(write: Callable[..., Path]) -> None:
+    whole = write("clip.ogg", np.random.default_rng(0).normal(0, 0.1, 20 * RATE)).read_bytes()
+    assert heard_notes(whole) == []
+    assert [note.kind for note in heard_notes(whole[: len(whole) // 2])] == ["cut off"]
+
+
+@given(st.sampled_from(["WAV", "AIFF", "AU", "FLAC", "MP3"]), st.floats(0.0, 1.0))
+def test_no_cut_of_a_file_is_a_shorter_clip_without_a_word(form: str, share: float) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(1.0), RATE, format=form)
+    content = buffer.getvalue()
+    try:
+        samples = audio.load(content[: round(share * len(content))])
+    except AudioError:
+        return
+    assert len(samples) >= 0.9 * RATE
+
+
 # Containers of PyAV
 
 
@@ -302,6 +418,18 @@ def test_titles_of_another_encoding_do_not_matter(m4a: Path) -> None:
 def test_a_stretch_behind_an_m4a_is_refused(m4a: Path) -> None:
     assert "0 samples from 3.00 s" in refusal(m4a, start=3)
     assert "end=9.00 lies outside" in refusal(m4a, end=9)
+
+
+def test_a_webm_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="the extra 'media' is not installed")
+    with av.open(str(tmp_path / "clip.webm"), "w") as container:
+        stream = container.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(4, 48_000).T.astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    whole = (tmp_path / "clip.webm").read_bytes()
+    assert len(audio.load(whole)) == pytest.approx(4 * RATE, abs=400)
+    assert "broken after frame" in refusal(whole[: len(whole) // 2])
 
 
 def test_a_damaged_m4a_is_no_audio(m4a: Path) -> None:

@@ -23,6 +23,11 @@ class OsumError(Exception):
 class AudioError(OsumError):
     """Audio that cannot be read, decoded, or that is outside the limits."""
 
+    def __init__(self, message: str, kind: str = "audio") -> None:
+        super().__init__(message)
+        self.kind = kind
+        """One of a few names, to be counted: `audio`, `cut off`, `scale`, `channel`."""
+
 
 class InputError(OsumError):
     """A path, format, option or output place that cannot be used."""

@@ -78,6 +78,22 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
+def integer_scale(path: Path) -> None:
+    soundfile.write(path, tone() * 32768, RATE, subtype="FLOAT")
+
+
+def cancelling(path: Path) -> None:
+    soundfile.write(path, np.concatenate([tone(), -tone()], axis=1), RATE)
+
+
+def half(form: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 2 * RATE), RATE, format=form)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write
+
+
 BAD = {
     "missing path": (missing, "no such file"),
     "folder without audio": (folder, "no audio in it"),
@@ -87,6 +103,10 @@ BAD = {
     "no samples": (no_samples, "0 samples"),
     "not a number": (holding(np.nan), "samples must be finite"),
     "infinite": (holding(np.inf), "samples must be finite"),
+    "integer scale in floats": (integer_scale, "full scale is 1.0"),
+    "channels that cancel": (cancelling, "cancel each other"),
+    "half a wav": (half("WAV"), "damaged or cut off"),
+    "half an mp3": (half("MP3"), "damaged or cut off"),
 }
 
 
@@ -113,6 +133,15 @@ def test_a_file_without_permission_is_told(label: Label, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "open", deny)
     assert "check its permissions" in label(path, "--num-workers", 0).err  # patched in this process alone
+
+
+def test_a_clip_far_above_full_scale_is_answered_with_a_warning(label: Label, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.wav", tone() * 1000, RATE, subtype="FLOAT")
+    code, out, _ = label(tmp_path / "clip.wav", "-f", "json")
+    assert (code, json.loads(out)["warnings"]) == (
+        0,
+        ["samples up to 100 times full scale: divide them, or write the file again"],
+    )
 
 
 GOOD = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from tasks.strategies import utterances
 
@@ -90,6 +92,19 @@ def test_only_decoding_finds_a_file_that_is_damaged_behind_its_header(good: Utte
     ((problem,),) = problems(row, audio="decode")
     assert problems(row, audio="header") == [[]]
     assert "damaged" in problem.message
+
+
+def test_sound_that_is_silently_damaged_is_counted_by_kind(good: Utterance, tmp_path: Path) -> None:
+    wave = 0.1 * np.sin(np.arange(8_000))[:, None]
+    sounds = {"scale": wave * 32768, "loud": wave * 100, "channel": np.concatenate([wave, -wave], axis=1), "half": wave}
+    rows = []
+    for name, samples in sounds.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+        rows.append(Utterance(name, str(tmp_path / f"{name}.wav")))
+    (tmp_path / "half.wav").write_bytes((tmp_path / "half.wav").read_bytes()[:16_000])
+    decoded = [[problem.rule for problem in found] for found in problems(*rows, audio="decode")]
+    assert decoded == [["scale"], ["scale"], ["channel"], ["cut off"]]
+    assert [len(found) for found in problems(*rows, audio="header")] == [0, 0, 0, 1]
 
 
 def test_a_broken_shard_is_told_in_full_once(tmp_path: Path) -> None:

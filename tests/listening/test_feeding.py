@@ -52,6 +52,14 @@ def arrays(*sizes: int) -> list[Source]:
     return [Source((noise(size, seed), LIMIT)) for seed, size in enumerate(sizes)]
 
 
+def test_what_is_suspicious_about_a_source_comes_with_its_last_window() -> None:
+    loud = Source((np.clip(noise(56_000, 0) * 1e6, -100, 100), LIMIT))
+    for workers in (0, 1):
+        *first, last = [news.notes for news in gathered([loud], num_workers=workers)[0] if isinstance(news, Piece)]
+        assert first and not any(first)
+        assert [note.startswith("samples up to 100 times full scale") for note in last] == [True]
+
+
 def test_every_source_ends_with_a_last_window_or_a_failure(tmp_path: Path) -> None:
     found = gathered([*arrays(8_000, 56_000), Source(tmp_path / "absent.wav"), *arrays(300)])
     assert [isinstance(news[-1], Failure) for news in found.values()] == [False, False, True, False]

@@ -1,70 +1,78 @@
-"""The waveform of a manifest row, wherever it lies: a file, a stretch of one, a tar shard, a packed file.
+"""The sound of a manifest row, wherever it is stored: a file, a stretch of one, a tar shard, a packed file.
 
 A row in a tar carries in `extra`: `member` (its name in the tar), `offset` and `num_bytes` (where its bytes
-are) and `crc32` (of these bytes). Knows nothing of how shards are written.
+are) and `crc32` (of these bytes). A row in a packed file carries `offset` and `num_samples`. `start`, `end` and
+`channel` apply to what is found there. Knows nothing of how shards are written.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from osum.audio import SAMPLE_RATE, Channel, load, probe
+from osum import audio
+from osum.audio import CHANNEL, SAMPLE_RATE, Channel, Notice
 from osum.corpus.packed import Float32, PackedAudio
+from osum.decoders import CUT_OFF
 from osum.errors import AudioError
 from osum.utterance import Segment, Utterance, Word
 
 PLACE_FIELDS = ("member", "offset", "num_bytes", "crc32", "num_samples")
-"""Fields of `extra` that say where the audio of a row lies."""
+"""Fields of `extra` that say where the audio of a row is stored."""
 
 
 class ClipAudio:
     """Reads the clips of any manifest, in any order; has the `read` of `PackedAudio`.
 
-    It holds nothing open, so that it can be handed to any number of DataLoader workers.
+    It holds nothing open, so that it can be handed to any number of DataLoader workers. Every method raises
+
+    - AudioError: the audio is missing, damaged or empty, or the shard is cut off or not that of its index;
+    - MissingExtraError: the container needs PyAV.
     """
 
-    def read(self, utterance: Utterance) -> Float32:
+    def read(self, utterance: Utterance, notice: Notice | None = None) -> Float32:
         """The row's waveform (S,) at 16 kHz, float32 with full scale 1.0, cut to its `start` and `end`.
 
-        Raises:
-            AudioError: the audio is missing, damaged or empty, or the shard is cut off or not that of its index.
-            MissingExtraError: the container needs PyAV.
+        `notice` is as for `osum.audio.load`.
         """
-        if is_packed(utterance):
-            return PackedAudio(utterance.path).read(utterance)
         source = self.source(utterance)
         try:
-            return load(source, channel=_channel(utterance), start=utterance.start, end=utterance.end)
+            return audio.load(source, **_stretch(utterance), notice=notice)
         except AudioError as fault:
-            raise _named(utterance, source, fault) from fault
+            raise _named(utterance, fault) from fault
+
+    def blocks(self, utterance: Utterance, notice: Notice | None = None) -> Iterator[Float32]:
+        """What `read` gives, in blocks (S,), in flat memory where the row is a file."""
+        source = self.source(utterance)
+        try:
+            yield from audio.read_blocks(source, **_stretch(utterance), notice=notice)
+        except AudioError as fault:
+            raise _named(utterance, fault) from fault
 
     def duration(self, utterance: Utterance) -> float:
-        """Seconds that `read` would give; decodes only where the header does not tell.
-
-        Raises:
-            AudioError, MissingExtraError: as `read` does, as far as the header shows.
-        """
-        if is_packed(utterance):
-            return len(PackedAudio(utterance.path).read_int16(utterance)) / SAMPLE_RATE
+        """Seconds that `read` would give; decodes only where the header does not tell."""
         source = self.source(utterance)
         try:
-            whole = probe(source).duration
+            return audio.duration(source, **_stretch(utterance))
         except AudioError as fault:
-            raise _named(utterance, source, fault) from fault
-        start, end = utterance.start or 0.0, whole if utterance.end is None else min(utterance.end, whole)
-        if not 0 <= start < end:
-            raise AudioError(f"{utterance.path}: start={start:g} end={end:g} of {whole:.2f} s; give 0 <= start < end")
-        return end - start
+            raise _named(utterance, fault) from fault
 
-    def source(self, utterance: Utterance) -> Path | bytes:
-        """The path of a row's own file, or its checked bytes in a tar.
+    def channels(self, utterance: Utterance) -> tuple[Channel, ...]:
+        """Every channel of the row's source, counted from 0."""
+        source = self.source(utterance)
+        try:
+            return audio.channels(source)
+        except AudioError as fault:
+            raise _named(utterance, fault) from fault
 
-        Raises:
-            AudioError: the tar is missing, cut off, or not that of its index.
-        """
+    def source(self, utterance: Utterance) -> audio.Source:
+        """The path of a row's own file, its checked bytes in a tar, or its samples in a packed file."""
         place = utterance.extra
+        if is_packed(utterance):
+            return PackedAudio(utterance.path).read_int16(utterance), SAMPLE_RATE
         if "num_bytes" not in place:
             return Path(utterance.path)
         try:
@@ -76,19 +84,32 @@ class ClipAudio:
         # No clip is named, so that a thousand clips of one broken shard give one message.
         if len(content) < place["num_bytes"]:
             size = Path(utterance.path).stat().st_size
-            raise AudioError(f"shard {utterance.path}: is cut off after {size} bytes: fetch it or make it again")
+            message = f"shard {utterance.path}: is cut off after {size} bytes: fetch it or make it again"
+            raise AudioError(message, CUT_OFF)
         if "crc32" in place and zlib.crc32(content) != place["crc32"]:
             raise AudioError(f"shard {utterance.path}: is not what its index describes: fetch or make both again")
         return content
 
 
+def _stretch(utterance: Utterance) -> dict[str, Any]:
+    """The row's channel and stretch, as `osum.audio` takes them."""
+    return {"channel": _channel(utterance), "start": utterance.start, "end": utterance.end}
+
+
 def is_packed(utterance: Utterance) -> bool:
-    """Whether a row's samples lie in a packed file."""
+    """Whether a row's samples are stored in a packed file."""
     return "num_samples" in utterance.extra and "num_bytes" not in utterance.extra
 
 
+def address(utterance: Utterance) -> Utterance:
+    """The row with nothing but what finds its sound: small, and safe to send to another process."""
+    place = {name: value for name, value in utterance.extra.items() if name in PLACE_FIELDS}
+    row = utterance
+    return Utterance(row.id, row.path, row.channel, row.start, row.end, extra=place)
+
+
 def without_place(utterance: Utterance) -> Utterance:
-    """The row without the fields of `extra` that say where its audio lies."""
+    """The row without the fields of `extra` that say where its audio is stored."""
     return utterance.with_(extra={name: value for name, value in utterance.extra.items() if name not in PLACE_FIELDS})
 
 
@@ -121,12 +142,16 @@ def _channel(utterance: Utterance) -> Channel:
     if channel is None or channel == "mix":
         return "mix"
     if not isinstance(channel, int):
-        raise AudioError(f"{utterance.path}: channel {channel!r}; write a number from 0, or leave it out for the mix")
+        raise AudioError(
+            f"{utterance.path}: channel {channel!r}; write a number from 0, or leave it out for the mix", CHANNEL
+        )
     return channel
 
 
-def _named(utterance: Utterance, source: Path | bytes, fault: AudioError) -> AudioError:
-    """A decoder knows the bytes of a tar by no name."""
-    if isinstance(source, Path):
-        return fault
-    return AudioError(f"shard {utterance.path}: {utterance.extra.get('member')}: {fault}")
+def _named(utterance: Utterance, fault: AudioError) -> AudioError:
+    """A decoder knows the bytes of a tar and the samples of a packed file by no name."""
+    if "num_bytes" in utterance.extra:
+        return AudioError(f"shard {utterance.path}: {utterance.extra.get('member')}: {fault}", fault.kind)
+    if is_packed(utterance):
+        return AudioError(f"{utterance.path}: {utterance.id}: {fault}", fault.kind)
+    return fault

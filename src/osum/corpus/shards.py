@@ -143,7 +143,7 @@ def _encoded(row: Utterance, storage: Storage) -> tuple[bytes, str, Utterance]:
     if storage == "copy" and not is_packed(row):
         source = clips.source(row)
         kept = row.with_(duration=round(clips.duration(row), 4))
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = source if isinstance(source, bytes) else Path(row.path).read_bytes()
         return content, Path(row.extra.get("member", row.path)).suffix, without_place(kept)
     samples = clips.read(row)
     return flac(samples), ".flac", without_place(as_clip(row, len(samples)))

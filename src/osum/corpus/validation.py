@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from osum.audio import AUDIO_SUFFIXES, END_SLACK, SAMPLE_RATE
+from osum.audio import AUDIO_SUFFIXES, END_SLACK, SAMPLE_RATE, Note, Notice
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line
-from osum.errors import OsumError, TaskError
+from osum.errors import AudioError, OsumError, TaskError
 from osum.tasks import OSUM, TaskSet
 from osum.text import closest
 from osum.utterance import Utterance
@@ -31,7 +31,8 @@ class Problem:
     """One thing that is wrong with a line."""
 
     rule: str
-    """One of a few names, to be counted: `broken line`, `audio`, `length`, `label`, `text`, `id`."""
+    """One of a few names, to be counted: `broken line`, `length`, `label`, `text`, `id`, or the kind of an
+    `AudioError`: `audio`, `cut off`, `scale`, `channel`."""
     message: str
 
 
@@ -65,15 +66,22 @@ class Validator:
             yield from self._audio_problems(place, row)
 
     def _audio_problems(self, place: str, row: Utterance) -> Iterator[Problem]:
-        clips = ClipAudio()
+        notes: list[Note] = []
         try:
-            decoded = self.audio == "decode"
-            seconds = len(clips.read(row)) / SAMPLE_RATE if decoded else clips.duration(row)
+            seconds = self._seconds(row, notes.append)
         except OsumError as fault:
-            yield Problem("audio", self._once(str(fault), place))
+            kind = fault.kind if isinstance(fault, AudioError) else "audio"
+            yield Problem(kind, self._once(str(fault), place))
             return
+        yield from (Problem(note.kind, f"{row.path}: {note.message}") for note in notes)
         if row.duration is not None and abs(row.duration - seconds) > END_SLACK:
             yield Problem("length", f"duration is {row.duration:g}, the clip lasts {seconds:.2f} s: correct it")
+
+    def _seconds(self, row: Utterance, notice: Notice) -> float:
+        clips = ClipAudio()
+        if self.audio == "header":
+            return clips.duration(row)
+        return sum(map(len, clips.blocks(row, notice))) / SAMPLE_RATE
 
     def _once(self, fault: str, place: str) -> str:
         """What is wrong with a whole shard is told in full at its first clip."""

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from osum import audio
+from osum.corpus.clips import ClipAudio
 from osum.errors import OsumError
 from osum.listening.longform import Samples, Window, windows
 from osum.listening.vad import detector_named
 from osum.listening.workers import context, muted
 from osum.model import OsumProcessor
+from osum.utterance import Utterance
 
 DEADLINE = 60.0
 """Seconds within which a worker has to read the next ten seconds of its file."""
@@ -41,9 +43,10 @@ STARTING = 600.0
 
 @dataclass(frozen=True)
 class Source:
-    """What to read: anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
+    """What to read: a manifest row, or anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
 
     audio: Any
+    """A row tells its own channel and stretch."""
     channel: Any = "mix"
     start: float | None = None
     end: float | None = None
@@ -51,7 +54,15 @@ class Source:
     @property
     def name(self) -> str:
         """What an error calls it."""
+        if isinstance(self.audio, Utterance):
+            return self.audio.path
         return str(self.audio) if isinstance(self.audio, (str, Path)) else "the given audio"
+
+    def blocks(self, notice: audio.Notice) -> Iterator[Samples]:
+        """The samples (S,) at 16 kHz, block by block."""
+        if isinstance(self.audio, Utterance):
+            return ClipAudio().blocks(self.audio, notice)
+        return audio.read_blocks(self.audio, channel=self.channel, start=self.start, end=self.end, notice=notice)
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value
@@ -65,6 +76,8 @@ class Piece:
     """Log-mel (M, F); None where there is nothing to hear."""
     last: bool
     """Whether the source ends with it."""
+    notes: tuple[str, ...] = ()
+    """Of the last one: what is suspicious about the whole source."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +129,10 @@ def pieces(
         OsumError: the source cannot be read, where the fault is met.
     """
 
+    notes: list[audio.Note] = []
+
     def blocks() -> Iterator[Samples]:
-        for block in audio.read_blocks(source.audio, channel=source.channel, start=source.start, end=source.end):
+        for block in source.blocks(notes.append):
             alive()
             yield block
 
@@ -128,7 +143,7 @@ def pieces(
         features = processor.log_mel(found.samples) if isinstance(found, Window) else None
         held = Piece(found.start, found.end - found.start, features, last=False)
     if held is not None:
-        yield replace(held, last=True)
+        yield replace(held, last=True, notes=tuple(note.message for note in notes))
 
 
 def _news(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[News]:
@@ -163,19 +178,19 @@ def _all_news(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[N
         yield Failure(f"{source.name}: could not be read ({said}); if the file is in order, please report it")
 
 
-def _packed(news: News) -> tuple[int, int, Any, bool] | str:
+def _packed(news: News) -> tuple[Any, ...] | str:
     """Plain values: tensors would travel by shared memory and open files."""
     if isinstance(news, Failure):
         return news.message
     features = None if news.features is None else news.features.numpy()
-    return news.start, news.num_samples, features, news.last
+    return news.start, news.num_samples, features, news.last, news.notes
 
 
-def _unpacked(packed: tuple[int, int, Any, bool] | str) -> News:
+def _unpacked(packed: tuple[Any, ...] | str) -> News:
     if isinstance(packed, str):
         return Failure(packed)
-    start, num_samples, features, last = packed
-    return Piece(start, num_samples, None if features is None else torch.from_numpy(features), last)
+    start, num_samples, features, *rest = packed
+    return Piece(start, num_samples, None if features is None else torch.from_numpy(features), *rest)
 
 
 @dataclass(eq=False)

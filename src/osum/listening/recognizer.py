@@ -22,6 +22,7 @@ from torch import Tensor
 from osum import audio as audio_io
 from osum.audio import SAMPLE_RATE
 from osum.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from osum.corpus.clips import address
 from osum.engine.confidence import confidences
 from osum.engine.engine import Engine
 from osum.engine.options import GenerationOptions, LabelOptions
@@ -47,7 +48,7 @@ from osum.tasks import RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
-Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int]
+Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int] | Utterance
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
 TRANSCRIBE = "ASR"
@@ -117,6 +118,8 @@ class _File:
     read: bool = False
     length: int = 0
     """Samples read so far."""
+    notes: tuple[str, ...] = ()
+    """What is suspicious about its sound."""
 
 
 class Recognizer:
@@ -202,7 +205,7 @@ class Recognizer:
 
         `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept.
         """
-        yield from self._run(((item, item.path) for item in items), options or LabelOptions())
+        yield from self._run(((item, address(item)) for item in items), options or LabelOptions())
 
     def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         """As `label_files`, for clips whose audio is at hand."""
@@ -255,6 +258,7 @@ class Recognizer:
                 file.error = found.message
             else:
                 file.length = max(file.length, found.start + found.num_samples)
+                file.notes += found.notes
             file.read = isinstance(found, Failure) or found.last
             if file.read:
                 del started[number]
@@ -330,7 +334,7 @@ class Recognizer:
         summary, least = summary_of(segments, asked.tasks), options.min_confidence
         sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
         language = options.language if options.language != "auto" else _language(sure, spoken)
-        warnings = []
+        warnings = list(file.notes)
         if len(segments) > 1:
             warnings.append(
                 f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
