@@ -7,12 +7,11 @@ Started by torchrun or `accelerate launch`; alone, nothing here does anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 
 def add_up(values: Tensor) -> Tensor:
@@ -58,11 +57,3 @@ def shard(objective: nn.Module, layers: Iterable[str], dtype: torch.dtype) -> No
 def whole(value: Tensor) -> Tensor:
     """A tensor as one process holds it; every process must ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def like(value: Tensor, parameter: Any) -> Tensor:
-    """A whole tensor, cut and placed as `parameter` is; single numbers stay whole."""
-    value = value.to(parameter.device) if value.dim() else value
-    if isinstance(parameter, DTensor) and value.shape == parameter.shape:
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-    return value

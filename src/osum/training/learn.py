@@ -130,11 +130,9 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         raise InputError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
 
 
-def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's tensors under the names they have without LoRA, LoRA left out; those held in 4 bit are unpacked."""
-    state = {
-        name.replace(".base_layer.", "."): value for name, value in model.state_dict().items() if ".lora_" not in name
-    }
+def plain_state(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A model's tensors under the names they have without LoRA, LoRA left out; those held in 4 bit are unpacked."""
+    state = {name.replace(".base_layer.", "."): value for name, value in tensors.items() if ".lora_" not in name}
     for name, parameter in model.named_parameters():
         if hasattr(parameter, "quant_state"):
             from peft.utils.integrations import dequantize_bnb_weight

@@ -31,6 +31,7 @@ def optimizers(learned: Mapping[str, nn.Parameter], config: TrainConfig) -> list
     matrices = [parameter for parameter in rest.values() if parameter.dim() > 1]
     others = [parameter for parameter in rest.values() if parameter.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
     return [*made, torch.optim.AdamW(groups, betas=(0.9, config.beta2), eps=config.epsilon, fused=True)]
 
 

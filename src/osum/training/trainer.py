@@ -32,13 +32,14 @@ from osum.errors import AudioError, InputError
 from osum.training import checkpoint, record
 from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.training.config import TrainConfig
-from osum.training.distribute import add_up, add_up_gradients, like, shard, whole
+from osum.training.distribute import add_up, add_up_gradients, shard, whole
 from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
 from osum.training.mixture import Mixture, Part, read_mixture
 from osum.training.objective import LOSSES, counts
 from osum.training.optim import optimizers, rate
 from osum.training.report import Report
 from osum.training.start import KINDS, find, task_set
+from osum.training.state import MODEL, optimizer_tensors, restore, restore_heads, tensors_of
 from osum.training.validation import answered
 from osum.utterance import Utterance
 
@@ -104,8 +105,8 @@ class Trainer:
             self._resume(source)
         elif source is not None:
             self.before = runs_behind(source)
-            if (source / STATE).is_file():
-                self._load_heads(checkpoint.load(source)[0])  # another run's heads are as good as its weights
+            if (source / STATE).is_file():  # another run's heads are as good as its weights
+                restore_heads(self.objective, checkpoint.load(source)[0])
 
     def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
@@ -311,11 +312,11 @@ class Trainer:
         Args:
             better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
         """
-        state = {name: whole(value).cpu() for name, value in self._heads().items()}
-        for name, parameter in self.learned.items():
-            for key, value in self._optimizer_of(parameter).state[parameter].items():
-                state[f"{key}/{name}"] = whole(torch.as_tensor(value)).cpu()
-        weights = {name: whole(value) for name, value in plain_state(self.model).items()}
+        tensors = tensors_of(self.objective, self.config.shard)
+        state = {name: value.cpu() for name, value in tensors.items() if not name.startswith(MODEL)}
+        state |= optimizer_tensors(self.objective, self.optimizers)
+        model = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
+        weights = plain_state(self.model, model)
         progress = {
             "batches": self.step * self.config.batches_per_step,
             "best": self.best,
@@ -351,36 +352,11 @@ class Trainer:
         _check_unchanged(progress["config"], self.config, self.out)
         record.check_data(progress.get("data", {}), self.told["data"], self.out)
         self.before = progress.get("before", [])
-        self._load_heads(state)
-        for name, parameter in self.learned.items():
-            found = {key.split("/")[0]: value for key, value in state.items() if key.endswith(f"/{name}")}
-            moments = {key: like(value, parameter) for key, value in found.items()}
-            self._optimizer_of(parameter).state[parameter] = moments
+        restore(self.objective, self.optimizers, state, path)
         self.step, self.best = progress["step"], progress["best"]
         self.sampler.first = progress["batches"]
         if progress.get("is_best") and self.processes.is_main_process:
             checkpoint.save_best(self.out, path)
-
-    def _heads(self) -> dict[str, Tensor]:
-        """The objective's own tensors, which are none of the model's."""
-        # Asking for the state puts what a forward pass gathered back into its parts; parameters would not.
-        return {name: value for name, value in self.objective.state_dict().items() if not name.startswith("model.")}
-
-    def _load_heads(self, state: Mapping[str, Tensor]) -> None:
-        """Take heads over; one of other tasks, or that was not there, begins anew."""
-        with torch.no_grad():
-            for name, parameter in self._heads().items():
-                if name in state and state[name].shape == parameter.shape:
-                    parameter.copy_(like(state[name], parameter))
-
-    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
-        """The one that updates a parameter."""
-        return next(
-            optimizer
-            for optimizer in self.optimizers
-            for group in optimizer.param_groups
-            if any(parameter is other for other in group["params"])
-        )
 
 
 class _Index(Dataset[Pick]):
