@@ -8,6 +8,7 @@
     ├── CheckpointError       a folder or file that is not a usable checkpoint
     │   └── ConversionError   a released checkpoint whose keys or shapes do not fit
     ├── LayoutError           a conversation that the model's prompt layout cannot carry
+    ├── CancelledError        a request that was cancelled before it was answered
     ├── EndpointError         a language model's endpoint that gives no usable answer to a request
     │   └── EndpointUnusableError   ... to any: down, not allowed, or the limit of cost is reached
     └── MissingExtraError     an optional dependency is not installed
@@ -51,6 +52,10 @@ class ConversionError(CheckpointError):
 
 class LayoutError(OsumError):
     """A conversation that the model's prompt layout cannot carry."""
+
+
+class CancelledError(OsumError):
+    """A request that was cancelled before it was answered."""
 
 
 class EndpointError(OsumError):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from itertools import count
-from typing import Any
 
 import pytest
 import torch
@@ -17,9 +16,10 @@ from torch import Tensor
 from engine.tiny_checkpoint import CLIPS, checkpoint_of
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.engine import Budget, Engine
+from osum.engine.handle import Handle
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Event, Reply, Request
-from osum.errors import LayoutError
+from osum.errors import CancelledError
 from osum.model import OsumProcessor
 from osum.tasks import OSUM, LabelSet, Task
 
@@ -49,7 +49,12 @@ def request(engine: Engine, clip: int, asks: Iterable[Ask], name: object = None)
 
 
 def replies(engine: Engine, *requests: Request) -> list[tuple[Reply, ...]]:
-    return [result.replies for result in engine.run(requests)]
+    """What a run answers; what the model breaks on is raised."""
+    results = list(engine.run(requests))
+    for result in results:
+        if result.fault is not None:
+            raise result.fault
+    return [result.replies for result in results]
 
 
 def alone(engine: Engine, clip: int, asked: Ask) -> Reply:
@@ -168,7 +173,7 @@ def test_budgets_change_no_answer() -> None:
             check_same(left, right)
 
 
-ACTS = st.lists(st.sampled_from(["add", "step", "step", "cancel"]), max_size=24)
+ACTS = st.lists(st.sampled_from(["submit", "step", "step", "cancel"]), max_size=24)
 
 
 @settings(max_examples=8)
@@ -176,34 +181,32 @@ ACTS = st.lists(st.sampled_from(["add", "step", "step", "cancel"]), max_size=24)
 def test_requests_may_come_and_go_at_any_time(acts: Sequence[str], layout: str) -> None:
     engine = Engine(checkpoint_of(layout), Budget(clips=3))
     asks = [ask(engine, name, 5) for name in ("ASR", "SER", "VED-only")]
-    found: dict[object, dict[int, Reply]] = {}
-    streams: dict[tuple[object, int], list[int]] = {}
-    gone: set[object] = set()
-
-    def listen(events: Sequence[Event]) -> None:
-        for event in events:
-            assert event.id not in gone
-            streams.setdefault((event.id, event.ask), []).extend(event.ids)
-            if event.reply is not None:
-                found.setdefault(event.id, {})[event.ask] = event.reply
-
+    handles: dict[int, Handle] = {}
+    gone: set[int] = set()
     for number, act in enumerate(acts):
-        if act == "add":
-            engine.add(request(engine, number % 4, asks, number))
+        if act == "submit":
+            handles[number] = engine.submit(request(engine, number % 4, asks, number))
         elif act == "step":
-            listen(engine.step())
-        elif on_way := [name for name in range(number) if name not in gone and acts[name] == "add"]:
-            name = on_way[number % len(on_way)]
-            assert engine.cancel(name) != (len(found.get(name, ())) == 3)
-            gone.add(name)
+            engine.step()
+        elif left := [name for name in handles if name not in gone]:
+            name = left[number % len(left)]
+            answered = handles[name].ended
+            assert handles[name].cancel() != answered
+            gone |= set() if answered else {name}
     while engine.busy:
-        listen(engine.step())
-    added = {number for number, act in enumerate(acts) if act == "add"}
-    assert added - gone <= found.keys()
-    for name in added - gone:
+        engine.step()
+    for name, handle in handles.items():
+        events: list[Event] = []
+        with pytest.raises(CancelledError, match=f"request {name} ") if name in gone else nullcontext():
+            events.extend(handle)
+        if name in gone:
+            continue
         for number, asked in enumerate(asks):
-            check_same(found[name][number], expected(layout, int(name) % 4, number, asked))
-            assert tuple(streams[name, number]) == found[name][number].ids
+            mine = [event for event in events if event.ask == number]
+            (reply,) = [event.reply for event in mine if event.reply is not None]
+            check_same(reply, expected(layout, name % 4, number, asked))
+            assert tuple(token for event in mine for token in event.ids) == reply.ids
+            assert handle.result().replies[number] is reply
 
 
 KNOWN: dict[tuple[str, int, int], Reply] = {}
@@ -247,53 +250,11 @@ def test_results_are_in_order_with_errors_in_their_place() -> None:
     assert results[1].replies[0].ids == results[4].replies[0].ids
 
 
-def test_an_id_that_is_on_its_way_is_refused(engine: Engine) -> None:
-    engine.add(request(engine, 0, [free(engine, "what", 4)], "a"))
-    with pytest.raises(LayoutError, match="'a' is on its way"):
-        engine.add(request(engine, 1, [free(engine, "what", 4)], "a"))
-    assert engine.cancel("a") and not engine.cancel("a")
-
-
-def failing(real: Callable[..., Any], fatal: int) -> Callable[..., Any]:
-    """A function with which memory ends at one of its calls."""
-    calls = count()
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == fatal:
-            raise torch.OutOfMemoryError("out of memory")
-        return real(*arguments, **options)
-
-    return call
-
-
-@pytest.mark.parametrize("fatal", range(4))
-def test_where_memory_ends_while_the_cache_grows_later_answers_are_right(
-    fatal: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Keys and values of both layers: four tensors to grow."""
-    engine = Engine(checkpoint_of("speech_first"))
-    pair = [request(engine, clip, [ask(engine, "ASR")]) for clip in (0, 1)]
-    before = replies(engine, *pair)
-    with monkeypatch.context() as patch:
-        patch.setattr(Tensor, "new_zeros", failing(Tensor.new_zeros, fatal))
-        with pytest.raises(torch.OutOfMemoryError):
-            replies(engine, *(request(engine, clip, [ask(engine, "ASR", 200)]) for clip in range(4)))
-    for (one,), (other,) in zip(before, replies(engine, *pair), strict=True):
-        check_same(one, other)
-
-
-def test_a_step_that_fails_may_be_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ask(engine, "ASR")
-    for clip in (0, 1):
-        engine.add(request(engine, clip, [asked], clip))
-    monkeypatch.setattr(engine.model, "get_audio_features", failing(engine.model.get_audio_features, 0))
-    with pytest.raises(torch.OutOfMemoryError):
-        engine.step()
-    found: dict[object, Reply] = {}
-    while engine.busy:
-        found.update({event.id: event.reply for event in engine.step() if event.reply is not None})
-    for clip in (0, 1):
-        check_same(found[clip], alone(engine, clip, asked))
+def test_two_requests_of_one_id_are_answered_each_by_its_own_handle(engine: Engine) -> None:
+    asked = free(engine, "what", 4)
+    handles = [engine.submit(request(engine, clip, [asked], "a")) for clip in (0, 1)]
+    for clip, handle in enumerate(handles):
+        check_same(handle.result().replies[0], alone(engine, clip, asked))
 
 
 def test_results_come_before_more_is_read() -> None:

@@ -1,20 +1,23 @@
 """Engine: the only caller of the model. Requests in, streams of ids and replies out, a pass at a time.
 
-1. `add` takes requests. A step encodes the clips of those that wait and gives each a row in the cache: one for all
+1. `submit` takes requests. A step encodes the clips of those that wait and gives each a row in the cache: one for all
    its questions where the clips stand before every question, else one for each.
 2. The step then makes one pass of the language model over everything that is ready: prompts, next ids, drafts, labels.
 3. The first question with a transcript leads. Its transcript is the draft of the others (see `branch`).
 
+One thread steps at a time, whichever waits for a reply (see `Turn`). Where something fails for several requests at
+once, it is tried for each half of them, so that only the requests that fail alone end with the fault.
 Knows nothing of files or windows. Shapes: M mel bins, F frames, T audio tokens, D width.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count, groupby, islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor
@@ -23,11 +26,12 @@ from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.beams import search
 from osum.engine.branch import Branch
 from osum.engine.cache import TokenCache
+from osum.engine.handle import Handle, Turn
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Ask, Event, Reply, Request, Result
-from osum.engine.rows import Row, forward
+from osum.engine.request import Ask, Event, Request, Result
+from osum.engine.rows import Row, look
 from osum.engine.tree import common
-from osum.errors import LayoutError, OsumError
+from osum.errors import CancelledError, LayoutError, OsumError
 from osum.model.configuration_osum import audio_token_length
 from osum.model.processing_osum import pad_features
 from osum.tasks import Task
@@ -73,36 +77,36 @@ class Counts:
     """Tokens of drafts, of questions that are answered."""
     accepted: int = 0
     """Tokens that were guessed right."""
+    memory_faults: int = 0
+    """How often memory ended for several requests at once, which were then tried in halves."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way."""
+    """A request in flight."""
 
-    rows: list[Row]
-    branches: list[Branch]
+    handle: Handle
+    prompts: list[list[int]]
+    """Joint ids of each question."""
+    sound: tuple[Tensor, ...] = ()
+    """What the encoder makes of its clips, (T_i, D) each."""
+    begun: bool = False
+    """Whether its clips are encoded, so that its questions can be read."""
+    rows: list[Row] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
     """In the order of the request's questions."""
-    untold: set[int]
-    """Numbers of the questions whose reply was not told yet."""
-    told: list[int]
-    """How many ids of each question's answer were told."""
-
-
-class _Place(NamedTuple):
-    """Id of a request of `run`."""
-
-    run: int
-    number: int
+    reported: list[int] = field(default_factory=list)
+    """How many ids of each question's answer were reported; -1 behind its reply."""
 
 
 class Engine:
-    """Runs one checkpoint on one device. In float32 a reply is the same alone and in any company.
+    """Runs one checkpoint on one device, for any number of threads. In float32 a reply is the same alone and in any
+    company.
 
     Example:
-        >>> engine.add(Request("a", (processor.log_mel(samples),), (Ask(processor.request("what is said?"), 40),)))
-        >>> while engine.busy:
-        ...     for event in engine.step():
-        ...         print(event.ids, event.reply)
+        >>> request = Request("a", (processor.log_mel(samples),), (Ask(processor.request("what is said?"), 40),))
+        >>> engine.submit(request).result().replies[0].text
+        'hello'
     """
 
     def __init__(self, checkpoint: Checkpoint, budget: Budget | None = None) -> None:
@@ -112,16 +116,15 @@ class Engine:
         self.budget = budget or Budget.of(self.device)
         self.counts = Counts()
         self._cache = TokenCache(self.model.config.text_config, self.device, self.model.dtype)
-        self._waiting: deque[tuple[Request, list[list[int]]]] = deque()
-        self._jobs: dict[Hashable, Job] = {}
+        self._turn = Turn(self._step, self._tidy)
+        self._jobs: list[Job] = []
+        """In the order of arrival; changed under the lock of the turn."""
         self._rows: list[Row | None] = []
-        self._runs: dict[int, dict[int, dict[int, Reply]]] = {}
-        self._run_numbers = count()
 
     @property
     def busy(self) -> bool:
-        """Whether a step has anything to do."""
-        return bool(self._waiting or self._jobs)
+        """Whether a request is in flight."""
+        return bool(self._jobs)
 
     @staticmethod
     def token_limit(task: Task, seconds: float, options: GenerationOptions) -> int:
@@ -131,14 +134,12 @@ class Engine:
         reply = REPLY_TOKENS if task.reply else 0
         return BASE_TOKENS + reply + int(TOKENS_PER_SECOND[task.transcript] * seconds)
 
-    def add(self, request: Request) -> None:
-        """Take a request; steps answer it.
+    def submit(self, request: Request) -> Handle:
+        """Take a request from any thread, without waiting. It is answered while a thread waits for any handle.
 
         Raises:
-            LayoutError: an id that is on its way, no question, clips that are not in the text, or a text too long.
+            LayoutError: no question, clips that are not in the text, or a text too long.
         """
-        if request.id in self._jobs or any(request.id == waiting.id for waiting, _ in self._waiting):
-            raise LayoutError(f"request {request.id!r} is on its way already: give each its own id")
         if not request.asks:
             raise LayoutError(f"request {request.id!r} asks nothing: give it at least one question")
         lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
@@ -146,124 +147,152 @@ class Engine:
         limit = self.model.config.text_config.max_position_embeddings
         if (longest := max(map(len, ids))) >= limit:
             raise LayoutError(f"a conversation of {longest} tokens: this model takes less than {limit}; shorten it")
-        self._waiting.append((request, ids))
+        job = Job(Handle(request, self._turn), ids)
+        with self._turn.lock:
+            self._jobs.append(job)
+        return job.handle
 
-    def cancel(self, request_id: Hashable) -> bool:
-        """Forget a request, whatever it was at; False where it is not on its way."""
-        job = self._jobs.pop(request_id, None)
-        for row in job.rows if job else ():
-            self._leave(row)
-        kept = deque(pair for pair in self._waiting if pair[0].id != request_id)
-        found = job is not None or len(kept) < len(self._waiting)
-        self._waiting = kept
-        return found
-
-    @torch.inference_mode()
-    def step(self) -> list[Event]:
-        """One pass of the model; what it brought for each question it went over."""
-        events = self._admit()
-        if rows := self._next_rows():
-            self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
-            self.counts.passes += 1
-            self.counts.tokens += sum(row.num_tokens for row in rows)
-            forward(self.model, self._cache, rows, self.processor.answer_end_token_id)
-            for request_id, job in list(self._jobs.items()):
-                events += self._settle(request_id, job)
-        return events
+    def step(self) -> None:
+        """Make one pass of the model, for a thread that waits for no handle; while another one steps, wait for it."""
+        self._turn.once()
 
     def run(self, requests: Iterable[Request], ahead: int = 16) -> Iterator[Result]:
         """Results in the order of the requests, each that cannot be answered with its error in its place.
 
         Args:
             requests: read as they are needed; their ids need not differ.
-            ahead: how many are on their way at once; they are taken in halves, those of like length together.
+            ahead: how many are in flight at once; they are taken in halves, those of like length together.
         """
-        run = next(self._run_numbers)
-        replies = self._runs[run] = {}  # of what is on its way
-        names: dict[int, tuple[Hashable, int]] = {}
-        results: dict[int, Result] = {}
-        source, order = enumerate(requests), deque[int]()
+        source, order = enumerate(requests), deque[Handle | Result]()
         try:
             while True:
-                while order and order[0] in results:
-                    yield results.pop(order.popleft())
-                room = 2 * len(replies) <= ahead and len(order) < WAITING * ahead
-                pulled = list(islice(source, ahead - len(replies))) if room else []
+                while order and (isinstance(order[0], Result) or order[0].ended):
+                    yield _outcome(order.popleft())
+                flying = [one for one in order if isinstance(one, Handle) and not one.ended]
+                room = 2 * len(flying) <= ahead and len(order) < WAITING * ahead
+                pulled = list(islice(source, ahead - len(flying))) if room else []
                 if not (pulled or order):
                     return
-                order.extend(number for number, _ in pulled)
-                for number, request in sorted(pulled, key=_num_frames):
-                    names[number] = request.id, len(request.asks)
-                    try:
-                        self.add(replace(request, id=_Place(run, number)))
-                        replies[number] = {}
-                    except OsumError as fault:
-                        results[number] = Result(request.id, error=str(fault))
-                self._deliver(self.step())
-                for number in [number for number, found in replies.items() if len(found) == names[number][1]]:
-                    found = replies.pop(number)
-                    results[number] = Result(names.pop(number)[0], tuple(found[ask] for ask in range(len(found))))
+                taken = {number: self._taken(request) for number, request in sorted(pulled, key=_num_frames)}
+                order.extend(taken[number] for number, _ in pulled)
+                if flying := [one for one in order if isinstance(one, Handle) and not one.ended]:
+                    self._turn.until(partial(_any_ended, flying))
         finally:
-            del self._runs[run]
-            for number in replies:
-                self.cancel(_Place(run, number))
+            for one in order:
+                if isinstance(one, Handle):
+                    one.cancel()
 
-    def _deliver(self, events: Iterable[Event]) -> None:
-        """Hand replies to the run that waits for them: two may be open at once, and each steps for both."""
-        for event in events:
-            if event.reply is not None and isinstance(event.id, _Place) and event.id.run in self._runs:
-                self._runs[event.id.run][event.id.number][event.ask] = event.reply
+    def _taken(self, request: Request) -> Handle | Result:
+        try:
+            return self.submit(request)
+        except OsumError as fault:
+            return Result(request.id, error=str(fault))
 
-    def _admit(self) -> list[Event]:
+    @torch.inference_mode()
+    def _step(self) -> None:
+        """One pass over what is ready. Only the thread whose turn it is comes here."""
+        with self._turn.lock:
+            self._tidy()
+            jobs = list(self._jobs)
+        try:
+            self._admit(jobs)
+            chosen = self._choose([job for job in jobs if job.begun and not job.handle.ended])
+            self._together(list(chosen), lambda some: self._look([row for job in some for row in chosen[job]]))
+            for job in chosen:
+                self._together([job], self._take)
+        except Exception as fault:  # of no request in particular: what is in flight may be in any state
+            for job in jobs:
+                job.handle.end(fault)
+        except BaseException:
+            for job in jobs:
+                job.handle.end(CancelledError(f"request {job.handle.id!r}: its step was interrupted; submit it again"))
+            raise
+
+    def _together(self, jobs: Sequence[Job], work: Callable[[Sequence[Job]], None]) -> None:
+        """Do something for all these jobs at once; where that fails, for each half. Alone, a job ends with the fault.
+
+        `work` changes nothing before it can fail no more, or is given one job alone.
+        """
+        jobs = [job for job in jobs if not job.handle.ended]
+        if not jobs:
+            return
+        try:
+            work(jobs)
+            return
+        except Exception as fault:
+            caught = fault
+        # Behind the handler, and with the frames of the traceback cleared: they hold what filled the memory.
+        if is_out_of_memory(caught):
+            traceback.clear_frames(caught.__traceback__)
+            self._relieve(len(jobs))
+        if len(jobs) == 1:
+            jobs[0].handle.end(caught)
+            return
+        self._together(jobs[: len(jobs) // 2], work)
+        self._together(jobs[len(jobs) // 2 :], work)
+
+    def _relieve(self, number: int) -> None:
+        """Memory ended for so many jobs."""
+        self.counts.memory_faults += number > 1
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _admit(self, jobs: Sequence[Job]) -> None:
         """Encode the clips of those that wait, as many as fit, and begin their questions."""
-        taken: list[tuple[Request, list[list[int]]]] = []
+        waiting = [job for job in jobs if not job.begun]
+        taken: list[Job] = []
         clips: list[Tensor] = []
-        for request, ids in islice(self._waiting, max(0, self.budget.clips - len(self._jobs))):
-            more = [*clips, *request.features]
+        for job in waiting[: max(0, self.budget.clips - (len(jobs) - len(waiting)))]:
+            more = [*clips, *job.handle.request.features]
             if taken and len(more) * max((clip.shape[-1] for clip in more), default=0) > self.budget.frames:
                 break
-            taken.append((request, ids))
+            taken.append(job)
             clips = more
-        audio = iter(self._encode(clips))
-        events = []
-        for request, ids in taken:  # they wait until here, so that a step that fails loses none
-            self._waiting.popleft()
-            events += self._begin(request, ids, list(islice(audio, len(request.features))))
-        return events
+        self._together(taken, self._encode_all)
+        for job in taken:
+            self._together([job], self._begin)
+
+    def _encode_all(self, jobs: Sequence[Job]) -> None:
+        audio = iter(self._encode([clip for job in jobs for clip in job.handle.request.features]))
+        for job in jobs:
+            job.sound = tuple(islice(audio, len(job.handle.request.features)))
+            job.begun = True
 
     def _encode(self, clips: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Log-mel (M, F_i) to audio embeddings (T_i, D)."""
         if not clips:
             return ()
-        self.counts.clips += len(clips)
         features, mask = pad_features(clips)
-        return self.model.get_audio_features(features.to(self.device), mask.to(self.device))
+        found = self.model.get_audio_features(features.to(self.device), mask.to(self.device))
+        self.counts.clips += len(clips)
+        return found
 
-    def _begin(self, request: Request, ids: list[list[int]], audio: Sequence[Tensor]) -> list[Event]:
-        """Give a request its rows, and start what needs no draft."""
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        """Give a job its rows, and start what needs no draft."""
+        (job,) = jobs
+        asks, ids = job.handle.request.asks, job.prompts
         nothing = torch.empty(0, self.model.config.text_config.hidden_size, device=self.device, dtype=self.model.dtype)
-        sound = torch.cat([*audio, nothing])  # (sum T_i, D)
+        sound = torch.cat([*job.sound, nothing])  # (sum T_i, D)
         shared = min(common(ids), min(map(len, ids)) - 1)
         together = all(self.processor.audio_token_id not in row[shared:] for row in ids)
-        rows = []
         for group in [list(range(len(ids)))] if together else [[number] for number in range(len(ids))]:
             cut = shared if together else len(ids[group[0]]) - 1
-            branches = [self._branch(request.asks[number], ids[number][cut:]) for number in group]
-            rows.append(Row(ids[group[0]][:cut], sound, branches))
-        branches = [branch for row in rows for branch in row.branches]
-        plain = [branch for branch in branches if branch.ask.transcribes and not branch.ask.options.searches]
+            branches = [self._branch(asks[number], ids[number][cut:]) for number in group]
+            job.rows.append(Row(ids[group[0]][:cut], sound, branches))
+        job.branches = [branch for row in job.rows for branch in row.branches]
+        job.reported = [0] * len(ids)
+        plain = [branch for branch in job.branches if branch.ask.transcribes and not branch.ask.options.searches]
         lead = min(plain, key=lambda branch: not branch.ask.bare, default=None)
-        job = self._jobs[request.id] = Job(rows, branches, set(range(len(ids))), [0] * len(ids))
         for branch in plain:
             branch.beside = [other for other in plain if other is not branch]
             branch.lead = lead if branch is not lead else None
-        searched = [(branch, row) for branch, row in zip(branches, ids, strict=True) if branch.ask.options.searches]
+        searched = [(branch, row) for branch, row in zip(job.branches, ids, strict=True) if branch.ask.options.searches]
         self._search(searched, sound)
-        for branch in branches:
+        for branch in job.branches:
             # In a row of its own a question waits for the whole draft; beside the lead it is read with the clip.
             if not branch.ask.options.searches and (together or branch.lead is None):
                 branch.start()
-        return self._settle(request.id, job)
+        self._settle(job)
 
     def _branch(self, ask: Ask, ids: list[int]) -> Branch:
         processor = self.processor
@@ -284,19 +313,34 @@ class Engine:
             for (branch, _), answer in zip(pairs, found, strict=True):
                 branch.settle(answer)
 
-    def _next_rows(self) -> list[Row]:
+    def _choose(self, jobs: Sequence[Job]) -> dict[Job, list[Row]]:
         """What the next pass feeds: every row that has something, as many as fit, the oldest first."""
-        rows: list[Row] = []
+        chosen: dict[Job, list[Row]] = {}
         size = 0
-        for row in (row for job in self._jobs.values() for row in job.rows if row.open):
+        for owner, row in ((job, row) for job in jobs for row in job.rows if row.open):
             size += row.num_tokens
-            if rows and size > self.budget.tokens:
+            if chosen and size > self.budget.tokens:
                 break
-            rows.append(row)
-        return rows
+            chosen.setdefault(owner, []).append(row)
+        if jobs and not chosen:
+            raise RuntimeError("no question in flight has anything to feed: please report it")
+        return chosen
 
-    def _settle(self, request_id: Hashable, job: Job) -> list[Event]:
-        """After a pass: start what waited for a draft, give rows up or places in the cache, and tell the news."""
+    def _look(self, rows: Sequence[Row]) -> None:
+        """One pass over what these rows feed; each keeps what was found until `_take`."""
+        self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
+        look(self.model, self._cache, rows, self.processor.answer_end_token_id)
+        self.counts.passes += 1
+        self.counts.tokens += sum(row.num_tokens for row in rows)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        """The questions of a job take what a pass has found."""
+        for row in jobs[0].rows:
+            row.take(self._cache)
+        self._settle(jobs[0])
+
+    def _settle(self, job: Job) -> None:
+        """Start what waited for a draft, give rows up or places in the cache, and report the news."""
         for branch in job.branches:
             branch.follow()
         for row in job.rows:
@@ -304,19 +348,22 @@ class Engine:
                 self._leave(row)
             elif row.index is None and row.open:
                 self._enter(row)
-        events = []
         for number, branch in enumerate(job.branches):
-            news, answered = tuple(branch.ids[job.told[number] :]), number in job.untold and branch.reply is not None
-            if news or answered:
-                events.append(Event(request_id, number, news, branch.reply if answered else None))
-                job.told[number] = len(branch.ids)
-            if answered and branch.reply is not None:
-                job.untold.remove(number)
+            before = job.reported[number]
+            if before < 0 or (len(branch.ids) == before and branch.reply is None):
+                continue
+            job.reported[number] = len(branch.ids) if branch.reply is None else -1
+            if branch.reply is not None:
                 self.counts.drafted += branch.reply.drafted
                 self.counts.accepted += branch.reply.accepted
-        if not job.untold:
-            del self._jobs[request_id]
-        return events
+            job.handle.put(Event(job.handle.id, number, tuple(branch.ids[before:]), branch.reply))
+
+    def _tidy(self) -> None:
+        """Forget the jobs that have ended, and free their rows. Called under the lock, while no pass is made."""
+        for job in self._jobs:
+            for row in job.rows if job.handle.ended else ():
+                self._leave(row)
+        self._jobs = [job for job in self._jobs if not job.handle.ended]
 
     def _enter(self, row: Row) -> None:
         row.index = next((place for place, other in enumerate(self._rows) if other is None), len(self._rows))
@@ -327,5 +374,29 @@ class Engine:
             self._rows[row.index], row.index = None, None
 
 
+def _outcome(taken: Handle | Result) -> Result:
+    """How a request has ended."""
+    if isinstance(taken, Result):
+        return taken
+    try:
+        return taken.result()
+    except OsumError as fault:
+        return Result(taken.id, error=str(fault))
+    except Exception as fault:
+        return Result(taken.id, error=" ".join(f"{type(fault).__name__}: {fault}".split()), fault=fault)
+
+
+def _any_ended(handles: Iterable[Handle]) -> bool:
+    return any(handle.ended for handle in handles)
+
+
 def _num_frames(pair: tuple[int, Request]) -> int:
     return sum(clip.shape[-1] for clip in pair[1].features)
+
+
+def is_out_of_memory(fault: Exception) -> bool:
+    """Devices have no common error for it."""
+    text = str(fault).lower()
+    return isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )

@@ -83,3 +83,5 @@ class Result:
     id: Hashable
     replies: tuple[Reply, ...] = ()
     error: str | None = None
+    fault: Exception | None = None
+    """What went wrong, where `error` is no refusal in words of osum's own."""

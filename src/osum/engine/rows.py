@@ -8,7 +8,7 @@ Shapes: N tokens of a pass or scored places, Q tokens of a row, W slots it reads
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class Row:
     """Whether the prefix is in the cache."""
     length: int = 0
     """Slots in use."""
+    found: list[Seen] = field(default_factory=list)
+    """What the last pass says of each open question's tree, until it is taken."""
 
     @property
     def open(self) -> list[Branch]:
@@ -53,6 +55,18 @@ class Row:
     def done(self) -> bool:
         """Whether every question is answered."""
         return all(branch.reply is not None for branch in self.branches)
+
+    def take(self, cache: TokenCache) -> None:
+        """Every open question takes what the last pass says of its tree; nothing where there was none."""
+        if not self.found:
+            return
+        behind = self.length + (0 if self.filled else len(self.prefix))
+        for branch, seen in zip(self.open, self.found, strict=True):
+            assert branch.tree is not None
+            first, behind = behind, behind + len(branch.tree)
+            branch.take(seen, range(first, behind))
+        self.filled, self.length, self.found = True, behind, []
+        self.compact(cache)
 
     def compact(self, cache: TokenCache) -> None:
         """Give up the slots that nothing sees any more: wrong guesses and answered questions."""
@@ -102,21 +116,15 @@ def feed_of(row: Row) -> Feed:
     return Feed(ids, positions, sees, first)
 
 
-def forward(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
-    """One pass over what these rows feed; every open question takes what it is told."""
+def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
+    """One pass over what these rows feed. Changes no row but its `found`, so a pass that fails can be made again."""
     rows = sorted(rows, key=lambda row: row.num_tokens)
     feeds = [feed_of(row) for row in rows]
     cache.aim([View(row.index, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.index is not None])
     hidden = _hidden(model, cache, rows, feeds)
-    seen = _seen(model, hidden, rows, feeds, end)
-    for row, feed in zip(rows, feeds, strict=True):
-        row.filled = True
-        for branch, first in zip(row.open, feed.first, strict=True):
-            assert branch.tree is not None
-            behind = row.length + first
-            branch.take(next(seen), range(behind, behind + len(branch.tree)))
-        row.length += len(feed.ids)
-        row.compact(cache)
+    seen = list(_seen(model, hidden, rows, feeds, end))
+    for row in rows:
+        row.found, seen = seen[: len(row.open)], seen[len(row.open) :]
 
 
 def _hidden(

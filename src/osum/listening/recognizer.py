@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -24,10 +25,10 @@ from osum.audio import SAMPLE_RATE
 from osum.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from osum.corpus.clips import address
 from osum.engine.confidence import confidences
-from osum.engine.engine import Engine
+from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
-from osum.engine.request import Ask, Reply, Request
-from osum.errors import InputError, TaskError
+from osum.engine.request import Ask, Reply, Request, Result
+from osum.errors import InputError, OsumError, TaskError
 from osum.listening.answers import (
     Heard,
     answer_key,
@@ -49,6 +50,7 @@ from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
 Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int] | Utterance
+Failed = Callable[[Exception], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
 TRANSCRIBE = "ASR"
@@ -139,6 +141,7 @@ class Recognizer:
         self.device = str(self.engine.device)
         self.disagreements: Counter[str] = Counter()
         """Task to the number of segments, so far, whose decoded tag was not the likeliest label."""
+        self._lock = Lock()
         self._max_samples = checkpoint.model.config.max_samples
 
     @property
@@ -169,7 +172,8 @@ class Recognizer:
         """
         settings = LabelOptions(tasks=tasks, **options)
         clips: list[Audio] = audio if isinstance(audio, list) else [cast(Audio, audio)]
-        results = list(self._run([(self._item(clip, index), clip) for index, clip in enumerate(clips)], settings))
+        sources = [(self._item(clip, index), clip) for index, clip in enumerate(clips)]
+        results = list(self._run(sources, settings, None if isinstance(audio, list) else _raise))
         if isinstance(audio, list):
             return results
         (result,) = results
@@ -195,17 +199,18 @@ class Recognizer:
         samples = audio_io.load(_source(audio))
         generation = options or GenerationOptions()
         ask = Ask(self.engine.processor.request(question), generation.max_new_tokens or ASK_TOKENS, options=generation)
-        (result,) = self.engine.run([Request(0, (self.engine.processor.log_mel(samples),), (ask,))])
-        if result.error is not None:
-            raise InputError(result.error)
-        return result.replies[0].text
+        request = Request(0, (self.engine.processor.log_mel(samples),), (ask,))
+        return self.engine.submit(request).result().replies[0].text
 
-    def label_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
+    def label_files(
+        self, items: Iterable[Utterance], options: LabelOptions | None = None, failed: Failed | None = None
+    ) -> Iterator[Utterance]:
         """Answer files one after the other; results come in order, with `error` set where one is bad.
 
-        `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept.
+        `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept. `failed` is given
+        each fault of the model; what it raises ends the run.
         """
-        yield from self._run(((item, address(item)) for item in items), options or LabelOptions())
+        yield from self._run(((item, address(item)) for item in items), options or LabelOptions(), failed)
 
     def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         """As `label_files`, for clips whose audio is at hand."""
@@ -215,23 +220,39 @@ class Recognizer:
         path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
         return Utterance(id=Path(path).stem, path=path)
 
-    def _run(self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+    def _run(
+        self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions, failed: Failed | None = None
+    ) -> Iterator[Utterance]:
         asked = Asked.of(self.tasks, options)
         files: deque[_File] = deque()
         places: deque[tuple[_File, Piece]] = deque()
         for result in self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size):
             file, piece = places.popleft()
             file.waiting -= 1
-            if result.error is not None:
-                file.error = result.error
-            else:
-                segment = self._segment(result.replies, file, piece, asked)
-                self.disagreements.update(disagreements(segment))
-                file.segments.append(segment)
+            if (fault := self._answer(file, piece, result, asked)) is not None:
+                file.error = f"{file.item.path}: {_reason(fault)}"
+                if failed is not None:
+                    failed(fault)
             while files and files[0].read and not files[0].waiting:
                 yield self._result(files.popleft(), options, asked)
         for file in files:
             yield self._result(file, options, asked)
+
+    def _answer(self, file: _File, piece: Piece, result: Result, asked: Asked) -> Exception | None:
+        """Put the answers about a window with its file; what went wrong that is no refusal of osum's own."""
+        if result.error is not None:
+            file.error = result.error
+            return result.fault
+        try:
+            file.segments.append(self._segment(result.replies, file, piece, asked))
+        except OsumError as fault:
+            file.error = str(fault)
+        except Exception as fault:
+            return fault
+        else:
+            with self._lock:
+                self.disagreements.update(disagreements(file.segments[-1]))
+        return None
 
     def _requests(
         self,
@@ -314,8 +335,7 @@ class Recognizer:
         """The replies with repetition loops decoded again, and the tasks of which that was done."""
 
         def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
-            (result,) = self.engine.run([Request(0, (cast(Tensor, piece.features),), tuple(asks))])
-            return result.replies
+            return self.engine.submit(Request(0, (cast(Tensor, piece.features),), tuple(asks))).result().replies
 
         return unlooped(self._asks(piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
 
@@ -355,6 +375,18 @@ class Recognizer:
             extra={**file.item.extra, **_reference(file.item), "prompts": asked.prompts},
             **stamp,
         )
+
+
+def _raise(fault: Exception) -> None:
+    raise fault
+
+
+def _reason(fault: Exception) -> str:
+    """Why the model gives no answer about a clip."""
+    if is_out_of_memory(fault):
+        return "needs more memory than the device has; cut it into shorter files, or use another --device"
+    said = " ".join(f"{type(fault).__name__}: {fault}".split())
+    return f"could not be answered ({said}); if the file is in order, please report it"
 
 
 def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import torch
-
+from osum.engine.engine import is_out_of_memory
 from osum.engine.options import LabelOptions
-from osum.errors import InputError, OsumError
+from osum.errors import InputError
 from osum.listening.recognizer import Asked, Recognizer
 from osum.utterance import Utterance
 
@@ -52,53 +51,23 @@ def label_all(
         OsumError: nothing can be asked this way, or the device has no room for a single clip.
         Exception: several clips in a row fail for no reason of their own.
     """
-    size, done, failed, told = options.batch_size, 0, 0, False
-    while done < len(items):
-        try:
-            for row in model.label_files(items[done:], replace(options, batch_size=size)):
-                yield row
-                done, failed = done + 1, 0
-            return
-        except OsumError:
-            raise
-        except Exception as fault:
-            memory = _out_of_memory(fault)
-            if size == 1:
-                failed += 1
-                if failed == HOPELESS and memory:
-                    raise InputError(
-                        f"out of memory on {model.device} with a single clip: use another --device, --dtype or --model"
-                    ) from fault
-                if failed == HOPELESS:
-                    raise
-                error = f"{items[done].path}: {_reason(fault, memory)}"
-        if memory:
-            torch.cuda.empty_cache()  # behind the handler, whose traceback holds what filled the memory
-        if memory and not told:
+    failed, told, before = 0, False, model.engine.counts.memory_faults
+
+    def watch(fault: Exception) -> None:
+        nonlocal failed
+        failed += 1
+        if failed == HOPELESS and is_out_of_memory(fault):
+            raise InputError(
+                f"out of memory on {model.device} with a single clip: use another --device, --dtype or --model"
+            ) from fault
+        if failed == HOPELESS:
+            raise fault
+
+    for row in model.label_files(items, options, watch):
+        if row.error is None:
+            failed = 0
+        if not told and model.engine.counts.memory_faults > before:
             told = True
+            size = options.batch_size
             notice(f"out of memory on {model.device} with {size} clips at once: going on with fewer (--batch-size)")
-        if size > 1:
-            size = size // 2 if memory else 1
-            continue
-        yield items[done].with_(error=error, **_stamp(model))
-        done += 1
-        size = 1 if memory else options.batch_size
-
-
-def _reason(fault: Exception, memory: bool) -> str:
-    if memory:
-        return "needs more memory than the device has; cut it into shorter files, or use another --device"
-    said = " ".join(f"{type(fault).__name__}: {fault}".split())
-    return f"could not be answered ({said}); if the file is in order, please report it"
-
-
-def _stamp(model: Recognizer) -> Mapping[str, str]:
-    return {"model": model.name, "revision": model.revision, "dtype": model.dtype}
-
-
-def _out_of_memory(fault: Exception) -> bool:
-    """Devices have no common error for it."""
-    text = str(fault).lower()
-    return isinstance(fault, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
+        yield row
