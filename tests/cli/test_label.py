@@ -361,7 +361,6 @@ def test_what_failed_stays_an_error_until_it_is_asked_again(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--language", "zh"], 'with language "auto", and now it is "zh"'),
         (["--tasks", "ASR"], 'now it is ["ASR"]'),
         (["--max-new-tokens", "3"], "with generation max_new_tokens null, and now it is 3"),
         (["--prompt-language", "zh"], 'with prompt_language null, and now it is "zh"'),
@@ -406,7 +405,7 @@ def test_a_run_begins_anew_when_asked(osum: Run, corpus: Path, clip: MakeClip, t
     command = ("label", clip("in/0.wav"), "-o", tmp_path / "rows.jsonl", "--quiet")
     osum("label", corpus, "-o", tmp_path / "rows.jsonl")
     assert "exists: go on with --resume, give another -o, or --overwrite" in osum(*command).err
-    assert osum(*command, "--overwrite", "--language", "en").code == 0
+    assert osum(*command, "--overwrite", "--prompt-language", "en").code == 0
     assert len(rows_of(tmp_path / "rows.jsonl")) == 1
 
 
@@ -488,8 +487,8 @@ def test_an_unknown_prompt_language_is_an_error(osum: Run, clip: MakeClip) -> No
 
 
 def test_options_reach_the_model(osum: Run, clip: MakeClip, model: StandIn) -> None:
-    osum("label", clip(), "--tasks", "SER,gender", "--language", "Chinese", "--batch-size", 2, "--release-decoding")
-    assert (model.options.tasks, model.options.language, model.options.batch_size) == ("SER,gender", "zh", 2)
+    osum("label", clip(), "--tasks", "SER,gender", "--prompt-language", "zh", "--batch-size", 2, "--release-decoding")
+    assert (model.options.tasks, model.options.prompt_language, model.options.batch_size) == ("SER,gender", "zh", 2)
     assert (model.options.generation.num_beams, model.options.generation.seed) == (4, 777)
 
 

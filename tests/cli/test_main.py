@@ -47,7 +47,7 @@ def test_no_command_is_wrong_usage(osum: Run) -> None:
         (["labl"], "did you mean 'label'"),
         (["label", "x.wav", "-f", "jsno"], "did you mean 'json'"),
         (["label", "x.wav", "--dtype", "float31"], "did you mean 'float32'"),
-        (["label", "x.wav", "--language", "fr"], "use one of auto, zh, en"),
+        (["label", "x.wav", "--language", "fr"], "recognises the language by itself; leave it out"),
         (["label", "x.wav", "--channel", "left"], "use mix, each, or a number"),
         (["label", "x.wav", "--batch-size", "0"], "no whole number from 1"),
         (["label", "x.wav", "--formt=json"], "unknown argument '--formt': did you mean '--format'"),

@@ -155,7 +155,6 @@ def test_an_empty_list_gives_an_empty_list(recognizer: Recognizer) -> None:
     [
         ({"tasks": "gendr"}, "did you mean 'gender'"),
         ({"tasks": ["ASR", "mood"]}, "unknown task 'mood'"),
-        ({"language": "fr"}, "language 'fr'"),
         ({"prompt_language": "fr"}, "no prompts in 'fr'"),
         ({"batch_size": 0}, "batch size 0"),
     ],
@@ -232,9 +231,9 @@ def test_without_a_transcript_asked_the_text_is_not_known(recognizer: Recognizer
     assert result.text is None and result.labels.keys() == {"event"}
 
 
-def test_the_language_given_is_the_language(recognizer: Recognizer) -> None:
-    result = recognizer.label(CLIPS[0], tasks="ASR", language="zh", **BRIEF)
-    assert result.language == (None if result.segments[0].no_speech else "zh")
+def test_a_language_that_would_steer_nothing_cannot_be_given(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="language"):
+        recognizer.label(CLIPS[0], tasks="ASR", language="zh", **BRIEF)
 
 
 # Prompts, tasks, questions

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from osum import GenerationOptions, Recognizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-LANGUAGES = ("auto", "zh", "en")
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-_LANGUAGE_NAMES = {"english": "en", "chinese": "zh", "mandarin": "zh", "none": "auto"}
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -84,11 +82,6 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--num-beams", "--beam_size", type=positive, metavar="N", help="beams of the search")
     group.add_argument("--max-new-tokens", type=positive, metavar="N", help="longest answer")
     group.add_argument("--seed", type=int, metavar="N", help="of --release-decoding; 777 without it")
-
-
-def language(word: str) -> str:
-    """An argument type: the language of the speech, by code or by name."""
-    return one_of("language", LANGUAGES, _LANGUAGE_NAMES)(word)
 
 
 def generation(arguments: argparse.Namespace) -> GenerationOptions:

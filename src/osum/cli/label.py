@@ -15,7 +15,6 @@ from osum.cli.arguments import (
     add_model_options,
     did_you_mean,
     generation,
-    language,
     load_model,
     one_of,
     positive,
@@ -65,7 +64,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup) -> None:
-    asked.add_argument("--language", type=language, default="auto", help="of the speech: auto, zh, en")
+    asked.add_argument("--language", type=_auto_only, help=argparse.SUPPRESS)
     doubt = "tell labels less probable than P (0 to 1) as unknown"
     asked.add_argument("--min-confidence", type=_probability, default=0.0, metavar="P", help=doubt)
     asked.add_argument("--prompt-language", metavar="CODE", help="of the prompts; the checkpoint's first without it")
@@ -160,6 +159,13 @@ def _truth(word: str) -> bool:
 def _transcribe_only(word: str) -> str:
     if word != "transcribe":
         raise argparse.ArgumentTypeError(f"{word!r}: osum does not translate; leave it out")
+    return word
+
+
+def _auto_only(word: str) -> str:
+    """Whisper's `--language`: no checkpoint was taught to follow a language that it is given."""
+    if word.lower() not in ("auto", "none"):
+        raise argparse.ArgumentTypeError(f"{word!r}: osum recognises the language by itself; leave it out")
     return word
 
 
@@ -316,7 +322,6 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_wor
                 model.tasks.prompts(task, arguments.prompt_language)
     return LabelOptions(
         tasks=tasks,
-        language=arguments.language,
         prompt_language=arguments.prompt_language,
         min_confidence=arguments.min_confidence,
         batch_size=arguments.batch_size,

@@ -8,8 +8,6 @@ from typing import Any
 
 from osum.errors import InputError
 
-LANGUAGES = ("auto", "zh", "en")
-
 
 @dataclass(frozen=True)
 class GenerationOptions:
@@ -56,10 +54,8 @@ class LabelOptions:
 
     tasks: str | Sequence[str] = "all"
     """`all`, or names of tasks, tags or label sets, as a list or with commas."""
-    language: str = "auto"
-    """Of the speech: `zh`, `en`, or `auto` to let the model hear it."""
     prompt_language: str | None = None
-    """Of the prompts; None takes the first the checkpoint has. Independent of the speech's."""
+    """Of the prompts; None takes the first the checkpoint has. It does not change what language is recognised."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """Name of a task to the words it is asked in, taken as they are; a task that is not named keeps its own."""
     withhold: bool = True
@@ -78,8 +74,6 @@ class LabelOptions:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:
-        if self.language not in LANGUAGES:
-            raise InputError(f"language {self.language!r}: choose one of {', '.join(LANGUAGES)}")
         if not 0 <= self.min_confidence <= 1:
             raise InputError(f"least confidence {self.min_confidence}: it must be a probability, from 0 to 1")
         if self.batch_size < 1:

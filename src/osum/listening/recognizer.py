@@ -353,7 +353,6 @@ class Recognizer:
         spoken = [segment for segment in segments if not segment.no_speech]
         summary, least = summary_of(segments, asked.tasks), options.min_confidence
         sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
-        language = options.language if options.language != "auto" else _language(sure, spoken)
         warnings = list(file.notes)
         if len(segments) > 1:
             warnings.append(
@@ -365,7 +364,7 @@ class Recognizer:
         return replace(
             file.item,
             duration=round(file.length / SAMPLE_RATE, 4),
-            language=(language if spoken else None),
+            language=_language(sure, spoken) if spoken else None,
             **_said(segments, asked.tasks),
             labels=_labels(sure, asked.tasks),
             segments=tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments),

@@ -101,6 +101,8 @@ class Parts:
             InputError: the rows that are there were asked something else, or nobody knows what.
         """
         before = read_asked(self.folder / ASKED, self.path)
+        if before.get("language") == "auto":  # an option that was taken away: this value asked for nothing
+            del before["language"]
         if before and asked:
             check_asked(before, asked, self.path)
         self._number = max((int(part.name.split("-")[1]) for part in self._parts()), default=-1) + 1
