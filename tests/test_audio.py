@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -343,6 +344,14 @@ def test_fewer_samples_than_the_header_says_are_an_error_and_the_good_part_is_re
     assert len(audio.load(path, end=good)) == pytest.approx(good * RATE, abs=1)
     assert audio.duration(path, end=good) == pytest.approx(good)
     assert "broken after frame" in refusal(path, end=3.5)
+
+
+@pytest.mark.parametrize("form", ["WAV", "MP3"])
+def test_who_takes_notice_gets_the_samples_that_are_there(write: Callable[..., Path], form: str) -> None:
+    whole = write("clip", np.random.default_rng(0).normal(0, 0.1, 4 * RATE), format=form).read_bytes()
+    (note,) = heard_notes(whole[: len(whole) // 2])
+    assert note.kind == "cut off"
+    assert re.fullmatch(r"holds [12]\.\d\d s of the 4\.00 s that its header promises: fetch it again", note.message)
 
 
 @pytest.mark.parametrize("size", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])

@@ -88,12 +88,17 @@ def probe(source: Source) -> AudioInfo:
         MissingExtraError: the container needs PyAV.
     """
     with closing(_open(source)) as reader:
-        frames = _num_frames(reader, 0, None)
+        frames = _num_frames(reader, 0, None, None)
         return AudioInfo(frames / reader.rate, reader.rate, reader.channels, frames)
 
 
 def duration(
-    source: Source, *, channel: Channel = "mix", start: float | None = None, end: float | None = None
+    source: Source,
+    *,
+    channel: Channel = "mix",
+    start: float | None = None,
+    end: float | None = None,
+    notice: Notice | None = None,
 ) -> float:
     """Seconds that `load` would give; decodes only where the header does not tell the length.
 
@@ -101,7 +106,7 @@ def duration(
     """
     with closing(_open(source)) as reader:
         _channel(reader, channel)
-        return _num_frames(reader, *_span(reader, start, end)) / reader.rate
+        return _num_frames(reader, *_span(reader, start, end), notice) / reader.rate
 
 
 def channels(source: Source, which: Channel | Literal["each"] = "each") -> tuple[Channel, ...]:
@@ -124,7 +129,8 @@ def load(
         source: a path, bytes, an open binary file, or (array, rate).
         channel: ``mix`` for the mean of all channels, or one channel counted from 0.
         start, end: seconds of the source; the whole of it without them.
-        notice: is given what is suspicious and no error, such as samples far above full scale.
+        notice: is given what is suspicious: samples far above full scale, fewer samples than the header promises.
+            Where nobody takes notice the latter is an error.
 
     Raises:
         AudioError: the source cannot be read, is outside the limits, holds no or no finite samples, fewer than it
@@ -222,7 +228,7 @@ def _resampled(
         stream = None if same else soxr.ResampleStream(reader.rate, SAMPLE_RATE, 1, dtype="float32")
         num_out = 0
         levels = _Levels(reader)
-        for block in _bounded(reader, *_span(reader, start, end), levels):
+        for block in _bounded(reader, *_span(reader, start, end), levels, notice):
             mono = block.mean(axis=1) if picked == "mix" else block[:, picked]  # (S,)
             if picked == "mix" and reader.channels > 1:
                 levels.add_mix(block, mono)
@@ -302,10 +308,11 @@ class _Levels:
             yield Note(SCALE, f"{scale}: divide them, or write the file again")
 
 
-def _bounded(reader: Decoder, first: int, last: int | None, levels: _Levels | None = None) -> Iterator[Samples]:
+def _bounded(
+    reader: Decoder, first: int, last: int | None, levels: _Levels, notice: Notice | None
+) -> Iterator[Samples]:
     """Yield the reader's blocks (S, C), each checked: finite, all there, and never more than the limit."""
     at, limit = first, MAX_DURATION * reader.rate
-    levels = levels or _Levels(reader)
     for block in reader.blocks(first, last):
         levels.add(block, at)
         at += len(block)
@@ -313,14 +320,14 @@ def _bounded(reader: Decoder, first: int, last: int | None, levels: _Levels | No
             raise _too_long(reader.name, at / reader.rate)
         yield block
     _check_complete(reader, first, last, at)
+    if last is None:
+        _check_promise(reader, at, notice)
 
 
 def _check_complete(reader: Decoder, first: int, last: int | None, at: int) -> None:
     """What was read, frames [first, at), must be what the header or the caller promised."""
     if at == first:
         raise AudioError(f"{reader.name}: 0 samples from {first / reader.rate:.2f} s on; give a stretch with sound")
-    if last is None and is_cut_off(reader, at):
-        raise broken(reader, at)
     wanted = reader.frames if last is None else last
     if wanted is None or at >= wanted:
         return
@@ -330,12 +337,22 @@ def _check_complete(reader: Decoder, first: int, last: int | None, at: int) -> N
         raise AudioError(f"{reader.name}: end={wanted / reader.rate:.2f} lies outside its {at / reader.rate:.2f} s")
 
 
-def _num_frames(reader: Decoder, first: int, last: int | None) -> int:
+def _check_promise(reader: Decoder, at: int, notice: Notice | None) -> None:
+    """A source that ends at frame `at` should hold what its header promises."""
+    if not is_cut_off(reader, at):
+        return
+    if notice is None:
+        raise broken(reader, at)
+    held, promised = at / reader.rate, (reader.promised or 0) / reader.rate
+    notice(Note(CUT_OFF, f"holds {held:.2f} s of the {promised:.2f} s that its header promises: fetch it again"))
+
+
+def _num_frames(reader: Decoder, first: int, last: int | None, notice: Notice | None) -> int:
     """Frames of [first, last); counted only where the header does not tell."""
     if reader.frames is None:
-        return sum(len(block) for block in _bounded(reader, first, last))
-    if last is None and is_cut_off(reader, reader.frames):
-        raise broken(reader, reader.frames)
+        return sum(len(block) for block in _bounded(reader, first, last, _Levels(reader), notice))
+    if last is None:
+        _check_promise(reader, reader.frames, notice)
     return (reader.frames if last is None else last) - first
 
 

@@ -52,11 +52,11 @@ class ClipAudio:
         except AudioError as fault:
             raise _named(utterance, fault) from fault
 
-    def duration(self, utterance: Utterance) -> float:
+    def duration(self, utterance: Utterance, notice: Notice | None = None) -> float:
         """Seconds that `read` would give; decodes only where the header does not tell."""
         source = self.source(utterance)
         try:
-            return audio.duration(source, **_stretch(utterance))
+            return audio.duration(source, **_stretch(utterance), notice=notice)
         except AudioError as fault:
             raise _named(utterance, fault) from fault
 

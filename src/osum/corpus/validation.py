@@ -80,7 +80,7 @@ class Validator:
     def _seconds(self, row: Utterance, notice: Notice) -> float:
         clips = ClipAudio()
         if self.audio == "header":
-            return clips.duration(row)
+            return clips.duration(row, notice)
         return sum(map(len, clips.blocks(row, notice))) / SAMPLE_RATE
 
     def _once(self, fault: str, place: str) -> str:
