@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
+import osum as osum_package
 from cli.conftest import Ran, Run
 from osum.cli import main
+from osum.corpus.manifest import read_manifest, write_manifest
 from osum.evaluation.score.result import read_report
 from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
+from osum.tasks import OSUM, LabelSet, Task
+from osum.utterance import Utterance
 
 ROOT = Path(__file__).parents[2]
+SAMPLES = str(ROOT / "samples/manifest.jsonl")
 
 
 def cells(table: str, start: str) -> list[str]:
@@ -117,6 +122,58 @@ def test_the_list_shows_every_benchmark_and_suite(osum: Run) -> None:
         assert name in ran.out
 
 
+PITCH = LabelSet("pitch", ("low", "high"))
+
+
+@pytest.fixture(scope="module")
+def pitched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint with a label of its own (the packaged one under other tasks), and a manifest that tells it."""
+    folder = tmp_path_factory.mktemp("pitched")
+    model = folder / "run/best"
+    model.mkdir(parents=True)
+    for path in (Path(osum_package.__file__).parent / "assets/nano").iterdir():
+        (model / path.name).symlink_to(path)
+    (model / "tasks.json").unlink()
+    task = Task("PITCH", "<PITCH>", "pitch of the voice", label_sets=(PITCH,), needs="sound")
+    tasks = OSUM.keep(("ASR",)).with_task(task, {"en": ["{pitch}?"]})
+    (model / "tasks.json").write_text(json.dumps(tasks.to_dict()), "utf8")
+    clips = sorted((ROOT / "samples").glob("*.flac"))[:2]
+    rows = [
+        Utterance(clip.stem, str(clip), labels={"pitch": each}) for clip, each in zip(clips, PITCH.labels, strict=True)
+    ]
+    write_manifest(folder / "test.jsonl", rows)
+    return model, folder / "test.jsonl"
+
+
+def test_a_manifest_of_ones_own_is_measured_with_the_label_set_of_the_checkpoint(
+    osum: Run, pitched: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, manifest = pitched
+    models = ("--model", model, "--model", "majority", "--set", f"train={manifest}", "--device", "cpu")
+    ran = osum("evaluate", *models, "--data-file", manifest, "-o", tmp_path)
+    results = {one.model: one for one in read_report(tmp_path / "report.json").results}
+    assert (ran.code, results.keys()) == (0, {"run/best", "majority"})
+    found = results["run/best"]
+    assert found.confusion is not None and found.calibration is not None
+    assert (found.benchmark, found.confusion.labels, found.clips) == ("test.PITCH", PITCH.labels, 2)
+    again = osum("score", tmp_path)
+    assert (again.code, again.out) == (0, ran.out)
+    assert osum("evaluate", *models, "--data-file", manifest, "-o", tmp_path, "--resume").out == ran.out
+
+
+def test_faults_of_a_manifest_are_told_and_cost_their_rows(
+    osum: Run, pitched: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, manifest = pitched
+    bad = tmp_path / "bad.jsonl"
+    rows = list(read_manifest(manifest))
+    write_manifest(bad, [*rows, rows[0].with_(id="x", labels={"pitch": "hihg"})])
+    words = ("--tasks-file", model / "tasks.json", "--model", "majority", "--set", f"train={manifest}")
+    ran = osum("evaluate", *words, "--data-file", bad, "-o", tmp_path / "out")
+    assert (ran.code, cells(ran.out, "bad.PITCH")[5]) == (1, "2")
+    assert f"osum: error: {bad}:3: pitch of 'x' is 'hihg': did you mean 'high'?" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -129,6 +186,10 @@ def test_the_list_shows_every_benchmark_and_suite(osum: Run) -> None:
         (("--benchmark", "meld", "-o", __file__), "is a file: give the folder of results"),
         (("--benchmark", "meld", "-o", "no/out", "--model", "whisperr:x"), "did you mean 'whisper:FOLDER'?"),
         (("--benchmark", "meld", "-o", "no/out", "--set", "x"), "write KEY=VALUE"),
+        (("--benchmark", "meld", "-o", "no/out", "--tasks", "SER"), "give --data-file FILE with them"),
+        (("--data-file", "nowhere.jsonl", "-o", "no/out"), "nowhere.jsonl cannot be read"),
+        (("--data-file", SAMPLES, "--data-file", SAMPLES, "-o", "no/out"), "two data files are named 'manifest'"),
+        (("--data-file", SAMPLES, "--tasks", "STTC", "-o", "no/out"), "no row has the field 'reply'"),
     ],
 )
 def test_a_wrong_command_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:

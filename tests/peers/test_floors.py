@@ -12,6 +12,7 @@ from osum.peers import open_recogniser
 from osum.peers.floors import Majority, Source
 from osum.peers.lessons import truths
 from osum.peers.recogniser import Options, Question
+from osum.tasks import OSUM, LabelSet, Task
 from osum.utterance import Utterance
 
 
@@ -51,6 +52,14 @@ def test_a_weak_label_teaches_only_where_it_has_no_other_row() -> None:
         "e": "happy",
         "f": "sad",
     }
+
+
+def test_a_label_set_of_ones_own_is_learned_where_its_tasks_are_given() -> None:
+    pitch = LabelSet("pitch", ("low", "high"))
+    tasks = OSUM.with_task(Task("PITCH", "<PITCH>", "pitch", label_sets=(pitch,)), {"en": ["{pitch}?"]})
+    train = [row("a", "studio", pitch="low"), row("b", "studio", pitch="low"), row("c", "street", pitch="high")]
+    assert Majority(train, tasks).tasks == {"PITCH"}
+    assert [one.label for one in Source(train, tasks).recognise(CLIPS, Question("PITCH"))] == ["high", "low", "low"]
 
 
 def test_tasks_are_those_with_two_labels() -> None:

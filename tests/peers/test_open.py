@@ -57,3 +57,12 @@ def test_a_setting_of_one_kind_is_told_to_no_other() -> None:
         open_recogniser("majority", Options(extra=extra))
     with pytest.raises(InputError, match="'classic' is no recogniser: did you mean 'classical'"):
         open_recogniser("majority", Options(extra={"classic.train": "absent.jsonl"}))
+
+
+def test_a_setting_without_a_kind_is_of_the_models_that_have_it() -> None:
+    extra = {"train": "absent.jsonl"}
+    with pytest.raises(InputError, match=r"absent\.jsonl' cannot be read"):
+        open_recogniser("majority", Options(extra=extra), beside=("pocketsphinx-aligner", "majority"))
+    assert open_recogniser("nano", Options(extra=extra), beside=("nano", "majority")).name == "nano"
+    with pytest.raises(InputError, match="ours has no setting 'train': it has none"):
+        open_recogniser("nano", Options(extra=extra), beside=("nano", "whisper:x"))

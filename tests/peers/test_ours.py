@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +113,13 @@ def test_a_temperature_makes_it_another_model(ours: Ours) -> None:
     warmer.tasks = warmer.tasks.with_task(replace(warmer.tasks["SGC"], temperature=2.0))
     told = Ours(warmer).describe()
     assert (told["revision"], told["tasks"] != ours.describe()["tasks"]) == ("1", True)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("mine/best", "mine/best"), ("mine/step-20", "mine/step-20"), ("exports/mine", "mine")]
+)
+def test_checkpoints_of_two_runs_have_two_names(ours: Ours, tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    recognizer = copy(ours.recognizer)
+    recognizer.name = str(tmp_path / folder)
+    assert Ours(recognizer).name == name

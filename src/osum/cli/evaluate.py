@@ -1,14 +1,14 @@
-"""`osum evaluate`: models asked about benchmarks. `osum score`: the answers counted again, without a model."""
+"""`osum evaluate`: models asked about test sets. `osum score`: the answers counted again, without a model."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, did_you_mean, one_of, positive, tell
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from osum.evaluation.score.score import Scored
     from osum.evaluation.sets.benchmark import Benchmark
     from osum.peers.recogniser import Recogniser
+    from osum.tasks import TaskSet
 
 _SHOWN = 5
 """Clips that are named on the terminal; the report names more."""
@@ -28,6 +29,8 @@ examples:
   osum evaluate --model nano --model whisper:openai/whisper-small --benchmark librispeech-test-clean \\
       --data corpora/ -o results/                                   two models, side by side and in pairs
   osum evaluate --model classical --set train=train.jsonl ...       a setting of one back end
+  osum evaluate --model runs/mine/best --model majority --set train=data/train.jsonl --data-file data/test.jsonl \\
+      -o results/                                                   a test set of one's own, and the floor under it
 """
 
 
@@ -35,7 +38,7 @@ def register(commands: Subparsers) -> None:
     """Add both commands."""
     evaluate = commands.add_parser(
         "evaluate",
-        help="measure models on benchmarks",
+        help="measure models on benchmarks, or on a manifest of one's own",
         description=cleandoc(run.__doc__ or ""),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -61,6 +64,12 @@ def _add_asked(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--benchmark", type=_names, default=[], metavar="A,B", help="names of benchmarks")
     group.add_argument("--suite", metavar="NAME", help="the benchmarks of a table; --list names them")
     group.add_argument("--data", type=Path, default=Path(), metavar="ROOT", help="holds a folder for each benchmark")
+    own = "any manifest, or shards, as a test set for each task that its rows tell the answer of; may be given again"
+    group.add_argument("--data-file", type=Path, action="append", default=[], metavar="FILE", help=own)
+    chosen = "of --data-file: only these, such as PITCH,ASR"
+    group.add_argument("--tasks", type=_names, default=[], metavar="A,B", help=chosen)
+    known = "of --data-file: what can be asked; without it the tasks of the first checkpoint of ours"
+    group.add_argument("--tasks-file", type=Path, metavar="FILE", help=known)
     group.add_argument("--limit", type=positive, metavar="N", help="the first N clips of each list alone")
     prompts = "fixed: one prompt (the default); all: every published prompt of the task, with mean and spread"
     group.add_argument("--prompts", choices=("fixed", "all"), default="fixed", help=prompts)
@@ -100,7 +109,7 @@ def _setting(word: str) -> tuple[str, str]:
 
 
 def run(arguments: Namespace) -> int:
-    """Ask models about benchmarks, keep every answer in OUT/MODEL/BENCHMARK.jsonl, count them into OUT/report.json,
+    """Ask models about test sets, keep every answer in OUT/MODEL/BENCHMARK.jsonl, count them into OUT/report.json,
     and show the figures with their 95 % intervals. What cannot be run is told and left out; exit code 1 then."""
     from osum.cli.figures import show_benchmarks
     from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
@@ -108,12 +117,12 @@ def run(arguments: Namespace) -> int:
     if arguments.list:
         show_benchmarks(BENCHMARKS, SUITES)
         return 0
-    names = _chosen(arguments)
-    _check_output(arguments)
     faults = _Faults()
+    asked = _asked(arguments, faults)
+    _check_output(arguments)
     try:
         for model in arguments.models or ["nano"]:
-            _run_model(arguments, model, [BENCHMARKS[name] for name in names], faults)
+            _run_model(arguments, model, asked, faults)
     finally:
         # Also of a run that is interrupted: what was answered is counted.
         scored = _count(arguments.out, faults)
@@ -128,23 +137,79 @@ class _Faults:
         self.code = 0
         self.run: set[tuple[str, str]] = set()
         """Benchmarks and models that were run, to the end or not."""
+        self.models: dict[str, str] = {}
+        """Names of models, and what they were opened by."""
 
     def __call__(self, fault: object) -> None:
         tell(f"error: {fault}")
         self.code = 1
 
 
-def _chosen(arguments: Namespace) -> list[str]:
-    """The names of the benchmarks that are asked for, each once."""
+class _Asked(NamedTuple):
+    """What every model is asked."""
+
+    benchmarks: Sequence[Benchmark]
+    named: Collection[str]
+    """Those that were asked for by name."""
+    tasks: TaskSet
+    """What can be asked."""
+
+
+def _asked(arguments: Namespace, faults: _Faults) -> _Asked:
+    """The benchmarks that are asked for, each once, those of the catalogue first."""
     from osum.errors import InputError
     from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
+    from osum.tasks import OSUM
 
     names = [*arguments.benchmark]
     if arguments.suite is not None:
         names += SUITES[_known(arguments.suite, SUITES, "suite")]
-    if not names:
-        raise InputError("no benchmark: give --benchmark NAME or --suite NAME; osum evaluate --list shows them")
-    return [_known(name, BENCHMARKS, "benchmark") for name in dict.fromkeys(names)]
+    if not (names or arguments.data_file):
+        raise InputError(
+            "no benchmark: give --benchmark NAME or --suite NAME, which osum evaluate --list shows, or --data-file FILE"
+        )
+    found = [BENCHMARKS[_known(name, BENCHMARKS, "benchmark")] for name in dict.fromkeys(names)]
+    if not arguments.data_file:
+        if arguments.tasks or arguments.tasks_file:
+            raise InputError("--tasks and --tasks-file are about a manifest: give --data-file FILE with them")
+        return _Asked(found, {*arguments.benchmark}, OSUM)
+    tasks = _tasks(arguments)
+    own = _own_sets(arguments, tasks, faults)
+    named = {*arguments.benchmark, *(one.name for one in own if arguments.tasks)}
+    return _Asked([*found, *own], named, tasks)
+
+
+def _tasks(arguments: Namespace) -> TaskSet:
+    """What a manifest is read by: the file that is given, else what the first checkpoint of ours carries."""
+    from osum.checkpoints.locate import locate, read_tasks
+    from osum.peers import is_ours
+    from osum.tasks import OSUM, TaskSet
+
+    if arguments.tasks_file:
+        return TaskSet.load(arguments.tasks_file)
+    ours = next((name for name in arguments.models or ["nano"] if is_ours(name)), None)
+    return read_tasks(locate(ours, offline=False, notice=tell)) if ours else OSUM
+
+
+def _own_sets(arguments: Namespace, tasks: TaskSet, faults: _Faults) -> list[Benchmark]:
+    """The test sets of the manifests that are given."""
+    from osum.errors import InputError
+    from osum.evaluation.sets.data_file import read_data_file, sets_of
+
+    found: dict[str, Benchmark] = {}
+    for path in arguments.data_file:
+        file = read_data_file(path, tasks)
+        for one in sets_of(file, tasks, arguments.tasks):
+            if one.name in found:
+                raise InputError(
+                    f"two data files are named {file.name!r}: rename one, or evaluate them into two folders (-o)"
+                )
+            found[one.name] = one
+        for fault in file.faults[:_SHOWN]:
+            faults(fault)
+        if len(file.faults) > _SHOWN:
+            faults(f"{path}: {len(file.faults) - _SHOWN} more faults: osum data validate shows them")
+    return list(found.values())
 
 
 def _known(name: str, known: Iterable[str], what: str) -> str:
@@ -170,40 +235,41 @@ def _check_output(arguments: Namespace) -> None:
         raise InputError("--retry-failed is about an earlier run: give --resume with it")
 
 
-def _run_model(arguments: Namespace, name: str, benchmarks: Sequence[Benchmark], faults: _Faults) -> None:
+def _run_model(arguments: Namespace, name: str, asked: _Asked, faults: _Faults) -> None:
     """One model on every benchmark; what cannot be run costs the others nothing."""
     from osum.errors import OsumError
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
 
-    options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set))
+    options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks)
     try:
-        recogniser = open_recogniser(name, options)
+        recogniser = open_recogniser(name, options, arguments.models or ())
     except (OsumError, OSError) as fault:
         faults(fault)
         return
-    for benchmark in _answered(recogniser, benchmarks, arguments.benchmark, faults):
+    if (first := faults.models.setdefault(recogniser.name, name)) != name:
+        faults(f"{first} and {name} are both {recogniser.name!r} in a report: give each a folder (-o)")
+        return
+    for benchmark in _answered(recogniser, asked, faults):
         try:
             _run_one(arguments, benchmark, recogniser, faults)
         except (OsumError, OSError) as fault:
             faults(fault)
 
 
-def _answered(
-    recogniser: Recogniser, benchmarks: Sequence[Benchmark], named: Sequence[str], faults: _Faults
-) -> list[Benchmark]:
-    """Those that a model answers. Others are a fault where they were asked for by name, and a note in a suite."""
+def _answered(recogniser: Recogniser, asked: _Asked, faults: _Faults) -> list[Benchmark]:
+    """Those that a model answers. Others are a fault where they were asked for by name, and else a note."""
     from osum.errors import TaskError
     from osum.evaluation.run.run import check_answers
 
     answered = []
     left: dict[tuple[str, bool], list[str]] = {}
-    for benchmark in benchmarks:
+    for benchmark in asked.benchmarks:
         try:
             check_answers(recogniser, benchmark)
             answered.append(benchmark)
         except TaskError as fault:
-            left.setdefault((str(fault), benchmark.name in named), []).append(benchmark.name)
+            left.setdefault((str(fault), benchmark.name in asked.named), []).append(benchmark.name)
     for (why, is_named), names in left.items():
         missing = f"{why}; left out: {', '.join(names)}"
         if is_named:
@@ -287,8 +353,8 @@ def run_score(arguments: Namespace) -> int:
             faults(f"{folder} holds no predictions that can be counted: give the -o of osum evaluate")
         # Two folders may hold two models of one name.
         shown += [one.renamed(f"{name}/{one.asked.model}") for one in found] if len(folders) > 1 else found
-    places = list(BENCHMARKS)
-    _show(sorted(shown, key=lambda one: places.index(one.benchmark.name)))
+    places = {name: at for at, name in enumerate(BENCHMARKS)}
+    _show(sorted(shown, key=lambda one: (places.get(one.benchmark.name, len(places)), one.benchmark.name)))
     return faults.code
 
 

@@ -5,7 +5,7 @@ Knows the name of each back end and loads only the one that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -30,15 +30,24 @@ ALONE = {
 }
 """Those that need no model of one's own."""
 OURS = ("osum.peers.ours", "Ours")
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "qwen2-audio": ("mode",),
+    "funasr": ("hub",),
+    "classical": ("train", "valid", "cache"),
+    "majority": ("train",),
+    "source": ("train",),
+}
+"""What `Options.extra` may hold for each kind; others have no settings."""
 
 
-def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
+def open_recogniser(name: str, options: Options | None = None, beside: Iterable[str] = ()) -> Recogniser:
     """Open a model.
 
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
             hub id of theirs; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; `extra` holds settings, those of one kind alone as `classical.train`.
+        beside: other models that are opened with the same options; a setting that one of them has may be theirs.
 
     Raises:
         InputError: an unknown kind or setting, or no batch.
@@ -49,27 +58,39 @@ def open_recogniser(name: str, options: Options | None = None) -> Recogniser:
         raise InputError(f"batch size {options.batch_size}: it must be 1 or more")
     kind, colon, model = name.partition(":")
     if colon:
-        return _open(kind, WITH_MODEL.get(kind) or _unknown(name, kind), model, options)
+        return _open(kind, WITH_MODEL.get(kind) or _unknown(name, kind), model, options, beside)
     if name in WITH_MODEL:
         raise InputError(f"{name!r} needs a model: give a folder or a hub id behind it, as in '{name}:FOLDER'")
     if name in ALONE:
-        return _open(name, ALONE[name], name, options)
+        return _open(name, ALONE[name], name, options, beside)
     if not ("/" in name or name == "nano" or Path(name).exists()):
         _unknown(name, name)
-    return _open("ours", OURS, name, options)
+    return _open("ours", OURS, name, options, beside)
 
 
-def _open(kind: str, home: tuple[str, str], name: str, options: Options | None) -> Recogniser:
+def is_ours(name: str) -> bool:
+    """Whether a name means a checkpoint of ours, which carries its tasks."""
+    return _kind(name) == "ours"
+
+
+def _kind(name: str) -> str:
+    kind, colon, _ = name.partition(":")
+    return kind if colon or name in ALONE else "ours"
+
+
+def _open(kind: str, home: tuple[str, str], name: str, options: Options | None, beside: Iterable[str]) -> Recogniser:
     module, named = home
     opener: Any = getattr(import_module(module), named)
     options = options or Options()
-    recogniser: Recogniser = opener.open(name, replace(options, extra=_settings(kind, options.extra)))
+    recogniser: Recogniser = opener.open(name, replace(options, extra=_settings(kind, options.extra, beside)))
     return recogniser
 
 
-def _settings(kind: str, extra: Mapping[str, str]) -> dict[str, str]:
+def _settings(kind: str, extra: Mapping[str, str], beside: Iterable[str]) -> dict[str, str]:
     """The settings of one kind: those without a kind before them, and its own, `classical.train`."""
     kinds = (*WITH_MODEL, *ALONE, "ours")
+    known = SETTINGS.get(kind, ())
+    theirs = {setting for other in beside for setting in SETTINGS.get(_kind(other), ())}
     found: dict[str, str] = {}
     for setting, value in extra.items():
         owner, dot, key = setting.partition(".")
@@ -79,8 +100,13 @@ def _settings(kind: str, extra: Mapping[str, str]) -> dict[str, str]:
                 f"setting {setting!r}: {owner!r} is no recogniser: {f'did you mean {near!r}? ' if near else ''}"
                 f"use one of {', '.join(kinds)}"
             )
-        if not dot or owner == kind:
-            found[key if dot else setting] = value
+        if (dot and owner != kind) or (setting in theirs and setting not in known):
+            continue
+        if (name := key if dot else setting) not in known:
+            near = closest(name, known)
+            hint = f"did you mean {near}? " if near else ""
+            raise InputError(f"{kind} has no setting {name!r}: {hint}it has {', '.join(known) or 'none'}")
+        found[name] = value
     return found
 
 

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from osum.corpus.clips import ClipAudio
 from osum.errors import InputError, MissingExtraError
 from osum.peers.clips import Heard, in_batches
-from osum.peers.facts import check_extra, check_no_prompt, check_on_cpu, check_question, versions
+from osum.peers.facts import check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.features import FEATURES_VERSION, FRAMES_SIZE, STATISTICS_SIZE, Floats, clip_features
 from osum.peers.lessons import TRANSCRIBE, of_labels, recordings, subject, truths
 from osum.peers.recogniser import Options, Question, Recognition
+from osum.tasks import OSUM, TaskSet
 from osum.utterance import Utterance
 
 try:
@@ -166,6 +167,7 @@ class Classical:
         train: rows to learn from; see `osum.peers.lessons` for what they teach.
         valid: rows to choose between classifiers with.
         cache: folder in which features are kept.
+        tasks: what can be asked.
 
     Raises:
         InputError: there is nothing to tell apart in `train`.
@@ -173,12 +175,19 @@ class Classical:
 
     name = "classical"
 
-    def __init__(self, train: Sequence[Utterance], valid: Sequence[Utterance] = (), cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        train: Sequence[Utterance],
+        valid: Sequence[Utterance] = (),
+        cache: Path | None = None,
+        tasks: TaskSet = OSUM,
+    ) -> None:
         self._rows = {"train": train, "valid": valid}
         self._cache = cache
         self._features: dict[str, Features] = {}
         self._fitted: dict[str, Fitted] = {}
-        self._truths = truths(train)
+        self._known = tasks
+        self._truths = truths(train, tasks)
         self.tasks = frozenset(self._truths)
         if not self.tasks:
             raise InputError("classical finds no two labels or texts to tell apart in its training manifest: add rows")
@@ -190,11 +199,10 @@ class Classical:
         Raises:
             InputError: `train` is missing, a manifest cannot be read, or another setting is given.
         """
-        check_extra(name, options, ("train", "valid", "cache"))
         check_on_cpu(name, options)
         valid = recordings(name, options, "valid") if "valid" in options.extra else []
         cache = Path(options.extra["cache"]) if "cache" in options.extra else None
-        return cls(recordings(name, options, "train"), valid, cache)
+        return cls(recordings(name, options, "train"), valid, cache, options.tasks)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`. The first question of a task fits its classifier."""
@@ -227,7 +235,7 @@ class Classical:
         named = [str(label) for label in fitted.model.predict(inputs)]
         if task == TRANSCRIBE:
             return [Recognition(raw=text, text=text) for text in named]
-        found = fitted.distributions(inputs, of_labels(task))
+        found = fitted.distributions(inputs, of_labels(self._known[task]))
         if found is None:
             return [Recognition(raw=label, said=label) for label in named]
         return [
@@ -236,7 +244,7 @@ class Classical:
         ]
 
     def _fitted_on(self, task: str) -> Fitted:
-        about = subject(task)
+        about = subject(self._known[task])
         if about not in self._fitted:
             self._fitted[about] = fit(self._examples("train", task), self._examples("valid", task))
         return self._fitted[about]

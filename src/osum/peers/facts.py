@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 
 from osum.errors import InputError, TaskError
@@ -23,15 +22,6 @@ def check_no_prompt(recogniser: Recogniser, question: Question) -> None:
     """Raises TaskError where a prompt is given to a recogniser that takes none."""
     if question.prompt is not None:
         raise TaskError(f"{recogniser.name} takes no prompt, such as {question.prompt[:40]!r}: ask it without one")
-
-
-def check_extra(kind: str, options: Options, known: Collection[str]) -> None:
-    """Raises InputError for a setting that a recogniser does not have."""
-    for name in options.extra:
-        if name not in known:
-            near = closest(name, known)
-            hint = f"did you mean {near}? " if near else ""
-            raise InputError(f"{kind} has no setting {name!r}: {hint}it has {', '.join(known) or 'none'}")
 
 
 def check_on_cpu(kind: str, options: Options) -> None:

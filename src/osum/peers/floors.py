@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from osum.errors import InputError
-from osum.peers.facts import check_extra, check_no_prompt, check_on_cpu, check_question, versions
+from osum.peers.facts import check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.lessons import TRANSCRIBE, Truth, counts, of_labels, recordings, truths
 from osum.peers.recogniser import Options, Question, Recognition
+from osum.tasks import OSUM, Task, TaskSet
 from osum.utterance import Utterance
 
 
@@ -18,6 +19,7 @@ class Majority:
 
     Args:
         train: rows to count; see `osum.peers.lessons` for what they teach.
+        tasks: what can be asked.
 
     Raises:
         InputError: no task has two labels in `train`.
@@ -25,9 +27,9 @@ class Majority:
 
     name = "majority"
 
-    def __init__(self, train: Sequence[Utterance]) -> None:
-        self._train = train
-        self._truths = {task: truth for task, truth in truths(train).items() if task != TRANSCRIBE}
+    def __init__(self, train: Sequence[Utterance], tasks: TaskSet = OSUM) -> None:
+        self._train, self._known = train, tasks
+        self._truths = {task: truth for task, truth in truths(train, tasks).items() if task != TRANSCRIBE}
         self.tasks = frozenset(self._truths)
         if not self.tasks:
             raise InputError(f"{self.name} finds no two labels to choose from in its training manifest: add rows")
@@ -39,16 +41,16 @@ class Majority:
         Raises:
             InputError: `train` is missing or cannot be read, or another setting is given.
         """
-        check_extra(name, options, ("train",))
         check_on_cpu(name, options)
-        return cls(recordings(name, options, "train"))
+        return cls(recordings(name, options, "train"), options.tasks)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`. Nothing is read, so that no clip fails."""
         check_question(self, question)
         check_no_prompt(self, question)
         tables = self._tables(self._truths[question.task])
-        return (_answer(tables.get(self._group(clip)) or tables[None], question.task) for clip in clips)
+        task = self._known[question.task]
+        return (_answer(tables.get(self._group(clip)) or tables[None], task) for clip in clips)
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002  (it takes none)
         """See `Recogniser`."""
@@ -83,7 +85,7 @@ class Source(Majority):
         return clip.source
 
 
-def _answer(table: Counter[str], task: str) -> Recognition:
+def _answer(table: Counter[str], task: Task) -> Recognition:
     distribution = {label: table[label] / table.total() for label in of_labels(task)}
     label = max(distribution, key=distribution.__getitem__)
     return Recognition(raw=label, said=label, label=label, distribution=distribution)

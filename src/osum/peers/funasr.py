@@ -19,7 +19,7 @@ from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, InputError, MissingExtraError, TaskError
 from osum.listening.recognizer import placement
 from osum.peers.clips import Heard, in_batches
-from osum.peers.facts import check_extra, check_no_prompt, check_question, versions
+from osum.peers.facts import check_no_prompt, check_question, versions
 from osum.peers.reading import read_label
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import EMOTIONS, OSUM, LabelSet
@@ -53,7 +53,6 @@ class Funasr:
             CheckpointError: nothing usable under that name, or another model than these two.
             InputError: an unknown device or setting, or another dtype than float32.
         """
-        check_extra("funasr", options, ("hub",))
         if options.dtype not in (None, "float32"):
             raise InputError(f"funasr runs in float32 here, not in {options.dtype}: leave dtype out")
         device, _ = placement(options.device, "float32")

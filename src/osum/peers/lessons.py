@@ -9,7 +9,7 @@ from osum.corpus.manifest import read_manifest
 from osum.errors import InputError
 from osum.peers.recogniser import Options
 from osum.scoring import normalize
-from osum.tasks import OSUM, LabelSet
+from osum.tasks import OSUM, LabelSet, Task, TaskSet
 from osum.utterance import Utterance
 
 Truth = Callable[[Utterance], str | None]
@@ -35,14 +35,14 @@ def is_recording(row: Utterance) -> bool:
     return row.extra.get("evidence", "real") == "real" and "kind" not in row.extra
 
 
-def truths(rows: Sequence[Utterance]) -> dict[str, Truth]:
+def truths(rows: Sequence[Utterance], tasks: TaskSet = OSUM) -> dict[str, Truth]:
     """The tasks that rows can teach, by name: those with at least two answers to tell apart.
 
     Labels, and texts that are said often. A label that a row calls `weak` counts only where it has no other row.
     """
     found: dict[str, Truth] = {TRANSCRIBE: _said_often(rows)}
-    of_set = {labels: _labelled(labels, rows) for labels in OSUM.label_sets.values()}
-    found |= {task.name: of_set[task.label_sets[0]] for task in OSUM.values() if len(task.label_sets) == 1}
+    of_set = {labels: _labelled(labels, rows) for labels in tasks.label_sets.values()}
+    found |= {task.name: of_set[task.label_sets[0]] for task in tasks.values() if len(task.label_sets) == 1}
     return {name: truth for name, truth in found.items() if len({truth(row) for row in rows} - {None}) > 1}
 
 
@@ -74,11 +74,11 @@ def _labelled(labels: LabelSet, rows: Iterable[Utterance]) -> Truth:
     return lambda row: None if weak(row) and label(row) in strong else label(row)
 
 
-def subject(task: str) -> str:
+def subject(task: Task) -> str:
     """What an answer to a task is about: the label set's name, or the text; `SER` and `SER-only` ask for the same."""
-    return OSUM[task].label_sets[0].name if OSUM[task].label_sets else "text"
+    return task.label_sets[0].name if task.label_sets else "text"
 
 
-def of_labels(task: str) -> tuple[str, ...]:
+def of_labels(task: Task) -> tuple[str, ...]:
     """The labels of a task with one label set; none for a transcript."""
-    return OSUM[task].label_sets[0].labels if OSUM[task].label_sets else ()
+    return task.label_sets[0].labels if task.label_sets else ()

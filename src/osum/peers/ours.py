@@ -17,7 +17,7 @@ from osum.audio import SAMPLE_RATE
 from osum.engine.options import LabelOptions
 from osum.listening.recognizer import Audio, Recognizer, load
 from osum.peers.clips import hear, placed
-from osum.peers.facts import check_extra, check_question, versions
+from osum.peers.facts import check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import Task, TaskResult
 from osum.utterance import Segment, Utterance
@@ -33,7 +33,7 @@ class Ours:
 
     def __init__(self, recognizer: Recognizer, batch_size: int = 8) -> None:
         self.recognizer = recognizer
-        self.name = Path(recognizer.name).name if Path(recognizer.name).is_dir() else recognizer.name
+        self.name = _short(recognizer.name)
         self.tasks = frozenset(task.name for task in recognizer.tasks.values() if len(task.label_sets) <= 1)
         """Without those that ask for several labels at once: an answer here holds one."""
         self._batch_size = batch_size
@@ -46,7 +46,6 @@ class Ours:
             CheckpointError: nothing usable under that name.
             InputError: an unknown dtype, device or setting.
         """
-        check_extra("ours", options, ())
         return cls(load(name, device=options.device, dtype=options.dtype), options.batch_size)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
@@ -85,6 +84,15 @@ class Ours:
             "decoding": "greedy",
             "versions": versions("osum", "torch", "transformers", "numpy"),
         }
+
+
+def _short(name: str) -> str:
+    """A model's name in tables: the last part of a folder, with the run's for `best` and `step-N`, which all have."""
+    path = Path(name)
+    if not path.is_dir():
+        return name
+    last = path.absolute().name
+    return "/".join(path.absolute().parts[-2:]) if last == "best" or last.startswith("step-") else last
 
 
 class _Place(NamedTuple):

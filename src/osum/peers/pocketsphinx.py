@@ -17,7 +17,7 @@ from osum.errors import InputError, MissingExtraError, TaskError
 from osum.listening.longform import Window, windows
 from osum.listening.merge import in_sequence
 from osum.peers.clips import Heard, Samples, in_batches
-from osum.peers.facts import check_extra, check_no_prompt, check_on_cpu, check_question, versions
+from osum.peers.facts import check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.text import join_units
 from osum.utterance import Segment, Utterance, Word
@@ -109,7 +109,6 @@ class PocketSphinx:
     @classmethod
     def open(cls, name: str, options: Options) -> PocketSphinx:
         """Raises MissingExtraError without the package, InputError for a setting or a device: it has none."""
-        check_extra(name, options, ())
         check_on_cpu(name, options)
         return cls()
 

@@ -16,7 +16,7 @@ from transformers import Qwen2AudioForConditionalGeneration
 from osum.audio import SAMPLE_RATE
 from osum.errors import AudioError, InputError, TaskError
 from osum.peers.clips import Heard, Samples, in_batches
-from osum.peers.facts import check_extra, check_question
+from osum.peers.facts import check_question
 from osum.peers.pretrained import Pretrained, open_pretrained
 from osum.peers.reading import read_label, read_transcript
 from osum.peers.recogniser import Options, Question, Recognition
@@ -65,7 +65,6 @@ class Qwen2Audio:
             CheckpointError: nothing usable under that name.
             InputError: an unknown device, dtype, setting or mode.
         """
-        check_extra("qwen2-audio", options, ("mode",))
         opened = open_pretrained(Qwen2AudioForConditionalGeneration, name, options)
         return cls(opened, options.extra.get("mode", MODES[0]))
 

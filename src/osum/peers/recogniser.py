@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from osum.tasks import OSUM, TaskSet
 from osum.utterance import Utterance, Word
 
 
@@ -83,3 +84,5 @@ class Options:
     batch_size: int = 8
     extra: Mapping[str, str] = field(default_factory=dict)
     """Settings of one back end, such as the manifest that the classical baseline learns from."""
+    tasks: TaskSet = OSUM
+    """What those that learn from a manifest can be asked."""

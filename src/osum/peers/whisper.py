@@ -16,7 +16,7 @@ from transformers import WhisperForConditionalGeneration
 from osum.audio import SAMPLE_RATE
 from osum.errors import TaskError
 from osum.peers.clips import Heard, in_batches
-from osum.peers.facts import check_extra, check_no_prompt, check_question
+from osum.peers.facts import check_no_prompt, check_question
 from osum.peers.pretrained import Pretrained, open_pretrained
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.scoring import mixed_units
@@ -51,7 +51,6 @@ class Whisper:
             CheckpointError: nothing usable under that name.
             InputError: an unknown device, dtype or setting.
         """
-        check_extra("whisper", options, ())
         return cls(open_pretrained(WhisperForConditionalGeneration, name, options))
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:

@@ -63,7 +63,9 @@ def _of_benchmark(found: Compared, name: str, looks: plots.Styles) -> Iterator[D
     title = found.title(name)
     if taken := {model: result.confusion for model, result in results.items() if result.confusion}:
         told = f"{title}: which label is taken for which; shade: share of the true label"
-        png = plots.confusion_matrices(taken, title, _label_title)
+        declared = found.benchmarks.get(name)
+        answers = declared.answers if declared else None
+        png = plots.confusion_matrices(taken, title, answers.title if answers else _label_title)
         yield Drawing(_file_name(f"{name}-confusion"), "label-figures", told, png)
     known = {model: result.calibration for model, result in results.items() if result.calibration}
     if sure := {model: one for model, one in known.items() if one.bins and one.risk_coverage}:

@@ -61,9 +61,11 @@ def read_results(outs: Iterable[Path], benchmarks: Mapping[str, Benchmark], publ
                 raise InputError(
                     f"{result.model} on {result.benchmark} stands in {first} and in {out}: leave out one of the two"
                 )
+    results = [result for report in reports.values() for result in report.results]
+    declared = {result.benchmark: one.benchmark() for result in results if (one := result.declared)}
     return Compared(
-        results=[result for report in reports.values() for result in report.results],
-        benchmarks=benchmarks,
+        results=results,
+        benchmarks={**benchmarks, **declared},
         comparisons=[one for report in reports.values() for one in report.comparisons],
         published=published,
     )

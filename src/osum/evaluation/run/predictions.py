@@ -21,6 +21,7 @@ from osum.corpus.manifest import json_row
 from osum.errors import InputError, ManifestError
 from osum.evaluation.records import from_row, to_row
 from osum.evaluation.run.prediction import Prediction
+from osum.evaluation.sets.benchmark import Benchmark, Declaration
 from osum.files import atomic_file, locked
 from osum.results.asked import check_asked, keep_asked, read_asked
 
@@ -50,6 +51,8 @@ class Asked:
     """Labels of the benchmark that have no place among ours, and how many clips each of them cost."""
     faulty: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What is wrong with clips that are not asked, and their ids."""
+    declared: Declaration | None = None
+    """The test set, where it is in no catalogue."""
 
     @property
     def count(self) -> int:
@@ -105,6 +108,15 @@ class Predictions:
             return from_row(Asked, read_asked(self.asked_path, self.path))
         except ManifestError as fault:
             raise ManifestError(f"{self.asked_path}: {fault}") from fault
+
+    def declared(self) -> Benchmark | None:
+        """The test set, where it is in no catalogue and came with the question.
+
+        Raises:
+            InputError: nobody knows what was asked.
+        """
+        row = read_asked(self.asked_path, self.path).get("declared")
+        return from_row(Declaration, row).benchmark() if row else None
 
     def read(self) -> Iterator[Prediction]:
         """Every prediction in order, checked; an unfinished last line, as a killed run leaves it, is no line.

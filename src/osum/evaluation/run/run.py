@@ -156,6 +156,7 @@ class Run:
             versions=versions(),
             left_out=clips.left_out,
             faulty=clips.faulty,
+            declared=self._benchmark.declared,
         )
 
     def _begin(self) -> list[Prediction]:

@@ -10,11 +10,14 @@ from typing import Any
 
 from osum.errors import InputError, ManifestError
 from osum.evaluation.records import from_row, to_row
+from osum.evaluation.sets.benchmark import Declaration
 from osum.files import atomic_file
 from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
 
 REPORT = "report.json"
 """File in the folder of results."""
+DECLARED = "declared"
+"""Field of `Result.run`: the test set, where it is in no catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class Result:
     """Machine seconds per second of audio; None where it was not measured."""
     run: Mapping[str, Any] = field(default_factory=dict)
     """What is needed to run it again: versions, seed, prompt set, normaliser, device, list hash ..."""
+
+    @property
+    def declared(self) -> Declaration | None:
+        """The test set, where it is in no catalogue.
+
+        Raises:
+            ManifestError, InputError: what stands there is none.
+        """
+        return from_row(Declaration, self.run[DECLARED]) if DECLARED in self.run else None
 
 
 @dataclass(frozen=True, slots=True)

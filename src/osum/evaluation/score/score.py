@@ -16,7 +16,7 @@ from osum.evaluation.records import to_row
 from osum.evaluation.run.clips import is_known
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import ASKED_SUFFIX, Asked, Predictions
-from osum.evaluation.score.result import Comparison, Report, Result
+from osum.evaluation.score.result import DECLARED, Comparison, Report, Result
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.scoring import (
     METRICS,
@@ -35,7 +35,6 @@ from osum.scoring import (
     resampling_of,
     word_times,
 )
-from osum.tasks import OSUM
 
 JUDGE = "judge"
 """A metric that no count gives: a language model's verdicts."""
@@ -108,7 +107,7 @@ def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable
 
     Args:
         out: the folder, as `osum evaluate -o` writes it.
-        benchmarks: every benchmark by its name.
+        benchmarks: the catalogue by name; sets that are in none come with their answers.
         fault: told what cannot be counted; the rest is.
     """
     order = {name: at for at, name in enumerate(benchmarks)}
@@ -117,9 +116,10 @@ def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable
     found = []
     for store in sorted(stores, key=lambda one: (order.get(one.benchmark, len(order)), one.path)):
         try:
-            if store.benchmark not in benchmarks:
+            benchmark = benchmarks.get(store.benchmark) or store.declared()
+            if benchmark is None:
                 raise InputError(f"{store.path}: there is no benchmark {store.benchmark!r}: see osum evaluate --list")
-            benchmark, asked, predictions = benchmarks[store.benchmark], store.asked(), list(store.read())
+            asked, predictions = store.asked(), list(store.read())
             result = _judged(store, predictions, score(benchmark, asked, predictions))
             found.append(Scored(benchmark, asked, predictions, result))
         except OsumError as why:
@@ -265,7 +265,7 @@ def _unreadable(predictions: Sequence[Prediction]) -> float | None:
 
 def _confusion(benchmark: Benchmark, columns: Columns) -> Confusion:
     true, named = columns
-    known = OSUM.label_sets.get(benchmark.label_set or "")
+    known = benchmark.answers
     order = {label: at for at, label in enumerate(known.labels if known else ())}
     labels = {*true, *(label for label in named if label is not None)}
     return confusion(true, named, sorted(labels, key=lambda label: (order.get(label, len(order)), label)))
@@ -311,4 +311,5 @@ def _run(
         "failed": list(failed[:NAMED]),
         "model": dict(asked.description),
         "versions": dict(asked.versions),
+        **({DECLARED: to_row(asked.declared)} if asked.declared else {}),
     }

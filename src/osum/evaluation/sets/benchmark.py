@@ -1,4 +1,4 @@
-"""Benchmark: one public test set, declared once. What its folder looks like, what is right, how answers are counted.
+"""Benchmark: one test set, declared once. What its folder looks like, what is right, how answers are counted.
 
 Knows nothing of models.
 """
@@ -9,14 +9,59 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from osum.errors import InputError
 from osum.peers.recogniser import Recognition
+from osum.tasks import OSUM, LabelSet
 from osum.utterance import Utterance
 
 Target = Literal["text", "label", "words", "reply"]
 """The field of an `Utterance` that holds the truth; `label` is one of `labels`, by the benchmark's label set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a file can hold of a test set that is in no catalogue. It is kept with the answers, which are then counted
+    and reported without the manifest and without the model.
+
+    Raises:
+        InputError: the target is none.
+    """
+
+    name: str
+    """Of the manifest and the task: `test.PITCH`."""
+    title: str
+    task: str
+    target: str
+    """One of `Target`."""
+    metric: str
+    home: str
+    """Name of the manifest."""
+    language: str | None = None
+    label_set: LabelSet | None = None
+
+    def __post_init__(self) -> None:
+        if self.target not in get_args(Target):
+            known = ", ".join(get_args(Target))
+            raise InputError(f"target of {self.name!r} is {self.target!r}: it must be one of {known}")
+
+    def benchmark(self, rows: Iterable[Utterance] = ()) -> Benchmark:
+        """The test set with its clips, labels in the words of the label set."""
+        return Benchmark(
+            name=self.name,
+            title=self.title,
+            task=self.task,
+            target=cast(Target, self.target),
+            metric=self.metric,
+            licence="of each row",
+            home=self.home,
+            reader=lambda _: rows,
+            layout=self.home,
+            language=self.language,
+            label_set=self.label_set.name if self.label_set else None,
+            declared=self,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +105,13 @@ class Benchmark:
     """What a reader of the figure has to know."""
     prompt: str | None = None
     """What models that take free prompts are asked, where the task alone does not tell: a target language."""
+    declared: Declaration | None = None
+    """Of a set that is in no catalogue."""
+
+    @property
+    def answers(self) -> LabelSet | None:
+        """The label set that is answered from, where it is known here."""
+        return self.declared.label_set if self.declared else OSUM.label_sets.get(self.label_set or "")
 
     def place(self, root: Path) -> Path:
         """The benchmark's folder under the data root."""
