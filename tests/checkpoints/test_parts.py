@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoProcessor, Qwen2Config, Qwen2
 
 from osum.checkpoints.convert import from_parts
 from osum.errors import ConversionError
-from osum.model import OsumForConditionalGeneration
+from osum.model import OsumConfig, OsumForConditionalGeneration
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +82,12 @@ def test_a_part_of_another_kind_is_refused(parts: Path, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model_is_named(parts: Path, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="holds no whisper model"):
         from_parts(tmp_path, parts / "qwen", tmp_path / "ours")
+
+
+def test_the_new_adaptor_takes_sizes_and_dropout(tmp_path: Path, parts: Path) -> None:
+    small = {"num_hidden_layers": 1, "intermediate_size": 24}
+    from_parts(parts / "whisper", parts / "qwen", tmp_path / "out", adaptor=small, dropout=0.0)
+    config = OsumConfig.from_pretrained(tmp_path / "out")
+    sizes = config.adaptor_config.num_hidden_layers, config.adaptor_config.intermediate_size
+    assert sizes == (1, 24)
+    assert (config.adaptor_config.dropout, config.audio_config.dropout) == (0.0, 0.0)

@@ -57,6 +57,9 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--layout", type=one_of("layout", LAYOUTS), default="speech_first", help=", ".join(LAYOUTS))
     group.add_argument("--dtype", type=one_of("dtype", DTYPES), help="the language model's without it")
     group.add_argument("--seed", type=int, default=0, help="of the new adaptor (default 0)")
+    group.add_argument("--adaptor-layers", type=positive, metavar="N", help="of the new adaptor (the release has 4)")
+    group.add_argument("--adaptor-width", type=positive, metavar="N", help="of its inner layers (the release has 2560)")
+    group.add_argument("--dropout", type=float, metavar="P", help="of encoder and adaptor in training (0.1)")
 
 
 def run(arguments: Namespace) -> int:
@@ -99,6 +102,7 @@ def _join_parts(arguments: Namespace, out: Path) -> ConversionReport:
 
     from osum.checkpoints.convert import from_parts
 
+    sizes = {"num_hidden_layers": arguments.adaptor_layers, "intermediate_size": arguments.adaptor_width}
     return from_parts(
         arguments.whisper,
         arguments.llm,
@@ -107,4 +111,6 @@ def _join_parts(arguments: Namespace, out: Path) -> ConversionReport:
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         seed=arguments.seed,
         overwrite=arguments.overwrite,
+        adaptor={name: size for name, size in sizes.items() if size},
+        dropout=arguments.dropout,
     )

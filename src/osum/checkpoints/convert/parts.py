@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def from_parts(
     dtype: torch.dtype | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    adaptor: Mapping[str, int] | None = None,
+    dropout: float | None = None,
 ) -> ConversionReport:
     """Join an encoder and a language model; adaptor and speech table are drawn anew.
 
@@ -40,6 +43,8 @@ def from_parts(
         dtype: of the whole model; None takes the language model's.
         seed: of the adaptor.
         overwrite: replace `out`.
+        adaptor: fields of `OsumAdaptorConfig` that differ from the release, such as `num_hidden_layers`.
+        dropout: of encoder and adaptor while they learn; None takes the release's.
 
     Raises:
         ConversionError: a part of another kind or without tokenizer, or `out` exists.
@@ -47,6 +52,8 @@ def from_parts(
     encoder_config = part_config(whisper, "whisper")
     text_config = part_config(llm, "qwen2")
     config = joined_config(encoder_config, text_config, layout)
+    for part, fields in ((config.adaptor_config, adaptor or {}), (config.audio_config, {})):
+        part.update({**fields, **({} if dropout is None else {"dropout": dropout})})
     config.dtype = dtype or text_config.dtype or torch.float32
     tokenizer = load_tokenizer(llm, config)
     answer_end = tokenizer.get_vocab().get(ANSWER_ENDS[layout], tokenizer.eos_token_id)
