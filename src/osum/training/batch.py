@@ -30,6 +30,7 @@ from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.training.letters import letters
+from osum.training.recorded import FRAMES, RecordedStates
 from osum.utterance import Utterance
 
 BLUR = 0.06
@@ -40,8 +41,8 @@ CTC_UNKNOWN = -2
 """Stands first in the targets of a clip whose transcript is not known; an empty transcript is known."""
 LABEL_UNKNOWN = IGNORED
 """Stands for a label that a clip does not have; cross-entropy leaves it out."""
-FRAMES, TOKENS = 20, 8
-"""Batches are padded to multiples of so many frames (0.2 s) and tokens: few shapes need few kernels."""
+TOKENS = 8
+"""Batches are padded to multiples of so many tokens, and of `FRAMES`: few shapes need few kernels."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,8 @@ class Collator:
         self.tasks = tasks
         self.questions = questions
         self.augmenter = augmenter
+        self.recorded: RecordedStates | None = None
+        """What a frozen encoder gave for the clips, in place of their features."""
         self._rows: dict[tuple[int, bool], tuple[int, int]] = {}
         self._requests: dict[str, int] = {}
 
@@ -270,7 +273,7 @@ class Collator:
         unread: list[str] = []
         for pick in picks:
             try:
-                utterance, waveform = self._hear(pick)
+                utterance, heard = self._hear(pick) if self.recorded is None else self._recorded(self.recorded, pick)
                 candidates = self.candidates(utterance)
             except AudioError as fault:
                 unread.append(str(fault))
@@ -281,17 +284,14 @@ class Collator:
                 texts.append(self.request(task, utterance, rng))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
-            mel = self.processor.log_mel(waveform)
-            if self.augmenter is not None and self._changes(pick):
-                mel = spec_augment(mel, rng, self.augmenter.options.spec)
-            features.append(mel)
+            features.append(heard if isinstance(heard, Tensor) else self._features(heard, pick, rng))
             said = None if utterance.text is None else normalise_target(utterance.text)
             transcripts.append([CTC_UNKNOWN] if said is None else letters(said))
             spoken.append([CTC_UNKNOWN] if said is None else self.processor.text_ids(said))
             named.append([_place(labels, utterance) for labels in self.tasks.label_sets.values()])
             ids.append(utterance.id)
         if not features:
-            features = [self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))]
+            features = [self._silence()]
             transcripts = spoken = [[CTC_UNKNOWN]]
             named = [[LABEL_UNKNOWN] * len(self.tasks.label_sets)]
             if self.questions.per_clip:
@@ -363,17 +363,49 @@ class Collator:
     def _changes(self, pick: Pick) -> bool:
         return self.augmenter is not None and self.augmenter.changes(pick.seed)
 
+    def copy(self, index: int, copy: int, seed: int) -> tuple[Utterance, Tensor]:
+        """A row and its log-mel features (M, F): as it is, or, for any copy but 0, changed by a seed of its own.
+
+        Raises:
+            AudioError: the clip cannot be read.
+        """
+        pick = Pick(index, random.Random(f"copy/{seed}/{index}/{copy}").randrange(2**31))
+        utterance, waveform = self._read(index)
+        if copy and self.augmenter is not None:
+            utterance, waveform = self._changed(utterance, waveform, pick)
+        return utterance, self.processor.log_mel(waveform)
+
+    def _recorded(self, recorded: RecordedStates, pick: Pick) -> tuple[Utterance, Tensor]:
+        return recorded.read(pick.index, random.Random(f"copies/{pick.seed}").randrange(recorded.copies))
+
+    def _features(self, waveform: Float32, pick: Pick, rng: random.Random) -> Tensor:
+        mel = self.processor.log_mel(waveform)
+        if self.augmenter is not None and self._changes(pick):
+            mel = spec_augment(mel, rng, self.augmenter.options.spec)
+        return mel
+
+    def _silence(self) -> Tensor:
+        """Features of a moment of silence, (M, F), or zeros (D, F) in place of an encoder's output."""
+        mel = self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))
+        return mel if self.recorded is None else self.recorded.nothing(mel.shape[-1])
+
     def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
-        utterance = self.utterances[pick.index]
+        utterance, waveform = self._read(pick.index)
+        return self._changed(utterance, waveform, pick) if self._changes(pick) else (utterance, waveform)
+
+    def _read(self, index: int) -> tuple[Utterance, Float32]:
+        utterance = self.utterances[index]
         waveform = self.audio.read(utterance)
         if utterance.start is not None or utterance.end is not None:
             utterance = as_clip(utterance, len(waveform))
-        if self.augmenter is not None and self._changes(pick):
-            louder, changed = self.augmenter(waveform, utterance, pick.seed)
-            # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.
-            if len(louder) <= self.processor.max_samples and self.tasks.answerable(changed):
-                return changed, louder
         return utterance, waveform
+
+    def _changed(self, utterance: Utterance, waveform: Float32, pick: Pick) -> tuple[Utterance, Float32]:
+        assert self.augmenter is not None, "only an augmenter changes clips"
+        louder, changed = self.augmenter(waveform, utterance, pick.seed)
+        # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.
+        fits = len(louder) <= self.processor.max_samples and self.tasks.answerable(changed)
+        return (changed, louder) if fits else (utterance, waveform)
 
 
 def _place(labels: LabelSet, utterance: Utterance) -> int:

@@ -99,6 +99,9 @@ class TrainConfig:
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     """How they are changed, where the defaults of `osum.data.augment.Augmentation` do not suit."""
+    encoder_copies: int = 0
+    """Copies of each clip, one as it is and the rest augmented, whose encoder output is computed once and kept in
+    out/encoder: a frozen encoder then costs nothing in later epochs. With 0 it runs for every batch."""
     dtype: str = "bfloat16"
     """Arithmetic of matrix products; weights and optimiser stay in float32."""
     attention: str = "eager"

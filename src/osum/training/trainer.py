@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
 from osum.data.augment import Augmentation
 from osum.errors import AudioError, InputError
+from osum.model.encoder import OsumEncoder
 from osum.training import checkpoint, record
 from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.training.config import TrainConfig
@@ -37,6 +39,7 @@ from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
 from osum.training.mixture import Mixture, Part, read_mixture
 from osum.training.objective import LOSSES, counts
 from osum.training.optim import optimizers, rate
+from osum.training.recorded import RecordedStates, pass_on
 from osum.training.report import Report
 from osum.training.start import KINDS, find, task_set
 from osum.training.state import MODEL, optimizer_tensors, restore, restore_heads, tensors_of
@@ -119,6 +122,8 @@ class Trainer:
         changes = Augmentation.from_mapping(self.config.augmentation)
         augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
         collator = self._collator(mixture, augmenter)
+        if self.config.encoder_copies:
+            self._record(collator, mixture, self.out / "encoder" / "train", self.config.encoder_copies)
         sampler = self._sampler(mixture, collator)
         return mixture.rows, sampler, self._loader(collator, sampler)
 
@@ -130,11 +135,37 @@ class Trainer:
         mixture = self._read({"valid": Part(manifest)})
         mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
         collator = self._collator(mixture, None)
+        if self.config.encoder_copies:
+            self._record(collator, mixture, self.out / "encoder" / "valid", 1)
         batches = self._sampler(mixture, collator).epoch(0)
         number = self.processes.num_processes
         # FSDP wants as many from every process; what is too much is not counted.
         shared = (batches + batches[: -len(batches) % number])[self.processes.process_index :: number]
         return mixture.rows, len(batches), self._loader(collator, shared)
+
+    def _record(self, collator: Collator, mixture: Mixture, folder: Path, copies: int) -> None:
+        """Have the collator take stored states, once all are stored; the first process of a machine stores them.
+
+        Raises:
+            InputError: the encoder learns, or the folder holds other states.
+        """
+        encoder = self.model.get_encoder()
+        if any(parameter.requires_grad for parameter in encoder.parameters()) or not isinstance(encoder, OsumEncoder):
+            raise InputError(
+                f"encoder_copies is {self.config.encoder_copies}, but learn={self.config.learn} changes "
+                f"the encoder of this {self.config.kind}: leave out encoder_copies, or the encoder"
+            )
+        recorded = RecordedStates(folder, copies)
+        used = [index for index, weight in enumerate(mixture.weights) if weight > 0]
+        used.sort(key=lambda index: (mixture.seconds[index], index))
+        told = record.of_list(mixture.rows)
+        made_from = f"{told} {used} {copies} {self.config.seed} {self.config.augmentation}"
+        frames = round(self.config.batch_seconds * 100)
+        with self.processes.local_main_process_first():
+            features = partial(collator.copy, seed=self.config.seed)
+            recorded.fill(encoder.eval(), used, features, made_from, frames)
+        pass_on(encoder)
+        collator.recorded = recorded
 
     def _read(self, parts: Mapping[str, Part]) -> Mixture:
         return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, self.config.sources)
