@@ -1,73 +1,176 @@
-"""Build the training data of the embedded checkpoint: `python -m recipes.nano.build --kit DIR --out DIR`.
+"""The training data of `nano`: `python -m recipes.nano.build --kit DIR --out DIR [--kokoro DIR] [--transcripts FILE]`.
 
-Writes packed audio (audio.i16), train, valid and test manifests, a tokenizer, excluded.json and
-stats.json; the same kit and seed give the same files.
+Writes train, valid and test manifests, a tokenizer, excluded.json and stats.json. The clips come in parts (recordings,
+Kokoro's speech, espeak's words, mixtures), each a packed file of its own in `parts/` that takes its name when it is
+whole: stopped or killed, the same command continues with the part that was being made, and a part is made again only
+when what it is made from has changed. The same kit, cache and seed give the same files.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import hashlib
 import json
 import logging
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from osum import audio
 from osum.audio import SAMPLE_RATE
+from osum.corpus.clips import ClipAudio, as_clip
 from osum.corpus.manifest import write_manifest
-from osum.corpus.packed import AUDIO, FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
+from osum.corpus.packed import FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
 from osum.data.tokenizer import train_tokenizer
+from osum.errors import AudioError, InputError, OsumError
+from osum.files import atomic_file
 from osum.utterance import Utterance, Word
-from recipes.nano import synthetic
+from recipes.nano import synthetic, texts
 from recipes.nano.mix import mixtures, one_word_time
-from recipes.nano.recordings import MAX_SECONDS, deal, real_utterances
+from recipes.nano.recordings import MAX_SECONDS, deal, read_rows, real_utterances
+from recipes.nano.spoken import spoken_utterances
 from recipes.nano.synthetic import Amounts, Job
 
 SPLITS = ("train", "valid", "test")
 _CHUNK = 512  # clips that one process makes on end
 _PROMPT_WEIGHT = 20  # times the prompts count in the tokenizer's corpus
+MOST_UNREADABLE = 0.02
+"""Share of the recordings that may be unreadable; more is no matter of some clips."""
 
 log = logging.getLogger(__name__)
 Rows = dict[str, list[Utterance]]
+Made = tuple[str, Utterance, Int16]
+"""Split, row and samples (S,) of one clip."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What the data is made from."""
+
+    kit: Path
+    """Folder with `real/`, `text/` and `smoke/`, perhaps `real2/`."""
+    kokoro: Path | None = None
+    """Cache that `recipes.nano.speak` filled; nothing of Kokoro without it."""
+    transcripts: Path | None = None
+    """What `recipes.nano.transcribe` wrote: transcripts of clips without text, and what it reads in Kokoro's speech."""
+
+
 def build(
-    kit: Path, out: Path, seed: int = 1, amounts: Amounts | None = None, num_processes: int = 2
+    sources: Sources, out: Path, seed: int = 1, amounts: Amounts | None = None, num_processes: int = 2
 ) -> dict[str, Any]:
-    """Build everything; returns the statistics that are also written to `stats.json`.
+    """Build everything that is not there yet; returns the statistics that are also written to `stats.json`.
 
     Args:
-        kit: folder with `real/`, `text/` and `smoke/`.
+        sources: what it is made from.
         out: folder to write, made when missing.
         seed: decides splits, voices and mixtures.
-        amounts: numbers of synthetic clips.
+        amounts: numbers of espeak's clips.
         num_processes: workers that decode and speak.
+
+    Raises:
+        InputError: the kit is incomplete, or many of its recordings cannot be read.
+        OSError: the disk is full; parts that are whole stay.
     """
     out.mkdir(parents=True, exist_ok=True)
-    real, dropped = real_utterances(kit)
-    (out / "excluded.json").write_text(json.dumps(dropped, ensure_ascii=False, indent=1), encoding="utf-8")
-    for (source, reason), count in sorted(Counter((row["source"], row["reason"]) for row in dropped).items()):
-        log.info("taken out: %d of %s: %s", count, source, reason)
+    read = transcripts(sources.transcripts)
+    real, dropped = real_utterances(sources.kit, read)
+    dealt = list(deal(real, seed))
+    spoken = spoken_utterances(sources.kokoro, sources.kit / "text", read) if sources.kokoro else []
+    jobs = synthetic.jobs(sources.kit, amounts or Amounts(), seed)
     rows: Rows = {split: [] for split in SPLITS}
-    with PackedWriter(out / AUDIO) as packed:
-        _add(rows, _recordings(list(deal(real, seed)), num_processes), packed)
-        _add(rows, _spoken(synthetic.jobs(kit, amounts or Amounts(), seed), num_processes), packed)
-        packed.flush()
-        _add(rows, _mixed(rows, PackedAudio(out / AUDIO), seed), packed)
+    parts = _Parts(out)
+    unread: list[dict[str, str]] = []
+    parts.add(rows, "recordings", _print_of(dealt), _decoded(dealt, num_processes, unread))
+    _check_unread(unread, len(dealt))
+    parts.add(rows, "kokoro", _print_of(spoken), _decoded(spoken, num_processes, unread))
+    parts.add(rows, "espeak", _print_of(jobs), _spoken(jobs, num_processes))
+    parts.add(rows, "mixed", f"{seed} {parts.prints}", _mixed(rows, seed))
     for split in SPLITS:
-        write_manifest(out / f"{split}.jsonl", (row.with_(path=str(out / AUDIO)) for row in rows[split]))
-    tokenizer = train_tokenizer(_corpus(rows["train"]), out / "tokenizer", always="".join(_prompts()))
-    stats = statistics(rows) | {"seed": seed, "vocab_size": tokenizer.get_vocab_size()}
-    (out / "stats.json").write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
+        write_manifest(out / f"{split}.jsonl", rows[split])
+    _write(out / "excluded.json", [*dropped, *unread])
+    tokenizer = train_tokenizer(_corpus(rows["train"], sources.kit / "text"), out / "tokenizer", always=_always())
+    stats = statistics(rows) | {"seed": seed, "vocab_size": tokenizer.get_vocab_size(), "parts": dict(parts.prints)}
+    _write(out / "stats.json", stats)
     return stats
+
+
+def transcripts(path: Path | None) -> dict[str, str]:
+    """Clip id to what Whisper reads in it.
+
+    Raises:
+        InputError: the file is missing.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise InputError(f"{path} is missing: write it with python -m recipes.nano.transcribe, or leave it out")
+    return {row["id"]: row["text"] for row in read_rows(path) if row["text"] is not None}
+
+
+class _Parts:
+    """The packed files of a data folder; one that is whole and made from the same things is taken as it is."""
+
+    def __init__(self, out: Path) -> None:
+        self._folder = out / "parts"
+        self.prints: dict[str, str] = {}
+
+    def add(self, rows: Rows, name: str, print_: str, clips: Iterable[Made]) -> None:
+        """Put the part's rows into their splits; `clips` are drawn only where the part has to be made."""
+        digest = hashlib.sha256(print_.encode()).hexdigest()[:16]
+        packed, listed = self._folder / f"{name}.i16", self._folder / f"{name}.jsonl"
+        self.prints[name] = digest
+        if not self._is_whole(packed, listed, digest):
+            self._make(packed, listed, digest, clips)
+        head, *lines = listed.read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            row = json.loads(line)
+            rows[row.pop("split")].append(Utterance.from_dict(row).with_(path=str(packed)))
+        log.info("%s: %d clips, %.2f h", name, len(lines), json.loads(head)["samples"] / SAMPLE_RATE / 3600)
+
+    @staticmethod
+    def _is_whole(packed: Path, listed: Path, digest: str) -> bool:
+        if not packed.is_file() or not listed.is_file():
+            return False
+        with listed.open(encoding="utf-8") as file:
+            head = json.loads(file.readline())
+        return bool(head["made_from"] == digest and head["samples"] * 2 == packed.stat().st_size)
+
+    def _make(self, packed: Path, listed: Path, digest: str, clips: Iterable[Made]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = packed.with_name(f".{packed.name}.partial")
+        made: list[dict[str, Any]] = []
+        try:
+            with PackedWriter(partial) as writer:
+                for split, row, samples in clips:
+                    if 0 < samples.size <= MAX_SECONDS * SAMPLE_RATE:
+                        extra = {**row.extra, **writer.append(samples)}
+                        placed = row.with_(duration=round(samples.size / SAMPLE_RATE, 4), extra=extra, path=packed.name)
+                        made.append({"split": split, **placed.to_dict()})
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        listed.unlink(missing_ok=True)  # never an old list beside a new file
+        partial.replace(packed)
+        head = {"made_from": digest, "samples": sum(row["num_samples"] for row in made)}
+        with atomic_file(listed) as file:
+            file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in (head, *made))
+
+
+def _print_of(items: Iterable[Any]) -> str:
+    """A text that differs where anything of the items does."""
+    digest = hashlib.sha256()
+    for item in items:
+        plain = [item[0], item[1].to_dict()] if isinstance(item, tuple) else asdict(item)
+        digest.update(json.dumps(plain, ensure_ascii=False, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def statistics(rows: Rows) -> dict[str, Any]:
@@ -94,50 +197,59 @@ def statistics(rows: Rows) -> dict[str, Any]:
     return table
 
 
-def _add(rows: Rows, clips: Iterable[tuple[str, Utterance, Int16]], packed: PackedWriter) -> None:
-    """Store clips and put their rows, now with their place, into their splits."""
-    added: Rows = {split: [] for split in SPLITS}
-    for split, row, samples in clips:
-        if 0 < samples.size <= MAX_SECONDS * SAMPLE_RATE:
-            extra = {**row.extra, **packed.append(samples)}
-            added[split].append(row.with_(duration=round(samples.size / SAMPLE_RATE, 4), extra=extra))
-    for split, part in added.items():
-        rows[split] += part
-        log.info("%s: +%d clips, %.2f h", split, len(part), sum(row.duration or 0 for row in part) / 3600)
+def _decoded(dealt: list[tuple[str, Utterance]], num_processes: int, unread: list[dict[str, str]]) -> Iterator[Made]:
+    rows = [row for _, row in dealt]
+    for (split, row), samples in zip(dealt, _parallel(decode, rows, num_processes), strict=True):
+        if isinstance(samples, str):
+            unread.append({"id": row.id, "source": row.source or "", "reason": samples})
+            continue
+        clip = as_clip(row, samples.size)
+        yield split, one_word_time(clip, samples.astype(np.float32) / np.float32(FULL_SCALE)), samples
 
 
-def _recordings(dealt: list[tuple[str, Utterance]], num_processes: int) -> Iterator[tuple[str, Utterance, Int16]]:
-    paths = [row.path for _, row in dealt]
-    for (split, row), samples in zip(dealt, _parallel(decode, paths, num_processes), strict=True):
-        yield split, one_word_time(row, samples.astype(np.float32) / np.float32(FULL_SCALE)), samples
+def decode(row: Utterance) -> Int16 | str:
+    """A row's waveform (S,) at 16 kHz, or why it cannot be read."""
+    try:
+        return to_int16(ClipAudio().read(row))
+    except AudioError as fault:
+        return str(fault)
 
 
-def decode(path: str) -> Int16:
-    """A file's waveform (S,) at 16 kHz."""
-    return to_int16(audio.load(path))
+def _check_unread(unread: list[dict[str, str]], count: int) -> None:
+    for row in unread:
+        log.warning("left out: %s: %s", row["id"], row["reason"])
+    if len(unread) > MOST_UNREADABLE * count:
+        raise InputError(
+            f"{len(unread)} of {count} recordings cannot be read, first {unread[0]['id']} ({unread[0]['reason']}): "
+            "complete the kit with python -m recipes.nano.kit"
+        )
 
 
-def _spoken(jobs: list[Job], num_processes: int) -> Iterator[tuple[str, Utterance, Int16]]:
+def _spoken(jobs: list[Job], num_processes: int) -> Iterator[Made]:
     for job, (samples, words) in zip(jobs, _parallel(_speak, jobs, num_processes, fresh=True), strict=True):
-        spoken = job.spoken
-        labels = {"language": spoken.language, "event": "none"}
-        labels |= {"gender": job.gender} if job.gender else {}
-        labels |= {"style": spoken.style} if spoken.style else {}
-        extra = {"evidence": "synthetic", "kind": spoken.kind} | ({"times": "espeak"} if words else {})
+        labels = {"language": "en", "event": "none"} | ({"gender": job.gender} if job.gender else {})
+        extra = {"evidence": "synthetic", "kind": job.kind} | ({"times": "espeak"} if words else {})
         yield job.split, Utterance(
-            id=job.id, path="", text=spoken.text, language=spoken.language, words=words, labels=labels,
-            reply=spoken.reply, speaker=f"espeak_{job.voice.name}", source="espeak", extra=extra,
+            id=job.id, path="", text=job.text, language="en", words=words, labels=labels,
+            speaker=f"espeak_{job.voice.name}", source="espeak", extra=extra,
         ), samples  # fmt: skip
 
 
 def _speak(job: Job) -> tuple[Int16, tuple[Word, ...]]:
-    speech = synthetic.speak(job)
+    speech = synthetic.speech(job)
     return to_int16(speech.samples), speech.words
 
 
-def _mixed(rows: Rows, packed: PackedAudio, seed: int) -> Iterator[tuple[str, Utterance, Int16]]:
+def _mixed(rows: Rows, seed: int) -> Iterator[Made]:
+    audio: dict[str, PackedAudio] = {}
+
+    def read(row: Utterance) -> np.ndarray[Any, np.dtype[np.float32]]:
+        if row.path not in audio:
+            audio[row.path] = PackedAudio(row.path)
+        return audio[row.path].read(row)
+
     for index, split in enumerate(SPLITS):
-        for row, samples in mixtures(split, tuple(rows[split]), packed.read, np.random.default_rng((seed, index))):
+        for row, samples in mixtures(split, tuple(rows[split]), read, np.random.default_rng((seed, index))):
             yield split, row, to_int16(samples)
 
 
@@ -152,14 +264,21 @@ def _parallel(function: Callable[[T], R], items: list[T], num_processes: int, fr
     elif items:
         context = multiprocessing.get_context("spawn")
         with context.Pool(num_processes, maxtasksperchild=1 if fresh else None) as pool:
-            yield from pool.imap(function, items, chunksize=_CHUNK)
+            yield from pool.imap(function, items, chunksize=_CHUNK if fresh else 64)
 
 
-def _corpus(rows: Iterable[Utterance]) -> Iterator[str]:
-    """What the tokenizer learns from: transcripts, replies, the prompts' text."""
+def _corpus(rows: Iterable[Utterance], folder: Path) -> Iterator[str]:
+    """What the tokenizer learns from: transcripts, replies, sentences of the kit's texts, the prompts' text."""
     for row in rows:
         yield from (text for text in (row.text, row.reply) if text)
+    if (folder / "tatoeba_en_zh.jsonl").is_file():
+        for language in ("en", "zh"):
+            yield from map(texts.transcript_of, texts.sentences(folder, language, "train"))
     yield from _prompts() * _PROMPT_WEIGHT
+
+
+def _always() -> str:
+    return "".join(_prompts())
 
 
 def _prompts() -> list[str]:
@@ -169,17 +288,33 @@ def _prompts() -> list[str]:
     return [line.strip() for bank in sorted(banks) for line in bank.splitlines()]
 
 
+def _write(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
+    with atomic_file(path) as file:
+        file.write(json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the training data of nano.")
-    parser.add_argument("--kit", type=Path, required=True, help="folder with real/, text/ and smoke/")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--kit", type=Path, required=True, help="folder with real/, text/ and smoke/, perhaps real2/")
+    parser.add_argument("--kokoro", type=Path, help="cache that recipes.nano.speak filled")
+    parser.add_argument("--transcripts", type=Path, help="file that recipes.nano.transcribe wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, or to continue")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    if not arguments.kit.is_dir():
-        raise SystemExit(f"--kit {arguments.kit} is no folder: give the one with real/, text/ and smoke/")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stats = build(arguments.kit, arguments.out, arguments.seed, num_processes=arguments.processes)
+    sources = Sources(arguments.kit, arguments.kokoro, arguments.transcripts)
+    for name in ("real", "smoke", "text"):
+        if not (sources.kit / name).is_dir():
+            raise SystemExit(f"--kit {sources.kit} has no folder {name}: make it with python -m recipes.nano.kit")
+    try:
+        stats = build(sources, arguments.out, arguments.seed, num_processes=arguments.processes)
+    except OsumError as fault:
+        raise SystemExit(f"error: {fault}") from fault
+    except OSError as fault:
+        if fault.errno != errno.ENOSPC:
+            raise
+        raise SystemExit(f"{arguments.out}: the disk is full; free some space and run the same command") from fault
     log.info("%s", json.dumps(stats, ensure_ascii=False, indent=1))
 
 

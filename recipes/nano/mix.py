@@ -19,7 +19,7 @@ from osum.data.augment import Read, excerpt, labels_with_event, loud_part, overl
 from osum.text import close_cjk
 from osum.utterance import Utterance, Word
 
-EVENTS = ("laugh", "sigh", "cry", "sneeze")
+EVENTS = ("laugh", "sigh", "cry", "sneeze", "cough")
 _MAX_EVENT = 3.0  # seconds
 
 Clip = tuple[Utterance, Float32]

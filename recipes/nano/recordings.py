@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from osum.corpus.manifest import unit_hash
 from osum.corpus.transcript import transcript
-from osum.utterance import Utterance
+from osum.utterance import Utterance, Word
 
-MAX_SECONDS = 12.0
+MAX_SECONDS = 16.0
+PIECE_SECONDS = 12.0
+"""What a longer recording is cut to, between two words, where its word times are known."""
 
 EMOTIONS = {
     "amusement": "happy",
@@ -31,8 +34,28 @@ EMOTIONS = {
     "pain": "other",
     "relief": "other",
     "neutral": "neutral",
+    "angry": "anger",
+    "happy": "happy",
+    "fearful": "fear",
+    "sad": "sad",
 }
-"""EmoGator's acted emotion to ours."""
+"""Acted emotions of EmoGator and EmoDB to ours; EmoDB's boredom is none of ours."""
+
+EVENTS = {"scream": "screaming"}
+"""Events of the kit that we call otherwise."""
+
+FOREIGN = {"commonvoice-other-age", "emodb"}
+"""Sources in other languages than ours: their words and language are left out."""
+
+SAME_SPEAKERS = {
+    "librispeech-train5": "librispeech",
+    "long-en": "librispeech",
+    "aishell3-ssb0139": "aishell3",
+    "commonvoice-zh": "commonvoice",
+    "commonvoice-en": "commonvoice",
+    "commonvoice-other-age": "commonvoice",
+}
+"""Sources of one corpus: a speaker of both is dealt once."""
 
 AISHELL_FIRST_NEWS = 122
 """Utterances of S0150 before this number are commands, names and digits; from it on it reads news."""
@@ -42,11 +65,14 @@ FSDD_TEST_SPEAKER = "fsdd_jackson"
 
 FRACTIONS = {"train": 0.8, "valid": 0.05, "test": 0.15}
 SOURCE_FRACTIONS: Mapping[str, Mapping[str, float]] = {
-    "aishell3": {"train": 0.45, "valid": 0.15, "test": 0.4},  # 13 clips: the only many-voiced Mandarin sentences
+    "aishell1": {"test": 1.0},  # its one speaker is held out, so that Mandarin is measured on another corpus
+    "aishell3": {"train": 0.45, "valid": 0.15, "test": 0.4},  # 13 speakers of one clip, and one of 40
+    "emodb": {"train": 4 / 8, "valid": 2 / 8, "test": 2 / 8},  # of each gender two, one and one
+    "scratch14-human": {"train": 1.0},  # nine sounds of unknown people
     "dspspeech20": {"train": 16 / 24, "valid": 2 / 24, "test": 6 / 24},
     "picovoice-keywords": {"train": 1.0},  # speakers unknown
 }
-ONE_SPEAKER = {"aishell1", "audio-cmn-words"}
+ONE_SPEAKER = {"audio-cmn-words"}
 """Sources whose one speaker is heard in training: a tenth of their texts is held out instead."""
 
 
@@ -90,45 +116,130 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def real_utterances(kit: Path) -> tuple[list[Utterance], list[dict[str, str]]]:
-    """The kit's usable recordings, and a record of each that was taken out."""
+def real_utterances(
+    kit: Path, transcripts: Mapping[str, str] | None = None
+) -> tuple[list[Utterance], list[dict[str, str]]]:
+    """The kit's usable recordings, and a record of each that was taken out.
+
+    Args:
+        kit: folder with `smoke/` and one folder of sources each in `real/` and, perhaps, `real2/`.
+        transcripts: id of a clip without text to what a recogniser reads in it.
+    """
     rules = exclusions(read_rows(kit / "smoke" / "manifest.jsonl"))
+    known = accents(kit)
     kept, dropped = [], []
-    for manifest in sorted((kit / "real").glob("*/manifest.jsonl")):
-        for row in read_rows(manifest):
-            reason = next((f"sample {rule.reason} ({rule.field})" for rule in rules if rule.hits(row)), _unusable(row))
+    for manifest in sorted([*(kit / "real").glob("*/manifest.jsonl"), *(kit / "real2").glob("*/manifest.jsonl")]):
+        for written in read_rows(manifest):
+            row = known.get(written.get("speaker", ""), {}) | written
+            reason = next((f"sample {rule.reason} ({rule.field})" for rule in rules if rule.hits(row)), None)
+            pieces = [] if reason else list(cut(utterance(row, manifest.parent, transcripts or {}), row))
+            reason = reason or _unusable(row, pieces)
             if reason:
                 dropped.append({"id": row["id"], "source": row["source"], "reason": reason})
             else:
-                kept.append(utterance(row, manifest.parent))
+                kept += pieces
     return kept, dropped
 
 
-def utterance(row: Mapping[str, Any], folder: Path) -> Utterance:
+def accents(kit: Path) -> dict[str, dict[str, str]]:
+    """Speakers of AISHELL-3 with the gender that the first kit leaves out; no age group follows from the age band."""
+    path = kit / "real2" / "aishell3_labels_of_first_kit.json"
+    if not path.is_file():
+        return {}
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return {speaker: {"gender": fields["gender"]} for speaker, fields in told.items() if "gender" in fields}
+
+
+def cut(row: Utterance, written: Mapping[str, Any]) -> Iterator[Utterance]:
+    """The row, or pieces of it: the utterances of a long recording, or stretches between words."""
+    for number, part in enumerate(written.get("segments", ())):
+        text = transcript(part["text"])
+        start, end = part["start"], part["end"]
+        yield row.with_(id=f"{row.id}#{number}", start=start, end=end, duration=end - start, text=text, words=())
+    if "segments" in written:
+        return
+    if (row.duration or 0) <= MAX_SECONDS or not row.words:
+        yield row
+        return
+    for number, words in enumerate(halves(row.words)):
+        start = max(0.0, words[0].start - 0.2) if number else 0.0
+        text = " ".join(word.text for word in words)
+        end = min(row.duration or 0.0, words[-1].end + 0.2)
+        yield row.with_(id=f"{row.id}#{number}", start=start, end=end, duration=end - start, text=text, words=words)
+
+
+def halves(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
+    """Words in stretches of at most `PIECE_SECONDS`, cut at the widest gap of the middle third, again and again."""
+    if words[-1].end - words[0].start <= PIECE_SECONDS or len(words) < 6:
+        return [words]
+    third = len(words) // 3
+    place = max(range(third, len(words) - third + 1), key=lambda i: words[i].start - words[i - 1].end)
+    return [*halves(words[:place]), *halves(words[place:])]
+
+
+def utterance(row: Mapping[str, Any], folder: Path, transcripts: Mapping[str, str] | None = None) -> Utterance:
     """A kit row as an utterance; `extra` says which labels are weak (guessed from what is known of the source)."""
     labels, weak = _labels(row)
     speech = row["language"] != "none"
-    text = (transcript(row["text"]) if "text" in row else None) if speech else ""
+    foreign = row["source"] in FOREIGN
+    text = _text(row, transcripts or {}) if speech else ""
+    words = _words(row, text)
     return Utterance(
         id=row["id"],
         path=str(folder / row["audio"]),
         duration=row["duration_s"],
         text=text,
-        language=row["language"] if speech else None,
+        language=row["language"] if speech and not foreign else None,
+        words=words,
         labels=labels,
         speaker=row.get("speaker") or row.get("clip_group"),
         source=row["source"],
         licence=row["licence"],
-        extra={"evidence": "real", **({"weak": weak} if weak else {}), **_sound(row)},
+        extra={
+            "evidence": "real",
+            **({"weak": weak} if weak else {}),
+            **({"times": "pocketsphinx"} if words else {}),
+            **({"transcript": "whisper"} if row["id"] in (transcripts or {}) else {}),
+            **_sound(row),
+        },
     )
 
 
-def _unusable(row: Mapping[str, Any]) -> str | None:
+def _text(row: Mapping[str, Any], transcripts: Mapping[str, str]) -> str | None:
+    """The words of a clip with speech, in simplified characters; None where they are not known."""
+    written = row.get("text", transcripts.get(row["id"]))
+    if written is None or row["source"] in FOREIGN:
+        return None
+    return transcript(simplified(written) if row["language"] == "zh" else written)
+
+
+def _words(row: Mapping[str, Any], text: str | None) -> tuple[Word, ...]:
+    """The automatic word times, where they are those of the transcript."""
+    timed = [Word(transcript(word), start, end) for word, start, end in row.get("words_auto", ())]
+    fits = text is not None and text.split() == [word.text for word in timed]
+    return tuple(timed) if fits and all(word.start < word.end for word in timed) else ()
+
+
+def simplified(text: str) -> str:
+    """Traditional characters to simplified ones."""
+    return str(_converter().convert(text))
+
+
+@cache
+def _converter() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
+
+
+def _unusable(row: Mapping[str, Any], pieces: Iterable[Utterance]) -> str | None:
     text = row.get("text", "")
-    if row["duration_s"] > MAX_SECONDS:
+    if any((piece.duration or 0) > MAX_SECONDS for piece in pieces if piece.start is None):
         return f"longer than {MAX_SECONDS:g} s"
     if row["language"] == "zh" and re.search("[A-Za-z0-9<>]", text):
         return "Mandarin transcript with Latin letters or digits: how they were spoken is not known"
+    if row["language"] == "en" and re.search("[0-9]", text):
+        return "English transcript with digits: how they were spoken is not known"
     return None
 
 
@@ -139,11 +250,14 @@ def _sound(row: Mapping[str, Any]) -> dict[str, str]:
 def _labels(row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Labels that are known, and which of them are weak."""
     speech = row["language"] != "none"
+    foreign = row["source"] in FOREIGN
+    if row["source"] == "commonvoice-other-age":  # other languages: for the voice alone
+        return {name: row[field] for name, field in (("gender", "gender"), ("age", "age_group")) if field in row}, []
     known = {
-        "language": row["language"] if speech else None,
+        "language": row["language"] if speech and not foreign else None,
         "gender": row.get("gender") if speech else None,  # an infant's cry tells no sex
         "age": row.get("age_group"),
-        "event": row.get("event") or ("none" if speech else None),
+        "event": EVENTS.get(row.get("event", ""), row.get("event")) or ("none" if speech else None),
     }
     guessed = {
         "event": None if known["event"] else row.get("event_weak"),
@@ -151,14 +265,14 @@ def _labels(row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
         "style": _style(row),
     }
     if "emotion" in row:
-        known["emotion"] = EMOTIONS[row["emotion"]]
+        known["emotion"] = EMOTIONS.get(row["emotion"])
     labels = {name: value for name, value in (known | {k: v for k, v in guessed.items() if v}).items() if value}
     return labels, sorted(name for name, value in guessed.items() if value)
 
 
 def _style(row: Mapping[str, Any]) -> str | None:
     """The style that the source's kind of text supports."""
-    if row["source"] == "librispeech":
+    if row["source"] in ("librispeech", "librispeech-train5", "long-en", "ljspeech"):
         return "有声书"
     if row["source"] == "aishell1" and int(row["id"][-4:]) >= AISHELL_FIRST_NEWS:
         return "新闻科普"
@@ -167,17 +281,33 @@ def _style(row: Mapping[str, Any]) -> str | None:
 
 def deal(utterances: Iterable[Utterance], seed: int) -> Iterator[tuple[str, Utterance]]:
     """(split, utterance) for each; speakers are on one side, each source and label at its fractions."""
-    groups: dict[tuple[str, ...], list[Utterance]] = defaultdict(list)
+    corpora: dict[str, list[Utterance]] = defaultdict(list)
     for row in utterances:
-        stratum = row.extra.get("sound") or "/".join(row.labels.get(name, "") for name in ("age", "gender"))
-        # emotions and infants' data vary within a speaker, so only age and gender make strata
-        groups[row.source or "", stratum].append(row)
-    for (source, _), rows in sorted(groups.items()):
-        if source in ONE_SPEAKER:
+        corpora[SAME_SPEAKERS.get(row.source or "", row.source or "")].append(row)
+    for corpus, rows in sorted(corpora.items()):
+        if corpus in ONE_SPEAKER:
             yield from _by_text(rows, seed)
-        else:
-            splits = _speaker_splits(source, {row.speaker or row.id for row in rows}, seed)
-            yield from ((splits[row.speaker or row.id], row) for row in rows)
+            continue
+        splits: dict[str, str] = {}
+        for speakers in _strata(rows):
+            splits |= _speaker_splits(corpus, speakers, seed)
+        yield from ((splits[_speaker(row)], row) for row in rows)
+
+
+def _speaker(row: Utterance) -> str:
+    return row.speaker or row.id.split("#")[0]
+
+
+def _strata(rows: Iterable[Utterance]) -> list[set[str]]:
+    """Speakers by what is said of them: age and gender and, of sounds, the kind. Emotions vary within a speaker."""
+    told: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        kind = row.extra.get("sound") or "/".join(row.labels.get(name, "") for name in ("age", "gender"))
+        told[_speaker(row)][f"{row.source if kind == '/' else ''} {kind}"] += 1
+    strata: dict[str, set[str]] = defaultdict(set)
+    for speaker, kinds in told.items():
+        strata[min(kinds, key=lambda kind: (-kinds[kind], kind))].add(speaker)
+    return [strata[kind] for kind in sorted(strata)]
 
 
 def _by_text(rows: Iterable[Utterance], seed: int) -> Iterator[tuple[str, Utterance]]:

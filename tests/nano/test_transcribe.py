@@ -1,0 +1,65 @@
+"""What Whisper reads: which clips, what a kill leaves, and a folder that holds no Whisper."""
+
+import json
+
+import pytest
+from transformers import Qwen2Config
+
+from recipes.nano.recordings import read_rows
+from recipes.nano.transcribe import BATCH, Clip, Reader, clips, grouped, transcribe
+
+
+class Reads:
+    def __init__(self, fail_after=99):
+        self.batches, self.fail_after = [], fail_after
+
+    def read(self, batch):
+        if len(self.batches) == self.fail_after:
+            raise KeyboardInterrupt
+        self.batches.append([clip.id for clip in batch])
+        return [f"text of {clip.id}" for clip in batch]
+
+
+def some(count, language="en", twice=False):
+    return [Clip(f"{language}{i}", None, language, twice) for i in range(count)]
+
+
+def test_only_our_languages_without_text_are_read(tmp_path):
+    rows = [
+        {"id": "a/1", "language": "en", "source": "a", "duration_s": 2.0, "audio": "1.ogg"},
+        {"id": "a/2", "language": "en", "source": "a", "duration_s": 2.0, "audio": "2.ogg", "text": "known"},
+        {"id": "a/3", "language": "none", "source": "a", "duration_s": 2.0, "audio": "3.ogg"},
+        {"id": "a/4", "language": "en", "source": "a", "duration_s": 40.0, "audio": "4.ogg"},
+        {"id": "a/5", "language": "de", "source": "emodb", "duration_s": 2.0, "audio": "5.ogg"},
+    ]
+    (tmp_path / "real2" / "a").mkdir(parents=True)
+    (tmp_path / "real2" / "a" / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert [clip.id for clip in clips(tmp_path, None)] == ["a/1"]
+
+
+def test_a_batch_has_one_language_and_kind():
+    batches = list(grouped([*some(BATCH + 1), *some(1, "zh"), *some(1, "zh", twice=True)]))
+    assert [len(batch) for batch in batches] == [BATCH, 1, 1, 1]
+
+
+def test_it_continues_where_it_was_stopped(tmp_path):
+    out = tmp_path / "read.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        transcribe(Reads(fail_after=1), some(3 * BATCH), out)
+    out.write_bytes(out.read_bytes() + b'{"id": "ha')
+    again = Reads()
+    transcribe(again, some(3 * BATCH), out)
+    assert [row["id"] for row in read_rows(out)] == [clip.id for clip in some(3 * BATCH)]
+    assert len(again.batches) == 2
+
+
+def test_another_model_is_told_in_one_line(tmp_path):
+    Qwen2Config().save_pretrained(tmp_path)
+    with pytest.raises(SystemExit, match="is a qwen2 model: give openai/whisper-base"):
+        Reader(str(tmp_path))
+
+
+def test_a_missing_folder_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SystemExit, match="holds no model"):
+        Reader(str(tmp_path / "none"))
