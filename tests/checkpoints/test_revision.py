@@ -11,7 +11,6 @@ import pytest
 
 from osum.checkpoints import revision
 from osum.checkpoints.revision import revision_of
-from osum.results.asked import check_asked
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -136,8 +135,3 @@ def test_a_user_without_a_home_is_served(folder: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "expanduser", homeless)
     assert revision_of(folder) == before
-
-
-def test_answers_of_another_revision_are_another_models(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"begun with revision .old., and now it is .new.: .* another model"):
-        check_asked({"revision": "old"}, {"revision": "new"}, tmp_path / "labels.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -63,8 +64,9 @@ class StandIn:
     """Hears a woman say "hello there" in every recording that can be read."""
 
     name, revision, dtype, device, tasks, max_seconds = "stand-in", "1", "float32", "cpu", OSUM, 30.0
+    engine = SimpleNamespace(counts=SimpleNamespace(memory_faults=0))
 
-    def label_files(self, items: Iterable[Utterance], options: LabelOptions) -> Iterator[Utterance]:
+    def label_files(self, items: Iterable[Utterance], options: LabelOptions, *_: object) -> Iterator[Utterance]:
         self.options = options
         return map(self._heard, items)
 

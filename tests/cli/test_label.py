@@ -239,7 +239,7 @@ def test_a_failed_run_leaves_what_was_there(
 def test_an_interrupted_run_keeps_the_rows_it_has(
     osum: Run, clip: MakeClip, tmp_path: Path, model: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def two_then_stop(items: Any, _: object) -> Any:
+    def two_then_stop(items: Any, *_: object) -> Any:
         yield from items[:2]
         raise KeyboardInterrupt
 
@@ -316,7 +316,7 @@ def test_a_run_that_was_interrupted_goes_on(
     asked: list[str] = []
     label_files = model.label_files
 
-    def stop_at_the_third(items: Any, options: Any) -> Any:
+    def stop_at_the_third(items: Any, options: Any, *_: Any) -> Any:
         for row in label_files(items, options):
             asked.append(row.id)
             if len(asked) == 3:
@@ -356,6 +356,39 @@ def test_what_failed_stays_an_error_until_it_is_asked_again(
     assert (code, err) == (0, "")
     assert [row["id"] for row in rows_of(tmp_path / "rows.jsonl") if "error" in row] == []
     assert len(rows_of(tmp_path / "rows.jsonl")) == 6
+
+
+def test_a_recording_that_changed_is_told_and_answered_again_when_asked(
+    osum: Run, corpus: Path, clip: MakeClip, tmp_path: Path
+) -> None:
+    command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume")
+    osum(*command)
+    before = {row["id"]: row for row in rows_of(tmp_path / "rows.jsonl")}
+    clip("in/1.wav", seconds=0.5)
+    clip("in/4.wav", seconds=0.5)
+    told = osum(*command)
+    assert "2 recordings have changed since they were answered: --changed answers them again" in told.err
+    assert {row["id"]: row for row in rows_of(tmp_path / "rows.jsonl")} == before
+    again = osum(*command, "--changed")
+    assert (again.code, "2 recordings have changed since they were answered: they are" in again.err) == (0, True)
+    after = {row["id"]: row for row in rows_of(tmp_path / "rows.jsonl")}
+    assert [name for name in before if after[name] != before[name]] == ["1", "4"]
+    assert after["1"]["duration"] == 0.5 and "error" not in after["4"] and len(after) == 6
+    assert "changed" not in osum(*command).err
+
+
+def test_a_recording_that_is_gone_keeps_its_answer(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").write_text(json.dumps({"id": "a", "path": str(clip("a.wav"))}) + "\n")
+    command = ("label", tmp_path / "set.jsonl", "-o", tmp_path / "rows.jsonl", "--resume", "--changed")
+    osum(*command)
+    before = (tmp_path / "rows.jsonl").read_text()
+    (tmp_path / "a.wav").unlink()
+    assert "changed" not in osum(*command).err
+    assert (tmp_path / "rows.jsonl").read_text() == before
+
+
+def test_what_changed_is_about_an_earlier_run(osum: Run, clip: MakeClip, no_model: None) -> None:
+    assert "--changed is about an earlier run: give --resume with it" in osum("label", clip(), "--changed").err
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
     group.add_argument("--resume", action="store_true", help="go on with an -o FILE.jsonl or FILE.parquet")
     group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
+    group.add_argument("--changed", action="store_true", help="with --resume: answer again what changed since")
     group.add_argument("--shard", type=_shard, metavar="I/N", help="only one of N parts of the input, from 0/N on")
     group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
     _add_subtitles(parser)
@@ -209,8 +210,9 @@ def _place(arguments: Namespace) -> Place:
 
     if arguments.resume and arguments.overwrite:
         raise InputError("--resume keeps what is there and --overwrite drops it: give one of them")
-    if arguments.retry_failed and not arguments.resume:
-        raise InputError("--retry-failed is about an earlier run: give --resume with it")
+    for name in ("retry_failed", "changed"):
+        if getattr(arguments, name) and not arguments.resume:
+            raise InputError(f"--{name.replace('_', '-')} is about an earlier run: give --resume with it")
     if arguments.resume and STDIN in arguments.paths:
         raise InputError(f"{STDIN} cannot be read a second time, so --resume does not go with it: name a file")
     return Place(
@@ -221,6 +223,7 @@ def _place(arguments: Namespace) -> Place:
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         retry_failed=arguments.retry_failed,
+        changed=arguments.changed,
         shard=arguments.shard,
         part_size=arguments.batch_size,
     )
@@ -290,6 +293,8 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     model = load_model(arguments) if usable else None
     options = _options(arguments, tasks, model, workers)
     left = target.left(inputs.items, asked_of(model, options) if model else {})
+    if target.note and not arguments.quiet:
+        tell(target.note)
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
     try:

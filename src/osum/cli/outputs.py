@@ -51,6 +51,7 @@ class Place:
     overwrite: bool = False
     resume: bool = False
     retry_failed: bool = False
+    changed: bool = False
     shard: Shard | None = None
     part_size: int = 8
     """Rows that are lost together when a run is killed."""
@@ -75,6 +76,8 @@ class Target(ABC):
     """Whether another run may go on with what this one leaves."""
     failed_before = 0
     """Results of earlier runs that are errors and stay so."""
+    note: str | None = None
+    """What a user should know of the results of earlier runs."""
     names: Sequence[str]
     """Where the result of each input goes."""
 
@@ -235,7 +238,7 @@ class Rows(Target):
 
     def __init__(self, path: Path, form: RowFile, count: int, place: Place) -> None:
         self._parts = Parts(path, form, place.part_size)
-        self._resume, self._retry_failed = place.resume, place.retry_failed
+        self._resume, self._retry_failed, self._changed = place.resume, place.retry_failed, place.changed
         self.names = [str(path)] * count
         _check_free([path], place.overwrite or place.resume, "go on with --resume, give another -o, or --overwrite")
         if self._parts.begun and not (place.overwrite or place.resume):
@@ -246,16 +249,27 @@ class Rows(Target):
         _check_writable(self._parts.path.parent)
 
     def left(self, items: Sequence[Utterance], asked: Mapping[str, Any]) -> Sequence[Utterance]:
-        """The inputs that have no row yet, or with `--retry-failed` none but an error."""
+        """The inputs that have no row yet, or with `--retry-failed` and `--changed` none that is to stay."""
         try:
             if self._resume and self._parts.begun:
                 self._parts.resume(asked)
             else:
                 self._parts.start(asked)
-            found, self.failed_before = self._parts.missing(items, self._retry_failed)
+            found, self.failed_before = self._parts.missing(items, self._retry_failed, self._changed)
         except OSError as fault:
             raise _unwritable(self._parts.path, fault) from fault
+        self.note = self._note()
         return found
+
+    def _note(self) -> str | None:
+        """How many recordings are other than those that were answered."""
+        notes = []
+        if number := self._parts.num_changed:
+            what_now = "they are answered again" if self._changed else "--changed answers them again"
+            notes.append(f"{number} recordings have changed since they were answered: {what_now}")
+        if number := self._parts.num_unstamped:
+            notes.append(f"{number} rows were written without the size and time of their recording, and are kept")
+        return "; ".join(notes) or None
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results in parts, and the file when there are no more."""

@@ -4,8 +4,9 @@
 2. Rows appear in parts: temporary name, fsync, rename. Many small parts become a large one.
 3. When every row is there, file and parts become the new file, and the parts go away.
 
-A kill at any moment leaves whole parts and a whole file. A row that stands twice counts once, and the last one counts.
-Names of parts are of one run alone, so that two runs never write over each other. Knows nothing of models or sound.
+A kill at any moment leaves whole parts and a whole file. Of two rows of one key the last one counts. Names of parts are
+of one run alone, so that two runs never write over each other. Next to each row is kept the stamp of the file that it
+is about, so that a file that has changed since is found. Knows nothing of models or sound.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from osum.errors import InputError
 from osum.files import atomic_file, seen_from
@@ -26,12 +28,14 @@ from osum.results.asked import check_asked, keep_asked, read_asked
 from osum.results.formats import render_jsonl, to_row
 from osum.utterance import Utterance
 
-ASKED = "asked.json"
+ASKED, STAMPS = "asked.json", "stamps"
 STDIN = "-"
 """A path that is no file."""
 PATIENCE = 5.0  # seconds that a row waits for others of its part
 SMALL = 64
 """So many small parts become a large one."""
+NO_STAMP = b"-"
+"""Of a row about no file, or of an osum that kept none."""
 
 T = TypeVar("T")
 
@@ -73,10 +77,15 @@ class Parts:
         self.folder = path.with_name(f".{path.name}.parts")
         self._form, self._size = form, size
         self._run, self._number = secrets.token_hex(4), 0
-        self._keys: deque[bytes] = deque()
+        self._marks: deque[tuple[bytes, bytes]] = deque()
+        """Key and stamp of each row that is missing."""
         self._waiting: list[bytes] = []
         self._written = time.monotonic()
         self._small: list[Path] = []
+        self.num_changed = 0
+        """Rows about a file that has changed since, as `missing` found."""
+        self.num_unstamped = 0
+        """Rows of which nobody knows whether their file has."""
 
     @property
     def begun(self) -> bool:
@@ -109,26 +118,35 @@ class Parts:
         if asked:
             keep_asked(self.folder / ASKED, asked)
 
-    def missing(self, items: Iterable[Utterance], retry_failed: bool = False) -> tuple[list[Utterance], int]:
+    def missing(
+        self, items: Iterable[Utterance], retry_failed: bool = False, changed: bool = False
+    ) -> tuple[list[Utterance], int]:
         """The items that have no row yet, and how many of the others have one with an error.
 
-        With `retry_failed` a row with an error is none.
+        With `retry_failed` a row with an error is none, with `changed` one about a file that has changed since. The
+        stamps of the items' files are taken here, before they are read: what changes later is found the next time.
         """
-        failed = {key: fault for key, fault, _ in self._rows()}
+        known = {row.key: (row.failed, row.stamp) for row in self._rows()}
         left, num_failed = [], 0
-        self._keys.clear()
+        self._marks.clear()
+        self.num_changed = self.num_unstamped = 0
         for item, key in _with_keys(items, lambda item: to_row(self._portable(item))):
-            if key not in failed or (retry_failed and failed[key]):
+            failed, before = known.get(key, (False, NO_STAMP))
+            stamp = stamp_of(item.path)
+            other = key in known and NO_STAMP not in (before, stamp) and stamp != before
+            self.num_changed += other
+            self.num_unstamped += key in known and before == NO_STAMP != stamp
+            if key not in known or (retry_failed and failed) or (changed and other):
                 left.append(item)
-                self._keys.append(key)
+                self._marks.append((key, stamp))
             else:
-                num_failed += failed[key]
+                num_failed += failed
         return left, num_failed
 
     def add(self, row: Utterance) -> None:
         """Take the row of the next of the items that were missing."""
         line = render_jsonl(self._portable(row)).encode()
-        self._waiting.append(b"%s %d %s" % (self._keys.popleft(), row.error is not None, line))
+        self._waiting.append(_Row(*self._marks.popleft(), row.error is not None, line).pack())
         if len(self._waiting) >= self._size or time.monotonic() > self._written + PATIENCE:
             self.flush()
 
@@ -149,17 +167,35 @@ class Parts:
         self.flush()
         if self.finished:
             return
-        last = {key: number for number, (key, _, _) in enumerate(self._rows())}
+        last = {row.key: number for number, row in enumerate(self._rows())}
         wanted = set(last.values())
 
-        def lines() -> Iterator[bytes]:
-            return (line for number, (_, _, line) in enumerate(self._rows()) if number in wanted)
+        def rows() -> Iterator[_Row]:
+            return (row for number, row in enumerate(self._rows()) if number in wanted)
 
+        # The stamps first: after a kill in between, the parts still say what stands in the file.
+        self._keep_stamps(rows())
         with atomic_file(self.path) as out:
-            self._form.write(lines, out)
+            self._form.write(lambda: (row.line for row in rows()), out)
         for item in self.folder.iterdir():
-            if item.name != ASKED:  # with what killed runs left
+            if item.name not in (ASKED, STAMPS):  # with what killed runs left
                 item.unlink(missing_ok=True)
+
+    def _keep_stamps(self, rows: Iterable[_Row]) -> None:
+        """For the rows of the file, which hold only what the contract says."""
+        stamped = (row for row in rows if row.stamp != NO_STAMP)
+        if (first := next(stamped, None)) is None:
+            return
+        with atomic_file(self.folder / STAMPS) as out:
+            out.writelines(b"%s %s\n" % (row.key, row.stamp) for row in chain([first], stamped))
+
+    def _stamps(self) -> dict[bytes, bytes]:
+        path = self.folder / STAMPS
+        if not path.is_file():
+            return {}
+        with path.open("rb") as lines:
+            pairs = (line.split() for line in lines)
+            return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
     def _write(self, pieces: Iterable[bytes]) -> Path:
         path = self.folder / f"part-{self._number:08d}-{self._run}"
@@ -171,17 +207,16 @@ class Parts:
     def _parts(self) -> Iterator[Path]:
         return iter(sorted(self.folder.glob("part-*")))
 
-    def _rows(self) -> Iterator[tuple[bytes, bool, bytes]]:
-        """Key, whether it is an error, and line of each row, the older first."""
+    def _rows(self) -> Iterator[_Row]:
+        """The rows, the older first."""
         if self.path.exists():
+            stamps = self._stamps()
             lines = ((line, self._known(line)) for line in self._form.read(self.path))
             for (line, row), key in _with_keys(lines, lambda pair: pair[1]):
-                yield key, "error" in row, line
+                yield _Row(key, stamps.get(key, NO_STAMP), "error" in row, line)
         for part in self._parts():
-            with part.open("rb") as lines_of_part:
-                for line in lines_of_part:
-                    key, failed, text = line.split(b" ", 2)
-                    yield key, failed == b"1", text
+            with part.open("rb") as packed:
+                yield from map(_Row.unpack, packed)
 
     def _known(self, line: bytes) -> dict[str, Any]:
         """The row of a line; file names with stray bytes, which other manifests may not have, stand in it escaped."""
@@ -196,6 +231,35 @@ class Parts:
     def _portable(self, row: Utterance) -> Utterance:
         """With the path as seen from the file."""
         return row if row.path == STDIN else row.with_(path=seen_from(self.path.parent, Path(row.path)))
+
+
+def stamp_of(path: str) -> bytes:
+    """Size and time of change of a file, which tell that it has changed; `NO_STAMP` for what is no file."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return NO_STAMP
+    return b"%d:%d" % (status.st_size, status.st_mtime_ns)
+
+
+class _Row(NamedTuple):
+    """One row, and what is kept next to it."""
+
+    key: bytes
+    stamp: bytes
+    failed: bool
+    line: bytes
+
+    def pack(self) -> bytes:
+        """As a line of a part."""
+        return b"%s %d %s %s" % (self.key, self.failed, self.stamp, self.line)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> _Row:
+        """From a line of a part; those of an earlier osum have no stamp."""
+        key, failed, rest = packed.split(b" ", 2)
+        stamp, line = (NO_STAMP, rest) if rest.startswith(b"{") else rest.split(b" ", 1)
+        return cls(key, stamp, failed == b"1", line)
 
 
 def _with_keys(items: Iterable[T], row_of: Callable[[T], Mapping[str, Any]]) -> Iterator[tuple[T, bytes]]:
