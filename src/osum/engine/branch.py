@@ -233,20 +233,20 @@ class Branch:
             told = self._guessed[-1]
             if all(row[:told] == self.ids[:told] for row in rows) and self._read(*self._guessed):
                 return
-        shared = _shared(rows)
-        whole = self.prompt + rows[0][:shared]
+        same = shared(rows)
+        whole = self.prompt + rows[0][:same]
         # The last id is fed again even where it is cached: what follows it was not kept.
         reused = min(common([self._cached, whole]), len(whole) - 1)
         self._cached, self.slots = self._cached[:reused], self.slots[:reused]
         self.tree = Tree(whole[reused:])
         for row in rows:
-            self.tree.add(row[shared:])
+            self.tree.add(row[same:])
 
     def _read(self, tree: Tree, seen: Seen, offset: int) -> bool:
         """Score every tag from a tree whose root stands behind `offset` ids of the answer; False if one is missing."""
         scores: dict[str, tuple[float, ...]] = {}
         for labels, rows in zip(self.ask.task.label_sets if self.ask.task else (), self._wanted, strict=True):
-            same = _shared(rows)
+            same = shared(rows)
             paths = [tree.path(row[offset:]) for row in rows]
             values = tuple(
                 sum(seen.given[node - tree.root - 1] for node in path[same - offset :])
@@ -288,7 +288,7 @@ def continuation(ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[in
     return []
 
 
-def _shared(rows: Sequence[Sequence[int]]) -> int:
+def shared(rows: Sequence[Sequence[int]]) -> int:
     """How many leading ids all rows share; at least one id of each row is left over."""
     return min(common(rows), min(map(len, rows)) - 1)
 

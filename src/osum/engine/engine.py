@@ -24,6 +24,7 @@ from torch import Tensor
 
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.beams import search
+from osum.engine.behind import Behind
 from osum.engine.branch import Branch
 from osum.engine.cache import TokenCache
 from osum.engine.handle import Handle, Turn
@@ -145,7 +146,8 @@ class Engine:
         lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
         ids = [self.processor.joint_ids(ask.text, lengths) for ask in request.asks]
         limit = self.model.config.text_config.max_position_embeddings
-        if (longest := max(map(len, ids))) >= limit:
+        given = [len(self.processor.text_ids(ask.given or "")) for ask in request.asks]
+        if (longest := max(map(sum, zip(map(len, ids), given, strict=True)))) >= limit:
             raise LayoutError(f"a conversation of {longest} tokens: this model takes less than {limit}; shorten it")
         job = Job(Handle(request, self._turn), ids)
         with self._turn.lock:
@@ -281,22 +283,22 @@ class Engine:
             job.rows.append(Row(ids[group[0]][:cut], sound, branches))
         job.branches = [branch for row in job.rows for branch in row.branches]
         job.reported = [0] * len(ids)
-        plain = [branch for branch in job.branches if branch.ask.transcribes and not branch.ask.options.searches]
+        plain = [branch for branch in job.branches if branch.ask.drafts]
         lead = min(plain, key=lambda branch: not branch.ask.bare, default=None)
         for branch in plain:
             branch.beside = [other for other in plain if other is not branch]
             branch.lead = lead if branch is not lead else None
-        searched = [(branch, row) for branch, row in zip(job.branches, ids, strict=True) if branch.ask.options.searches]
+        searched = [(branch, row) for branch, row in zip(job.branches, ids, strict=True) if branch.ask.searched]
         self._search(searched, sound)
         for branch in job.branches:
             # In a row of its own a question waits for the whole draft; beside the lead it is read with the clip.
-            if not branch.ask.options.searches and (together or branch.lead is None):
+            if not branch.ask.searched and (together or branch.lead is None):
                 branch.start()
         self._settle(job)
 
     def _branch(self, ask: Ask, ids: list[int]) -> Branch:
-        processor = self.processor
-        return Branch(ask, ids, processor.answer_end_token_id, processor.text_ids, processor.decode)
+        processor, kind = self.processor, Branch if ask.given is None else Behind
+        return kind(ask, ids, processor.answer_end_token_id, processor.text_ids, processor.decode)
 
     def _search(self, asked: Sequence[tuple[Branch, list[int]]], sound: Tensor) -> None:
         """Answer by beam search; where it draws, each question alone, so that its seed alone decides."""

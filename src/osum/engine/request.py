@@ -21,6 +21,18 @@ class Ask:
     task: Task | None = None
     """Tells where a transcript stands in the answer and which labels are scored; None for a free question."""
     options: GenerationOptions = field(default_factory=GenerationOptions)
+    given: str | None = None
+    """The transcript: labels are scored behind it, and it is not decoded (see `engine.behind`)."""
+
+    @property
+    def drafts(self) -> bool:
+        """Whether a transcript is decoded, id by id, that may be the draft of others or have one."""
+        return self.transcribes and self.given is None and not self.options.searches
+
+    @property
+    def searched(self) -> bool:
+        """Whether the answer is found by beam search."""
+        return self.given is None and self.options.searches
 
     @property
     def transcribes(self) -> bool:
