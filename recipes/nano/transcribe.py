@@ -77,25 +77,26 @@ class Reader:
         self._processor = WhisperProcessor.from_pretrained(name)
         self._model = WhisperForConditionalGeneration.from_pretrained(name, dtype=torch.bfloat16).eval()
 
-    @torch.no_grad()
     def read(self, batch: list[Clip]) -> list[str | None]:
         """The transcript of each; None where it cannot be read, or two decodings differ."""
         waves = [_wave(clip.path) for clip in batch]
         known = [wave for wave in waves if wave is not None]
-        if not known:
-            return [None] * len(batch)
-        features = self._processor(known, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-        texts = self._decoded(features, batch[0].language, 1)
-        if batch[0].twice:
-            others = self._decoded(features, batch[0].language, BEAMS)
+        texts: list[str | None] = list(self.read_waves(known, batch[0].language))
+        if known and batch[0].twice:
+            others = self.read_waves(known, batch[0].language, BEAMS)
             texts = [
-                one if transcript(one or "") == transcript(other or "") else None
+                one if transcript(one or "") == transcript(other) else None
                 for one, other in zip(texts, others, strict=True)
             ]
         found = iter(texts)
         return [None if wave is None else next(found) for wave in waves]
 
-    def _decoded(self, features: torch.Tensor, language: str, beams: int) -> list[str | None]:
+    @torch.no_grad()
+    def read_waves(self, waves: list[Any], language: str, beams: int = 1) -> list[str]:
+        """The transcripts of waveforms (S,) at 16 kHz that are in one language."""
+        if not waves:
+            return []
+        features = self._processor(waves, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         ids = self._model.generate(
             features.to(torch.bfloat16), language=LANGUAGES[language], task="transcribe", num_beams=beams,
             max_new_tokens=100,
