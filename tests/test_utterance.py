@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import ManifestError
-from osum.utterance import SCHEMA_VERSION, Answer, Segment, Utterance, Word
+from osum.utterance import SCHEMA_VERSION, Answer, Segment, Utterance, VocalEvent, Word
 
 seconds = st.floats(0, 1e5)
 names = st.text(min_size=1)
@@ -62,6 +62,11 @@ def test_an_empty_text_says_that_nothing_was_said() -> None:
     assert Utterance("a", "a.wav", text="").to_dict()["text"] == ""
 
 
+def test_events_come_back_as_they_were() -> None:
+    row = Utterance("a", "a.wav", events=(VocalEvent(0.0, 1.5, "laugh", 0.9), VocalEvent(2.0, 3.0, "cry")))
+    assert Utterance.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
 def test_a_null_label_means_not_known() -> None:
     assert Utterance.from_dict({"id": "a", "path": "a.wav", "labels": {"age": None}}).labels == {}
 
@@ -78,6 +83,8 @@ def test_a_null_label_means_not_known() -> None:
         ({"words": ["hi"]}, "wrong type"),
         ({"segments": [{"start": 0}]}, "without 'end'"),
         ({"segments": {"start": 0}}, "wrong type"),
+        ({"events": [{"start": 0, "end": 1}]}, "without 'event'"),
+        ({"events": ["laugh"]}, "wrong type"),
         ({"labels": {"age": 7}}, "'labels' holds 7"),
         ({"labels": ["age"]}, "wrong type"),
         ({"summary": {"SER": "happy"}}, "wrong type"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from osum.listening.recognizer import Recognizer, load
     from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
     from osum.tasks import LabelSet, Task, TaskSet
-    from osum.utterance import Answer, Segment, Utterance, Word
+    from osum.utterance import Answer, Segment, Utterance, VocalEvent, Word
 
     __version__: str
 
@@ -32,6 +32,7 @@ __all__ = [
     "Task",
     "TaskSet",
     "Utterance",
+    "VocalEvent",
     "Word",
     "__version__",
     "load",
@@ -43,7 +44,7 @@ _NAMES_OF = {
     "osum.listening.recognizer": ("Recognizer", "load"),
     "osum.model": ("OsumConfig", "OsumForConditionalGeneration", "OsumProcessor"),
     "osum.tasks": ("LabelSet", "Task", "TaskSet"),
-    "osum.utterance": ("Answer", "Segment", "Utterance", "Word"),
+    "osum.utterance": ("Answer", "Segment", "Utterance", "VocalEvent", "Word"),
 }
 _HOME = {name: module for module, names in _NAMES_OF.items() for name in names}
 

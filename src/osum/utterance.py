@@ -57,6 +57,16 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class VocalEvent:
+    """A vocal event, such as a laugh, and the stretch that it was detected in, in seconds of the file."""
+
+    start: float
+    end: float
+    event: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One audio file (or a stretch or a channel of it) and all that is known of it.
 
@@ -83,6 +93,8 @@ class Utterance:
     """Names of the tasks this row was made for; empty means every task its fields can answer."""
     segments: tuple[Segment, ...] = ()
     summary: Mapping[str, Answer] = field(default_factory=dict)
+    events: tuple[VocalEvent, ...] = ()
+    """Every vocal event of the segments; the summary has only the one that prevails."""
     warnings: tuple[str, ...] = ()
     error: str | None = None
     model: str | None = None
@@ -120,7 +132,7 @@ class Utterance:
                 **{name: _read(name, row[name]) for name in _FIELDS if row.get(name) is not None}, extra=_extra(row)
             )
         except KeyError as fault:
-            raise ManifestError(f"row {row['id']!r} has a word or segment without {fault}: add it") from fault
+            raise ManifestError(f"row {row['id']!r} has a word, event or segment without {fault}: add it") from fault
         except (TypeError, ValueError, AttributeError) as fault:
             raise ManifestError(f"row {row['id']!r} has a field of the wrong type: {fault}") from fault
 
@@ -140,7 +152,7 @@ def _empty(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings to JSON values; empty fields inside records are kept."""
-    if isinstance(value, (Word, Answer, Segment)):
+    if isinstance(value, (Word, Answer, Segment, VocalEvent)):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
@@ -168,6 +180,11 @@ def _list(name: str, value: Any) -> list[Any]:
 
 def _word(item: Mapping[str, Any]) -> Word:
     return Word(_string("text", item["text"]), float(item["start"]), float(item["end"]), item.get("confidence"))
+
+
+def _event(item: Mapping[str, Any]) -> VocalEvent:
+    event = _string("event", item["event"])
+    return VocalEvent(float(item["start"]), float(item["end"]), event, item.get("probability"))
 
 
 def _answer(item: Mapping[str, Any]) -> Answer:
@@ -204,6 +221,7 @@ def _strings(name: str, value: Any) -> tuple[str, ...]:
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "words": lambda _, value: tuple(_word(item) for item in value),
     "segments": lambda _, value: tuple(_segment(item) for item in value),
+    "events": lambda name, value: tuple(_event(item) for item in _list(name, value)),
     "summary": lambda _, value: {str(task): _answer(item) for task, item in value.items()},
     "labels": lambda name, value: {str(key): _string(name, item) for key, item in value.items() if item is not None},
     "channel": _channel,

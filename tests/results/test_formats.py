@@ -17,7 +17,7 @@ from rich.console import Console
 from osum.errors import InputError
 from osum.results.formats import FORMATS, SubtitleOptions, format_named, format_of, join_words, timestamp
 from osum.results.table import table
-from osum.utterance import Answer, Segment, Utterance, Word
+from osum.utterance import Answer, Segment, Utterance, VocalEvent, Word
 
 ODD = 'say "hi"\tto\n\n<b>&me --> you'
 WORDS = (Word("hello", 0.5, 0.9, 0.87654), Word("world", 0.9, 1.4))
@@ -318,6 +318,13 @@ def test_any_word_times_make_a_textgrid_that_tiles_and_keeps_every_word(words: l
     assert_tiled(tiers)
     written = "".join(label for _, _, label in tiers["words"]).replace(" ", "")
     assert sorted(written) == sorted("".join(word.text for word in words).replace(" ", ""))
+
+
+def test_a_textgrid_has_a_tier_of_events_with_their_probabilities() -> None:
+    events = (VocalEvent(1.0, 2.0, "laugh", 0.934), VocalEvent(2.0, 3.0, "cry"))
+    tiers = parse_textgrid(render("textgrid", clip_of("hi", duration=5.0).with_(events=events)))
+    assert tiers["events"] == [(0, 1, ""), (1, 2, "laugh 0.93"), (2, 3, "cry"), (3, 5, "")]
+    assert "events" not in parse_textgrid(render("textgrid", clip_of("hi", duration=5.0)))
 
 
 def test_quotes_in_a_textgrid_are_doubled() -> None:

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from osum.cli import ask, calibrate, convert, data, doctor, evaluate, judge, label, report, tasks, train
+from osum.cli import ask, calibrate, convert, data, doctor, evaluate, find, judge, label, report, tasks, train
 from osum.cli.arguments import Parser, ShowVersion, did_you_mean
 from osum.errors import OsumError
 
 FAILED, INTERRUPTED, NO_READER = 1, 130, 141
-_MODULES = (label, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge)
+_MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -66,6 +66,17 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def probability(word: str) -> float:
+    """An argument type: a number from 0 to 1."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{word!r} is no probability: use a number from 0 to 1")
+    return value
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which model, and where it runs."""
     group = parser.add_argument_group("model")

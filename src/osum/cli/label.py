@@ -18,6 +18,7 @@ from osum.cli.arguments import (
     load_model,
     one_of,
     positive,
+    probability,
     tell,
 )
 
@@ -66,7 +67,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup) -> None:
     asked.add_argument("--language", type=_auto_only, help=argparse.SUPPRESS)
     doubt = "tell labels less probable than P (0 to 1) as unknown"
-    asked.add_argument("--min-confidence", type=_probability, default=0.0, metavar="P", help=doubt)
+    asked.add_argument("--min-confidence", type=probability, default=0.0, metavar="P", help=doubt)
     asked.add_argument("--prompt-language", metavar="CODE", help="of the prompts; the checkpoint's first without it")
     group = parser.add_argument_group("output")
     spellings = ("-f", "--format", "--output-format", "--output_format")
@@ -138,16 +139,6 @@ def _count(word: str) -> int:
     if not word.isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 0")
     return int(word)
-
-
-def _probability(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no probability: use a number from 0 to 1")
-    return value
 
 
 def _truth(word: str) -> bool:

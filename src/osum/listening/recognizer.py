@@ -41,6 +41,7 @@ from osum.listening.answers import (
     summary_of,
     tells_event,
 )
+from osum.listening.events import events_of
 from osum.listening.feeding import Failure, Piece, Source, read
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
@@ -348,11 +349,12 @@ class Recognizer:
     def _result(self, file: _File, options: LabelOptions, asked: Asked) -> Utterance:
         stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
         if file.error is not None:
-            return replace(file.item, error=file.error, segments=(), summary={}, warnings=(), **stamp)
+            return replace(file.item, error=file.error, segments=(), summary={}, events=(), warnings=(), **stamp)
         segments = in_sequence(file.segments)
         spoken = [segment for segment in segments if not segment.no_speech]
         summary, least = summary_of(segments, asked.tasks), options.min_confidence
         sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
+        told = tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments)
         warnings = list(file.notes)
         if len(segments) > 1:
             warnings.append(
@@ -367,7 +369,8 @@ class Recognizer:
             language=_language(sure, spoken) if spoken else None,
             **_said(segments, asked.tasks),
             labels=_labels(sure, asked.tasks),
-            segments=tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments),
+            segments=told,
+            events=events_of(told),
             summary=doubted(summary, least),
             warnings=tuple(warnings),
             error=None,

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from osum.errors import InputError
 from osum.tasks import OSUM
-from osum.utterance import Answer, Segment, Utterance, Word
+from osum.utterance import Answer, Segment, Utterance, VocalEvent, Word
 
 LABEL_COLUMNS = ("event", "emotion", "style", "gender", "age", "language")
 """The label columns that every table and TextGrid has; labels of other names follow them."""
@@ -404,7 +404,10 @@ def render_vtt(utterance: Utterance, options: SubtitleOptions = PLAIN_SUBTITLES)
 
 
 def render_textgrid(utterance: Utterance) -> str:
-    """Praat's long text format: the tiers text, words and one per label, each from 0 to the end without gaps."""
+    """Praat's long text format: the tiers text, words, one per label and, where there are some, events.
+
+    Each goes from 0 to the end without gaps.
+    """
     segments = segments_of(utterance)
     times = [(s.start, s.end) for s in segments] + [(word.start, word.end) for s in segments for word in s.words]
     ends = [_microseconds(end) for _, end in times] + [_microseconds(start) + 1 for start, _ in times]
@@ -413,9 +416,15 @@ def render_textgrid(utterance: Utterance) -> str:
     tiers["words"] = [(word.start, word.end, word.text) for s in segments for word in s.words]
     for column in columns_of([utterance]):
         tiers[column] = [(s.start, s.end, _label(labels_of(s).get(column))) for s in segments]
+    if utterance.events:
+        tiers["events"] = [(event.start, event.end, _how_sure(event)) for event in utterance.events]
     head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     head += f"xmin = 0\nxmax = {_praat(end)}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
     return head + "".join(_tier(n, name, _tiling(marks, end)) for n, (name, marks) in enumerate(tiers.items(), start=1))
+
+
+def _how_sure(event: VocalEvent) -> str:
+    return event.event if event.probability is None else f"{event.event} {event.probability:.2f}"
 
 
 _Tile = tuple[int, int, str]
