@@ -71,3 +71,12 @@ def test_weights_have_the_mode_of_any_new_file(tmp_path: Path, umask: int) -> No
     export(write_checkpoint(tmp_path / "in"), tmp_path / "out")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
     assert set(modes.values()) == {0o666 & ~umask}, modes
+
+
+def test_eight_bits_are_opened_as_any_checkpoint(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "in")
+    report = export(source, tmp_path / "out", torch.int8)
+    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["model.int8.safetensors"]
+    assert (report.num_files, report.kept) == (1, False)
+    recognizer = osum.load(str(tmp_path / "out"))
+    assert recognizer.label(([0.0] * 8000, 16_000), tasks=["ASR"]).error is None

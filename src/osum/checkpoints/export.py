@@ -17,10 +17,11 @@ from osum.checkpoints.locate import TASKS_FILE
 from osum.checkpoints.provenance import runs_behind
 from osum.errors import CheckpointError, InputError
 from osum.files import share
+from osum.model import int8
 
 SHARD_SIZE = "45MB"
 """Hosts of source code warn of files from 50 MB on."""
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
     Args:
         checkpoint: a step-N folder.
         out: a new folder, or one whose weights are replaced.
-        dtype: of the weights that are written; None keeps that of the checkpoint.
+        dtype: of the weights that are written; None keeps that of the checkpoint. `torch.int8` stores matrices in 8
+            bits, a factor for each row, which are opened as floats.
 
     Raises:
         CheckpointError: `checkpoint` was not written by training, or holds a Whisper.
@@ -60,11 +62,18 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
     if not (source / TASKS_FILE).is_file():
         raise CheckpointError(f"{source} has no {TASKS_FILE}: give a step-N folder of a training run")
     runs, own = runs_behind(source), dtype_of(source)
-    opened = open_checkpoint(str(source), "cpu", dtype or own, offline=True)
+    small = dtype == torch.int8
+    opened = open_checkpoint(str(source), "cpu", torch.float32 if small else dtype or own, offline=True)
     try:
         for old in target.glob("*.safetensors*"):
             old.unlink()
-        opened.model.save_pretrained(target, max_shard_size=SHARD_SIZE)
+        if small:
+            target.mkdir(parents=True, exist_ok=True)
+            opened.model.config.save_pretrained(target)
+            opened.model.generation_config.save_pretrained(target)
+            int8.write(opened.model.state_dict(), target)
+        else:
+            opened.model.save_pretrained(target, max_shard_size=SHARD_SIZE)
         opened.processor.save_pretrained(target)
         shutil.copy(source / TASKS_FILE, target)
         (target / TRAINING).write_text(json.dumps(runs, ensure_ascii=False, indent=1) + "\n", "utf8")

@@ -17,7 +17,11 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser("export", help="a training checkpoint for use", description=run_export.__doc__)
     parser.add_argument("checkpoint", metavar="STEP_FOLDER", help="a step-N folder of a run")
     parser.add_argument("out", metavar="OUT", help="folder to write")
-    parser.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help="that of the checkpoint without it")
+    parser.add_argument(
+        "--dtype",
+        type=one_of("dtype", (*DTYPES, "int8"), DTYPE_NAMES),
+        help="of the weights as stored; that of the checkpoint without it",
+    )
     parser.set_defaults(run=run_export)
 
 

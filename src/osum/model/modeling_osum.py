@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationMixin, PreTrainedModel, Qwen2Model
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, Qwen2Model
 from transformers.cache_utils import Cache
 from transformers.generation import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPast, ModelOutput
 
+from osum.model import int8
 from osum.model.adaptor import OsumAdaptor
 from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
@@ -46,6 +47,21 @@ class OsumPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a folder whose weights are stored in 8 bits is opened too."""
+        folder = pretrained_model_name_or_path
+        state = int8.read(folder) if folder is not None and "state_dict" not in kwargs else None
+        if state is None:
+            return super().from_pretrained(folder, *args, **kwargs)
+        config = kwargs.pop("config", None) or cls.config_class.from_pretrained(folder)
+        generation = kwargs.pop("generation_config", None)
+        made = super().from_pretrained(None, *args, config=config, state_dict=state, **kwargs)
+        model = made[0] if isinstance(made, tuple) else made  # with what did not fit
+        if model.can_generate():
+            model.generation_config = generation or GenerationConfig.from_pretrained(folder)
+        return made
 
 
 class OsumModel(OsumPreTrainedModel):
