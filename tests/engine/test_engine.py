@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model.tiny import LAYOUTS, VOCAB_SIZE, answer_end, byte_tokenizer, tiny_config
+from model.tiny import LAYOUTS, VOCAB_SIZE, answer_end, byte_tokenizer, tiny_config, tiny_model
 from torch import Tensor
 
 from engine.tiny_checkpoint import CLIPS, checkpoint_of
@@ -19,8 +19,8 @@ from osum.engine.engine import Budget, Engine
 from osum.engine.handle import Handle
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Event, Reply, Request
-from osum.errors import CancelledError
-from osum.model import OsumProcessor
+from osum.errors import CancelledError, LayoutError
+from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import OSUM, LabelSet, Task
 
 GREEDY = GenerationOptions()
@@ -171,6 +171,82 @@ def test_budgets_change_no_answer() -> None:
     for one, other in zip(replies(engine, *requests), replies(narrow, *requests[::-1])[::-1], strict=True):
         for left, right in zip(one, other, strict=True):
             check_same(left, right)
+
+
+SLOT_BYTES = 2 * 2 * 2 * 8 * 4
+"""Of the tiny model: keys and values, two layers, two heads of width 8, float32."""
+
+
+@pytest.mark.parametrize(("layout", "num_slots", "limit"), [("speech_first", 1_536, 120), ("prompt_first", 1_024, 50)])
+def test_a_narrow_cache_changes_no_answer(layout: str, num_slots: int, limit: int) -> None:
+    """Rows lose their place on the way, some more than once, and are fed again."""
+    wide = Engine(checkpoint_of(layout))
+    narrow = Engine(checkpoint_of(layout), Budget(cache_bytes=num_slots * SLOT_BYTES))
+    asks = [ask(wide, "ASR", limit), ask(wide, "SER", limit + 10), ask(wide, "SAP+SGC", limit, SAMPLES)]
+    requests = [request(wide, clip, asks) for clip in range(3)]
+    for one, other in zip(replies(wide, *requests), replies(narrow, *requests), strict=True):
+        for left, right in zip(one, other, strict=True):
+            check_same(left, right)
+    assert narrow.counts.tokens > wide.counts.tokens
+    assert narrow._cache.num_slots == wide._cache.num_slots == 0
+
+
+def test_what_cannot_fit_into_the_cache_is_refused_in_one_line_and_costs_no_other() -> None:
+    engine = Engine(checkpoint_of("speech_first"), Budget(cache_bytes=256 * SLOT_BYTES))
+    fits = free(engine, "what", 4)
+    grows = request(engine, 0, [free(engine, "what", 2_000)], "grows")
+    many = request(engine, 0, [free(engine, f"{place} " * 40, 4) for place in "abc"], "many")
+    long = request(engine, 0, [free(engine, "what " * 80, 4)], "long")
+    results = list(engine.run([grows, many, long, request(engine, 0, [fits], "fits")]))
+    for result in results[:3]:
+        assert "the cache has room for" in (result.error or "") and "\n" not in (result.error or "")
+    check_same(results[3].replies[0], alone(Engine(checkpoint_of("speech_first")), 0, fits))
+    assert not engine.busy
+
+
+class Positions:
+    """Watches the positions that a model is run at, whoever runs it."""
+
+    def __init__(self, model: OsumForConditionalGeneration) -> None:
+        self.last = 0
+        rotary = model.model.language_model.rotary_emb
+        self.hook = rotary.register_forward_pre_hook(self._watch, with_kwargs=True)
+
+    def _watch(self, _: object, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        positions = named["position_ids"] if "position_ids" in named else given[1]
+        self.last = max(self.last, int(positions.max()))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("options", [GREEDY, SAMPLES, BEAMS], ids=["greedy", "sampling", "beams"])
+def test_no_answer_runs_past_the_last_position(layout: str, options: GenerationOptions) -> None:
+    """Drafts, tags and beams included; at the last position an answer is cut, and its labels are still scored."""
+    known = checkpoint_of(layout)
+    probe = Engine(known)
+    asks = [ask(probe, name, 2_000, options) for name in ("ASR", "SGC-only")]
+    asks.append(Ask(asks[0].text, 2_000, OSUM["SAP+SGC"], options))
+    longest = max(len(probe.processor.joint_ids(asked.text, [13])) for asked in asks)
+    model = tiny_model(layout)
+    model.config.text_config.max_position_embeddings = last = longest + 32
+    engine, positions = Engine(replace(known, model=model)), Positions(model)
+    (found,) = replies(engine, request(engine, 0, asks))
+    assert positions.last < last
+    assert positions.last >= last - 20 and not all(reply.ended for reply in found)
+    for asked, reply in zip(asks, found, strict=True):
+        assert asked.task is not None and reply.scores.keys() == {labels.name for labels in asked.task.label_sets}
+
+
+def test_a_conversation_without_room_for_an_answer_is_refused(engine: Engine) -> None:
+    asked = ask(engine, "SAP+SGC")
+    engine._max_positions = len(engine.processor.joint_ids(asked.text, [7])) + 2
+    with pytest.raises(LayoutError, match="this model takes less than"):
+        engine.submit(request(engine, 1, [asked]))
+
+
+def test_a_clip_that_is_too_long_is_refused(engine: Engine) -> None:
+    clip = torch.zeros(engine.processor.feature_extractor.feature_size, engine.processor.max_frames + 1)
+    with pytest.raises(LayoutError, match="this model takes at most 3000 at once"):
+        engine.submit(Request(0, (clip,), (free(engine, "what", 2),)))
 
 
 ACTS = st.lists(st.sampled_from(["submit", "step", "step", "cancel"]), max_size=24)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from osum.engine.branch import Branch, Seen, shared
 from osum.engine.tree import Tree, common
@@ -51,7 +50,7 @@ class Behind(Branch):
         paths = [tree.path(ids[self._known :]) or [] for ids in self._offered_ids]
         likeliest = self._score(seen, tree, paths)
         path = [*range(tree.root + 1), *paths[likeliest]]
-        self._cached += [tree.ids[node] for node in path]
+        self.cached += [tree.ids[node] for node in path]
         self.slots += [slots[node] for node in path]
         self.log_probs[self._known :] = [seen.given[node - tree.root - 1] for node in paths[likeliest]]
         self.ids = self._offered_ids[likeliest]
@@ -96,11 +95,11 @@ class Behind(Branch):
 
     def _keep(self, whole: list[int]) -> None:
         """Feed `whole` but for what stands in the row; its last id is fed again, since what follows it is asked."""
-        reused = min(common([self._cached, whole]), len(whole) - 1)
-        self._cached, self.slots = self._cached[:reused], self.slots[:reused]
+        reused = min(common([self.cached, whole]), len(whole) - 1)
+        self.cached, self.slots = self.cached[:reused], self.slots[:reused]
         self.tree = Tree(whole[reused:])
 
     def _decode(self) -> None:
         self._decodes = True
-        self.ask = replace(self.ask, max_new_tokens=self.ask.max_new_tokens + len(self.ids))
+        self.limit = min(self.ask.max_new_tokens + len(self.ids), self.room)
         self._keep(self.prompt + self.ids)

@@ -93,6 +93,8 @@ class Branch:
     ask: Ask
     prompt: list[int]
     """The question's ids behind the row's prefix, at least one."""
+    room: int
+    """Positions of the model behind the question."""
     end: int
     text_ids: TextIds
     decode: Decode
@@ -101,8 +103,10 @@ class Branch:
     lead: Branch | None = None
     """Whose transcript is this one's draft; None where there is none, or it was offered whole or left."""
     tree: Tree | None = None
+    cached: list[int] = field(default_factory=list)
+    """Ids that later ones see: prompt and answer so far."""
     slots: list[int] = field(default_factory=list)
-    """Where in the row the ids stand that later ones see: prompt and answer so far."""
+    """Where in the row they stand; none where the row has lost its place in the cache."""
     ids: list[int] = field(default_factory=list)
     """The answer so far; the end is left out."""
     log_probs: list[float] = field(default_factory=list)
@@ -111,13 +115,19 @@ class Branch:
 
     def __post_init__(self) -> None:
         self.pick = sampler(self.ask.options)
-        self._cached: list[int] = []  # the ids that stand in `slots`
+        self.limit = min(self.ask.max_new_tokens, self.room - tag_room(self.ask.task, self.text_ids))
+        """Ids that the answer may have: behind it there is room for its tags, which are scored there."""
         self._guessed: tuple[Tree, Seen, int] | None = None  # a tree with tags, and the ids of the answer before it
         self._wanted: list[list[list[int]]] = []  # label set, tag, ids
         self._ended = True
         self._empty: float | None = None
         self._offered = False  # whether `tree` holds whole answers
         self._drafted = self._accepted = 0
+
+    @property
+    def lost(self) -> list[int]:
+        """Ids that were in the cache and have to be fed again."""
+        return self.cached[len(self.slots) :]
 
     def start(self) -> None:
         """Begin, with every tag as a guess where the answer is nothing else."""
@@ -134,7 +144,7 @@ class Branch:
             piece = lead.ids[len(self.ids) : -1][:LOOKAHEAD]
             if self.ids and lead.ask.bare and len(piece) == LOOKAHEAD:
                 self.tree = Tree(self.ids[-1:])
-                self.tree.add(piece)
+                self._add(piece)
                 self._drafted += len(piece)
             return
         self.lead = None
@@ -146,7 +156,7 @@ class Branch:
         if self._guess([spoken]):
             self._drafted += len(spoken) - len(self.ids)
         else:
-            self.tree.add(self._continuation())
+            self._add(self._continuation())
         self._offered = self._guess(map(self.text_ids, guesses(self.ask.task, transcript)))
 
     def _guess(self, answers: Iterable[list[int]]) -> bool:
@@ -155,8 +165,13 @@ class Branch:
         told = len(self.ids)
         fitting = [ids[told:] for ids in answers if ids[:told] == self.ids]
         for ids in fitting:
-            self.tree.add(ids)
+            self._add(ids)
         return bool(fitting)
+
+    def _add(self, ids: Sequence[int]) -> None:
+        """Guess that these ids go on with the answer, as far as there are positions for them."""
+        assert self.tree is not None
+        self.tree.add(ids[: self.room - len(self.ids)])
 
     def _continuation(self) -> list[int]:
         return continuation(self.ids, [other.ids for other in self.beside])
@@ -173,7 +188,7 @@ class Branch:
         assert tree is not None
         self.tree = None
         if self.complete:
-            self._read(tree, seen, len(self._cached) + len(tree.ids[: tree.root + 1]) - len(self.prompt))
+            self._read(tree, seen, len(self.cached) + len(tree.ids[: tree.root + 1]) - len(self.prompt))
             return
         if not self.ids:
             self._empty = torch.tensor(seen.end).exp().item()
@@ -182,7 +197,7 @@ class Branch:
         path, node = list(range(tree.root + 1)), tree.root
         while not self.complete:
             token, log_prob = self._next(seen, node - tree.root)
-            self.complete = token == self.end or len(self.ids) + 1 == self.ask.max_new_tokens
+            self.complete = token == self.end or len(self.ids) + 1 == self.limit
             self._ended = token == self.end
             if not self._ended:
                 self.ids.append(token)
@@ -192,13 +207,13 @@ class Branch:
                 break
             self._accepted += 1
             path.append(node := child)
-        self._cached += [tree.ids[node] for node in path]
+        self.cached += [tree.ids[node] for node in path]
         self.slots += [slots[node] for node in path]
         if self.complete:
             self._finish()
         elif self.lead is None or not self._keeps_to(self.lead):
             self.lead, self.tree = None, Tree(self.ids[-1:])
-            self.tree.add(self._continuation())
+            self._add(self._continuation())
 
     def _keeps_to(self, lead: Branch) -> bool:
         """Whether both have said the same so far; a lead that ends in tags is compared once it is complete."""
@@ -217,14 +232,7 @@ class Branch:
         self.complete = True
         task = self.ask.task
         text = self.decode(self.ids)
-        self._wanted = (
-            []
-            if task is None
-            else [
-                [self.text_ids(before_label(task, text, place) + tag) for tag in labels.tags]
-                for place, labels in enumerate(task.label_sets)
-            ]
-        )
+        self._wanted = [] if task is None else [self._tags(task, text, place) for place in range(len(task.label_sets))]
         if not self._wanted:
             self._answer({})
             return
@@ -236,11 +244,21 @@ class Branch:
         same = shared(rows)
         whole = self.prompt + rows[0][:same]
         # The last id is fed again even where it is cached: what follows it was not kept.
-        reused = min(common([self._cached, whole]), len(whole) - 1)
-        self._cached, self.slots = self._cached[:reused], self.slots[:reused]
+        reused = min(common([self.cached, whole]), len(whole) - 1)
+        self.cached, self.slots = self.cached[:reused], self.slots[:reused]
         self.tree = Tree(whole[reused:])
         for row in rows:
             self.tree.add(row[same:])
+
+    def _tags(self, task: Task, text: str, place: int) -> list[list[int]]:
+        """The ids of each tag of a label set behind the answer's transcript."""
+        labels, before = task.label_sets[place], before_label(task, text, place)
+        rows = [self.text_ids(before + tag) for tag in labels.tags]
+        if max(map(len, rows)) <= self.room:
+            return rows
+        # Ids that a model says need not be those that a tokenizer makes of the same text, which may be more.
+        earlier = before.removeprefix(task.transcript_of(text))
+        return [self.ids + self.text_ids(earlier + tag) for tag in labels.tags]
 
     def _read(self, tree: Tree, seen: Seen, offset: int) -> bool:
         """Score every tag from a tree whose root stands behind `offset` ids of the answer; False if one is missing."""
@@ -286,6 +304,14 @@ def continuation(ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[in
                 # Behind the end of one's own answer comes what came before: the loop goes on.
                 return (found * LOOKAHEAD)[:LOOKAHEAD] if source is ids else found
     return []
+
+
+def tag_room(task: Task | None, text_ids: TextIds) -> int:
+    """The most ids that the tags of an answer take."""
+    if task is None:
+        return 0
+    separator = len(text_ids(REPLY_SEPARATOR)) if task.reply else 0
+    return separator + sum(max(len(text_ids(tag)) for tag in labels.tags) for labels in task.label_sets)
 
 
 def shared(rows: Sequence[Sequence[int]]) -> int:

@@ -2,13 +2,14 @@
 
 The tokens of a pass stand one behind the other, whatever rows they belong to. Only attention looks at rows: those that
 feed about as many tokens go together. Knows nothing of requests.
-Shapes: R rows, C slots of a row, H heads, h key heads, d width of a head, N tokens of a pass, B rows that attend
-together, Q tokens of one, W slots it reads.
+Shapes: R rows of a slab, C slots of a row, H heads, h key heads, d width of a head, N tokens of a pass, B rows that
+attend together, Q tokens of one, W slots it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,16 +22,27 @@ from transformers import Qwen2Config
 
 from osum.model.configuration_osum import round_up
 
-SLOTS = 64
-"""Rows grow by at least this many slots."""
+SLOTS, DOUBLED = 64, 1024
+"""Slots of the narrowest slab, and width up to which each next one is twice as wide; then it is a quarter wider."""
 FOLDED = 32
 """Up to so many tokens of a row, heads that share keys stand in as further tokens, and keys are read once."""
+IDLE = 4
+"""A slab with over so many times more rows than are used is made smaller."""
+
+
+@dataclass(eq=False)
+class Place:
+    """A row of the cache: `index` of the slab of that width. The cache may move it."""
+
+    width: int
+    """Slots it has."""
+    index: int
 
 
 class View(NamedTuple):
     """What a row feeds: its last tokens, and which of its slots, those of the tokens included, each of them sees."""
 
-    row: int
+    place: Place
     sees: NDArray[np.bool_]
     """(Q, W)"""
 
@@ -38,8 +50,10 @@ class View(NamedTuple):
 class _Group(NamedTuple):
     """Rows that attend together."""
 
+    slab: _Slab
     rows: slice | Tensor
     width: int
+    """Slots that are read."""
     tokens: Tensor
     """(B, Q): places in the pass; 0 where a row has none."""
     mask: Tensor
@@ -48,48 +62,127 @@ class _Group(NamedTuple):
     """Places in (B Q) of the tokens, in the order of the pass."""
 
 
-class TokenCache:
-    """Rows of slots that grow as they are needed."""
+class _Slab:
+    """Rows of one width. Layers may differ in how many rows they have, so that growth may fail at any of them."""
 
-    def __init__(self, config: Qwen2Config, device: torch.device, dtype: torch.dtype) -> None:
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (0, 0, config.num_key_value_heads, width)
-        layers = range(config.num_hidden_layers)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]  # (R, C, h, d) each
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
+    def __init__(self, width: int, empty: Tensor, num_layers: int) -> None:
+        self.width = width
+        self.keys = [empty.new_empty(0, width, *empty.shape) for _ in range(num_layers)]  # (R, C, h, d) each
+        self.values = [empty.new_empty(0, width, *empty.shape) for _ in range(num_layers)]
         self.num_rows = 0
-        self.num_slots = 0
+        self.places: list[Place] = []
 
-    def reserve(self, num_rows: int, num_slots: int) -> None:
-        """Make room for so many rows of so many slots. Where memory ends on the way, all stays as it was."""
-        if num_rows <= self.num_rows and num_slots <= self.num_slots:
-            return
-        rows = self.num_rows if num_rows <= self.num_rows else max(num_rows, 2 * self.num_rows)
-        slots = self.num_slots
-        if num_slots > slots:
-            slots = round_up(max(num_slots, slots + slots // 4), SLOTS)
-        # A layer that has grown while others have not would be written to and read from different places.
-        grown = [[_grown(layer, rows, slots) for layer in store] for store in (self.keys, self.values)]
-        self.keys, self.values = grown
-        self.num_rows, self.num_slots = rows, slots
+    @property
+    def num_slots(self) -> int:
+        return self.num_rows * self.width
+
+    def grow(self, num_rows: int) -> None:
+        """Have so many rows. Where memory ends on the way, all stays as it was."""
+        for stores in (self.keys, self.values):
+            for layer, store in enumerate(stores):
+                if len(store) < num_rows:
+                    stores[layer] = store.new_zeros(num_rows, *store.shape[1:])
+                    stores[layer][: len(store)] = store
+        self.num_rows = num_rows
+
+    def take(self) -> Place:
+        """The first row that nobody uses."""
+        used = {place.index for place in self.places}
+        self.places.append(Place(self.width, next(index for index in range(self.num_rows) if index not in used)))
+        return self.places[-1]
+
+    def shrink(self) -> None:
+        """Keep the rows that are used, one behind the other."""
+        rows = torch.tensor([place.index for place in self.places], device=self.keys[0].device)
+        keys, values = ([store[rows] for store in stores] for stores in (self.keys, self.values))
+        self.keys, self.values, self.num_rows = keys, values, len(self.places)
+        for index, place in enumerate(self.places):
+            place.index = index
+
+
+class TokenCache:
+    """Rows of slots, in slabs of like width: a long row widens no other, and a slab that nobody uses is given back.
+
+    1. A row gets a place in the slab of the narrowest width that holds it; a slab without a free row doubles its rows.
+    2. A row that grows out of its width moves to a wider slab.
+    3. All slabs together never have more than `limit` slots: `hold` gives no place then, and its caller says who waits.
+
+    Example, limit 1024: rows of 50, 60 and 300 slots stand in slabs of 2 x 64 and 1 x 512. The second grows to 70 and
+    moves to 1 x 128. A row of 500 finds no place (768 slots are taken) until the row of 300 is freed.
+    """
+
+    def __init__(self, config: Qwen2Config, device: torch.device, dtype: torch.dtype, max_bytes: int) -> None:
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._empty = torch.empty(config.num_key_value_heads, width, device=device, dtype=dtype)  # (h, d)
+        self._num_layers = config.num_hidden_layers
+        self._slabs: dict[int, _Slab] = {}
+        self.limit = max_bytes // (2 * self._num_layers * self._empty.nbytes)
+        """Slots of all rows together."""
+
+    @property
+    def num_slots(self) -> int:
+        """Slots that memory is taken for."""
+        return sum(slab.num_slots for slab in self._slabs.values())
+
+    def hold(self, place: Place | None, num_slots: int) -> Place | None:
+        """A place of so many slots that begins with what stands in `place`, which is given up for it.
+
+        None where the limit leaves no room; `place` stays as it was then, and also where memory ends.
+        """
+        width = _width_of(num_slots)
+        if place is not None and place.width >= width:
+            return place
+        slab = self._slabs.get(width) or _Slab(width, self._empty, self._num_layers)
+        if len(slab.places) == slab.num_rows:
+            if self.num_slots + width > self.limit:
+                self.trim(1)
+            fitting = (self.limit - self.num_slots) // width
+            if fitting < 1:
+                return None
+            slab.grow(slab.num_rows + min(fitting, max(1, slab.num_rows)))
+        self._slabs[width] = slab
+        found = slab.take()
+        if place is not None:
+            before = self._slabs[place.width]
+            for old, new in zip((*before.keys, *before.values), (*slab.keys, *slab.values), strict=True):
+                new[found.index, : place.width] = old[place.index]
+            self.free(place)
+        return found
+
+    def free(self, place: Place) -> None:
+        """Give a place up, and its slab where it was the last one in it."""
+        slab = self._slabs[place.width]
+        slab.places.remove(place)
+        if not slab.places:
+            del self._slabs[place.width]
+
+    def trim(self, idle: int = IDLE) -> None:
+        """Give back the idle rows of every slab that has over `idle` times as many as are used."""
+        for slab in self._slabs.values():
+            if len(slab.places) * idle < slab.num_rows:
+                slab.shrink()
 
     def aim(self, views: Sequence[View]) -> None:
-        """Say where the next pass stands: its tokens, view by view, those that feed few first."""
-        places = [
-            view.row * self.num_slots + np.arange(*(view.sees.shape[1] - len(view.sees), view.sees.shape[1]))
-            for view in views
-        ]
-        self._places = torch.from_numpy(np.concatenate(places)).to(self.keys[0].device)  # (N,)
+        """Say where the next pass stands: its tokens, view by view, by width of the place, then the shortest first."""
+        self._groups: list[_Group] = []
+        self._writes: list[tuple[_Slab, slice, Tensor]] = []
         first = 0
-        self._groups = []
-        for _, alike in groupby(views, key=lambda view: len(view.sees).bit_length() // 2):
-            group = list(alike)
-            self._groups.append(self._group(group, first))
-            first += sum(len(view.sees) for view in group)
+        for width, same in groupby(views, key=lambda view: view.place.width):
+            members, begin, slab = list(same), first, self._slabs[width]
+            for _, alike in groupby(members, key=lambda view: len(view.sees).bit_length() // 2):
+                group = list(alike)
+                self._groups.append(self._group(slab, group, first))
+                first += sum(len(view.sees) for view in group)
+            slots = [
+                view.place.index * width + np.arange(view.sees.shape[1] - len(view.sees), view.sees.shape[1])
+                for view in members
+            ]
+            places = torch.from_numpy(np.concatenate(slots)).to(self._empty.device)
+            self._writes.append((slab, slice(begin, first), places))
 
-    def _group(self, views: Sequence[View], first: int) -> _Group:
-        device, dtype = self.keys[0].device, self.keys[0].dtype
-        rows = [view.row for view in views]
+    def _group(self, slab: _Slab, views: Sequence[View], first: int) -> _Group:
+        device, dtype = self._empty.device, self._empty.dtype
+        rows = [view.place.index for view in views]
         low, size = min(rows), max(rows) + 1 - min(rows)
         # Rows that stand close are read where they are, idle ones between them too; others are copied.
         close = size <= 2 * len(rows)
@@ -109,6 +202,7 @@ class TokenCache:
         mask = torch.zeros(sees.shape, dtype=dtype, device=device)
         mask.masked_fill_(torch.from_numpy(~sees).to(device), torch.finfo(dtype).min)
         return _Group(
+            slab,
             slice(low, low + size) if close else torch.tensor(rows, device=device),
             width,
             torch.from_numpy(tokens).to(device),
@@ -118,8 +212,9 @@ class TokenCache:
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keep keys and values (N, h, d) of the pass."""
-        for store, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            store.view(-1, *store.shape[2:]).index_copy_(0, self._places, new)
+        for slab, tokens, places in self._writes:
+            for store, new in ((slab.keys[layer], keys[tokens]), (slab.values[layer], values[tokens])):
+                store.view(-1, *store.shape[2:]).index_copy_(0, places, new)
 
     def attend(self, layer: int, queries: Tensor, scale: float) -> Tensor:
         """What the tokens of the pass see, (N, H d), from their queries (N, H, d)."""
@@ -127,7 +222,7 @@ class TokenCache:
 
     def _attend(self, group: _Group, layer: int, queries: Tensor, scale: float) -> Tensor:
         keys, values = (
-            store[layer][group.rows, : group.width].transpose(1, 2) for store in (self.keys, self.values)
+            store[layer][group.rows, : group.width].transpose(1, 2) for store in (group.slab.keys, group.slab.values)
         )  # (B, h, W, d)
         batch, num = group.tokens.shape
         shared = queries.shape[1] // keys.shape[1]
@@ -143,17 +238,18 @@ class TokenCache:
         seen = seen.reshape(batch, queries.shape[1], num, -1).transpose(1, 2)  # (B, Q, H, d)
         return seen.reshape(batch * num, -1)[group.mine]
 
-    def keep(self, row: int, slots: Sequence[int]) -> None:
+    def keep(self, place: Place, slots: Sequence[int]) -> None:
         """Move these slots of a row, in order, to its beginning."""
-        same = next((place for place, slot in enumerate(slots) if place != slot), len(slots))
+        same = next((at for at, slot in enumerate(slots) if at != slot), len(slots))
         if same == len(slots):
             return
-        index = torch.tensor(slots[same:], device=self.keys[0].device)
-        for store in (*self.keys, *self.values):
-            store[row, same : len(slots)] = store[row, index]
+        index = torch.tensor(slots[same:], device=self._empty.device)
+        slab = self._slabs[place.width]
+        for store in (*slab.keys, *slab.values):
+            store[place.index, same : len(slots)] = store[place.index, index]
 
 
-def _grown(store: Tensor, num_rows: int, num_slots: int) -> Tensor:
-    new = store.new_zeros(num_rows, num_slots, *store.shape[2:])
-    new[: store.shape[0], : store.shape[1]] = store
-    return new
+def _width_of(num_slots: int) -> int:
+    """Of the narrowest slab that holds a row of so many slots."""
+    octave = max(SLOTS, 1 << (num_slots - 1).bit_length())
+    return octave if octave <= DOUBLED else round_up(num_slots, octave // 8)

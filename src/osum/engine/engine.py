@@ -25,7 +25,7 @@ from torch import Tensor
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.beams import search
 from osum.engine.behind import Behind
-from osum.engine.branch import Branch
+from osum.engine.branch import Branch, tag_room
 from osum.engine.cache import TokenCache
 from osum.engine.handle import Handle, Turn
 from osum.engine.options import GenerationOptions
@@ -57,6 +57,8 @@ class Budget:
     """Mel frames, padding included, of one pass of the encoder; a single request may need more."""
     tokens: int = 8_192
     """Tokens of one pass of the language model; a single row may need more."""
+    cache_bytes: int = 4 << 30
+    """Keys and values of all requests in flight together; what does not fit waits, and is fed again."""
 
     @classmethod
     def of(cls, device: torch.device) -> Budget:
@@ -116,11 +118,12 @@ class Engine:
         self.device = self.model.device
         self.budget = budget or Budget.of(self.device)
         self.counts = Counts()
-        self._cache = TokenCache(self.model.config.text_config, self.device, self.model.dtype)
+        text_config = self.model.config.text_config
+        self._cache = TokenCache(text_config, self.device, self.model.dtype, self.budget.cache_bytes)
+        self._max_positions: int = text_config.max_position_embeddings
         self._turn = Turn(self._step, self._tidy)
         self._jobs: list[Job] = []
         """In the order of arrival; changed under the lock of the turn."""
-        self._rows: list[Row | None] = []
 
     @property
     def busy(self) -> bool:
@@ -139,20 +142,38 @@ class Engine:
         """Take a request from any thread, without waiting. It is answered while a thread waits for any handle.
 
         Raises:
-            LayoutError: no question, clips that are not in the text, or a text too long.
+            LayoutError: no question, clips that are not in the text, or a clip or a text too long.
         """
         if not request.asks:
             raise LayoutError(f"request {request.id!r} asks nothing: give it at least one question")
+        frames, most = max((clip.shape[-1] for clip in request.features), default=0), self.processor.max_frames
+        if frames > most:
+            raise LayoutError(f"a clip of {frames} frames: this model takes at most {most} at once; cut it")
         lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
         ids = [self.processor.joint_ids(ask.text, lengths) for ask in request.asks]
-        limit = self.model.config.text_config.max_position_embeddings
-        given = [len(self.processor.text_ids(ask.given or "")) for ask in request.asks]
-        if (longest := max(map(sum, zip(map(len, ids), given, strict=True)))) >= limit:
-            raise LayoutError(f"a conversation of {longest} tokens: this model takes less than {limit}; shorten it")
+        for ask, row in zip(request.asks, ids, strict=True):
+            self._check_room(ask, len(row))
         job = Job(Handle(request, self._turn), ids)
         with self._turn.lock:
             self._jobs.append(job)
         return job.handle
+
+    def _check_room(self, ask: Ask, size: int) -> None:
+        """Refuse a question of so many ids that leaves no room for an answer.
+
+        Raises:
+            LayoutError: it is too long for the model or for the cache.
+        """
+        text_ids = self.processor.text_ids
+        size += len(text_ids(ask.given or ""))
+        limit = self._max_positions - tag_room(ask.task, text_ids)
+        if size >= limit:
+            raise LayoutError(f"a conversation of {size} tokens: this model takes less than {limit}; shorten it")
+        if size >= self._cache.limit:
+            raise LayoutError(
+                f"a conversation of {size} tokens: the cache has room for less than {self._cache.limit}; "
+                "shorten it or raise Budget.cache_bytes"
+            )
 
     def step(self) -> None:
         """Make one pass of the model, for a thread that waits for no handle; while another one steps, wait for it."""
@@ -197,6 +218,7 @@ class Engine:
             self._tidy()
             jobs = list(self._jobs)
         try:
+            self._cache.trim()
             self._admit(jobs)
             chosen = self._choose([job for job in jobs if job.begun and not job.handle.ended])
             self._together(list(chosen), lambda some: self._look([row for job in some for row in chosen[job]]))
@@ -242,6 +264,8 @@ class Engine:
     def _admit(self, jobs: Sequence[Job]) -> None:
         """Encode the clips of those that wait, as many as fit, and begin their questions."""
         waiting = [job for job in jobs if not job.begun]
+        if any(row.open and row.place is None for job in jobs for row in job.rows):
+            return  # what was begun first has no room in the cache yet
         taken: list[Job] = []
         clips: list[Tensor] = []
         for job in waiting[: max(0, self.budget.clips - (len(jobs) - len(waiting)))]:
@@ -279,7 +303,7 @@ class Engine:
         together = all(self.processor.audio_token_id not in row[shared:] for row in ids)
         for group in [list(range(len(ids)))] if together else [[number] for number in range(len(ids))]:
             cut = shared if together else len(ids[group[0]]) - 1
-            branches = [self._branch(asks[number], ids[number][cut:]) for number in group]
+            branches = [self._branch(asks[number], ids[number], cut) for number in group]
             job.rows.append(Row(ids[group[0]][:cut], sound, branches))
         job.branches = [branch for row in job.rows for branch in row.branches]
         job.reported = [0] * len(ids)
@@ -296,22 +320,23 @@ class Engine:
                 branch.start()
         self._settle(job)
 
-    def _branch(self, ask: Ask, ids: list[int]) -> Branch:
+    def _branch(self, ask: Ask, ids: list[int], cut: int) -> Branch:
         processor, kind = self.processor, Branch if ask.given is None else Behind
-        return kind(ask, ids, processor.answer_end_token_id, processor.text_ids, processor.decode)
+        room = self._max_positions - len(ids)
+        return kind(ask, ids[cut:], room, processor.answer_end_token_id, processor.text_ids, processor.decode)
 
     def _search(self, asked: Sequence[tuple[Branch, list[int]]], sound: Tensor) -> None:
         """Answer by beam search; where it draws, each question alone, so that its seed alone decides."""
 
         def alike(pair: tuple[int, tuple[Branch, list[int]]]) -> tuple[int, str, int]:
             ask = pair[1][0].ask
-            return ask.max_new_tokens, repr(ask.options), pair[0] if ask.options.do_sample else 0
+            return pair[1][0].limit, repr(ask.options), pair[0] if ask.options.do_sample else 0
 
         for _, group in groupby(sorted(enumerate(asked), key=alike), key=alike):
             pairs = [pair for _, pair in group]
-            ask = pairs[0][0].ask
+            first = pairs[0][0]
             rows = [(ids, sound) for _, ids in pairs]
-            found = search(self.model, self.processor, rows, ask.max_new_tokens, ask.options)
+            found = search(self.model, self.processor, rows, first.limit, first.ask.options)
             for (branch, _), answer in zip(pairs, found, strict=True):
                 branch.settle(answer)
 
@@ -319,18 +344,38 @@ class Engine:
         """What the next pass feeds: every row that has something, as many as fit, the oldest first."""
         chosen: dict[Job, list[Row]] = {}
         size = 0
-        for owner, row in ((job, row) for job in jobs for row in job.rows if row.open):
-            size += row.num_tokens
-            if chosen and size > self.budget.tokens:
+        rows = [(job, row) for job in jobs for row in job.rows]
+        for number, (job, row) in enumerate(rows):
+            if not row.open or job.handle.ended:
+                continue
+            if chosen and size + row.num_tokens > self.budget.tokens:
                 break
-            chosen.setdefault(owner, []).append(row)
-        if jobs and not chosen:
+            younger = [other for _, other in rows[number + 1 :]]
+            # What stands before the first row that can go is waiting for it; it comes last, and then the row itself.
+            older = [] if chosen else [row, *(other for _, other in rows[:number])]
+            self._together([job], partial(self._hold, row, [*older, *younger], not chosen))
+            if not job.handle.ended and row.place is not None and row.place.width >= row.num_slots:
+                chosen.setdefault(job, []).append(row)
+                size += row.num_tokens
+        if rows and not chosen and not any(job.handle.ended for job in jobs):
             raise RuntimeError("no question in flight has anything to feed: please report it")
         return chosen
 
+    def _hold(self, row: Row, others: Sequence[Row], last_chance: bool, _: Sequence[Job]) -> None:
+        """Find a row a place for what it feeds next; where there is no room, the last of the others give up theirs."""
+        held = [other for other in others if other.place is not None]
+        while (place := self._cache.hold(row.place, row.num_slots)) is None and held:
+            held.pop().leave(self._cache)
+        if place is not None:
+            row.place = place
+        elif last_chance:
+            raise LayoutError(
+                f"a request of {row.num_slots} tokens in flight: the cache has room for {self._cache.limit}; "
+                "ask less at once or raise Budget.cache_bytes"
+            )
+
     def _look(self, rows: Sequence[Row]) -> None:
         """One pass over what these rows feed; each keeps what was found until `_take`."""
-        self._cache.reserve(len(self._rows), max(row.length + row.num_tokens for row in rows))
         look(self.model, self._cache, rows, self.processor.answer_end_token_id)
         self.counts.passes += 1
         self.counts.tokens += sum(row.num_tokens for row in rows)
@@ -342,14 +387,12 @@ class Engine:
         self._settle(jobs[0])
 
     def _settle(self, job: Job) -> None:
-        """Start what waited for a draft, give rows up or places in the cache, and report the news."""
+        """Start what waited for a draft, give up the rows that are done, and report the news."""
         for branch in job.branches:
             branch.follow()
         for row in job.rows:
             if row.done:
-                self._leave(row)
-            elif row.index is None and row.open:
-                self._enter(row)
+                row.leave(self._cache)
         for number, branch in enumerate(job.branches):
             before = job.reported[number]
             if before < 0 or (len(branch.ids) == before and branch.reply is None):
@@ -364,16 +407,8 @@ class Engine:
         """Forget the jobs that have ended, and free their rows. Called under the lock, while no pass is made."""
         for job in self._jobs:
             for row in job.rows if job.handle.ended else ():
-                self._leave(row)
+                row.leave(self._cache)
         self._jobs = [job for job in self._jobs if not job.handle.ended]
-
-    def _enter(self, row: Row) -> None:
-        row.index = next((place for place, other in enumerate(self._rows) if other is None), len(self._rows))
-        self._rows[row.index : row.index + 1] = [row]
-
-    def _leave(self, row: Row) -> None:
-        if row.index is not None:
-            self._rows[row.index], row.index = None, None
 
 
 def _outcome(taken: Handle | Result) -> Result:

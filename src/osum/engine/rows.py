@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osum.engine.branch import Branch, Seen
-from osum.engine.cache import TokenCache, View
+from osum.engine.cache import Place, TokenCache, View
 from osum.engine.decoder import decode
 from osum.model import OsumForConditionalGeneration
 
@@ -32,7 +32,7 @@ class Row:
     audio: Tensor
     """What the placeholders of the prefix stand for, (sum T_i, D)."""
     branches: list[Branch]
-    index: int | None = None
+    place: Place | None = None
     """Where it stands in the cache; None while it is not there."""
     filled: bool = False
     """Whether the prefix is in the cache."""
@@ -49,7 +49,13 @@ class Row:
     @property
     def num_tokens(self) -> int:
         """What the next pass feeds."""
-        return (0 if self.filled else len(self.prefix)) + sum(len(branch.tree or ()) for branch in self.branches)
+        own = sum(len(branch.lost) + len(branch.tree or ()) for branch in self.open)
+        return own if self.filled else len(self.prefix) + own
+
+    @property
+    def num_slots(self) -> int:
+        """What it needs in the next pass."""
+        return self.length + self.num_tokens
 
     @property
     def done(self) -> bool:
@@ -63,7 +69,9 @@ class Row:
         behind = self.length + (0 if self.filled else len(self.prefix))
         for branch, seen in zip(self.open, self.found, strict=True):
             assert branch.tree is not None
-            first, behind = behind, behind + len(branch.tree)
+            first = behind + len(branch.lost)
+            branch.slots += range(behind, first)
+            behind = first + len(branch.tree)
             branch.take(seen, range(first, behind))
         self.filled, self.length, self.found = True, behind, []
         self.compact(cache)
@@ -72,13 +80,22 @@ class Row:
         """Give up the slots that nothing sees any more: wrong guesses and answered questions."""
         alive = [branch for branch in self.branches if branch.reply is None]
         kept = sorted([*range(len(self.prefix)), *(slot for branch in alive for slot in branch.slots)])
-        if len(kept) == self.length or self.index is None:
+        if len(kept) == self.length or self.place is None:
             return
-        cache.keep(self.index, kept)
+        cache.keep(self.place, kept)
         moved = {slot: place for place, slot in enumerate(kept)}
         for branch in alive:
             branch.slots = [moved[slot] for slot in branch.slots]
         self.length = len(kept)
+
+    def leave(self, cache: TokenCache) -> None:
+        """Give up the place in the cache; what stood there is fed again when the row comes back."""
+        if self.place is None:
+            return
+        cache.free(self.place)
+        self.place, self.filled, self.length = None, False, 0
+        for branch in self.branches:
+            branch.slots = []
 
 
 @dataclass
@@ -104,13 +121,16 @@ def feed_of(row: Row) -> Feed:
     for branch in row.open:
         tree = branch.tree
         assert tree is not None
-        at = len(ids)
-        mine = sees[at : at + len(tree)]
-        mine[:, :num_shared] = True
-        mine[:, branch.slots] = True
-        mine[:, row.length + at : row.length + at + len(tree)] = tree.ancestors()
-        ids += tree.ids
-        behind = num_shared + len(branch.slots)
+        lost, begin = branch.lost, len(ids)
+        at = begin + len(lost)
+        mine = sees[begin : at + len(tree), row.length + begin : row.length + at + len(tree)]
+        mine[: len(lost), : len(lost)] = np.tri(len(lost), dtype=bool)
+        mine[len(lost) :, : len(lost)] = True
+        mine[len(lost) :, len(lost) :] = tree.ancestors()
+        sees[begin : at + len(tree), [*range(num_shared), *branch.slots]] = True
+        ids += lost + tree.ids
+        behind = num_shared + len(branch.cached)
+        positions += range(behind - len(lost), behind)
         positions += [behind + depth for depth in tree.depths()]
         first.append(at)
     return Feed(ids, positions, sees, first)
@@ -118,9 +138,9 @@ def feed_of(row: Row) -> Feed:
 
 def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
     """One pass over what these rows feed. Changes no row but its `found`, so a pass that fails can be made again."""
-    rows = sorted(rows, key=lambda row: row.num_tokens)
+    rows = sorted(rows, key=lambda row: (row.place.width if row.place else 0, row.num_tokens))
     feeds = [feed_of(row) for row in rows]
-    cache.aim([View(row.index, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.index is not None])
+    cache.aim([View(row.place, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.place is not None])
     hidden = _hidden(model, cache, rows, feeds)
     seen = list(_seen(model, hidden, rows, feeds, end))
     for row in rows:
