@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 from osum.errors import InputError
 
 
+class Range(NamedTuple):
+    """The numbers that a field takes, both ends included."""
+
+    low: float
+    high: float
+    whole: bool = False
+    optional: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if value is None:
+            return self.optional
+        kind: Any = Integral if self.whole else Real
+        return isinstance(value, kind) and not isinstance(value, bool) and bool(self.low <= value <= self.high)
+
+    def __str__(self) -> str:
+        number = "a whole number" if self.whole else "a number"
+        return f"{number} from {self.low} to {self.high}{', or None' if self.optional else ''}"
+
+
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How an answer is decoded. The default is greedy, so equal input gives equal answers."""
+    """How an answer is decoded. The default is greedy, so equal input gives equal answers.
+
+    Raises:
+        InputError: a field outside its range (`RANGES`).
+    """
 
     max_new_tokens: int | None = None
     """Longest answer in tokens; None takes a limit that grows with the audio."""
@@ -24,6 +48,14 @@ class GenerationOptions:
     """Counts the answer alone, never the prompt."""
     seed: int | None = None
     """Seed of sampling; None draws a new one each time."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, allowed = getattr(self, each.name), RANGES.get(each.name)
+            if allowed is not None and value not in allowed:
+                raise InputError(f"{each.name} is {value!r}: it must be {allowed}")
+        if not isinstance(self.do_sample, bool):
+            raise InputError(f"do_sample is {self.do_sample!r}: it must be True or False")
 
     @classmethod
     def release(cls, seed: int = 777) -> GenerationOptions:
@@ -46,6 +78,18 @@ class GenerationOptions:
             "repetition_penalty": self.repetition_penalty,
             **(sampling if self.do_sample else {}),
         }
+
+
+RANGES = {
+    "max_new_tokens": Range(1, 1_000_000, whole=True, optional=True),
+    "num_beams": Range(1, 64, whole=True),
+    "top_k": Range(0, 1_000_000, whole=True),
+    "top_p": Range(1e-6, 1),
+    "temperature": Range(0.01, 100),
+    "repetition_penalty": Range(0.01, 100),
+    "seed": Range(0, 2**32 - 1, whole=True, optional=True),
+}
+"""Field of `GenerationOptions` to what it may be; a `top_k` of 0 keeps every id."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from osum.engine.options import GenerationOptions
+from osum.engine.options import RANGES, GenerationOptions
+from osum.errors import InputError
 from osum.tasks import Task
 
 
@@ -23,6 +24,10 @@ class Ask:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     given: str | None = None
     """The transcript: labels are scored behind it, and it is not decoded (see `engine.behind`)."""
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens not in RANGES["max_new_tokens"] or self.max_new_tokens is None:
+            raise InputError(f"max_new_tokens is {self.max_new_tokens!r}: a question needs a whole number of 1 or more")
 
     @property
     def drafts(self) -> bool:
