@@ -122,6 +122,7 @@ def load(
     start: float | None = None,
     end: float | None = None,
     notice: Notice | None = None,
+    rate: int = SAMPLE_RATE,
 ) -> Samples:
     """The samples (S,) of `source` at 16 kHz, float32 with full scale 1.0.
 
@@ -131,6 +132,7 @@ def load(
         start, end: seconds of the source; the whole of it without them.
         notice: is given what is suspicious: samples far above full scale, fewer samples than the header promises.
             Where nobody takes notice the latter is an error.
+        rate: Hz of the samples, where another than 16 kHz is wanted.
 
     Raises:
         AudioError: the source cannot be read, is outside the limits, holds no or no finite samples, fewer than it
@@ -139,7 +141,7 @@ def load(
     """
     import numpy as np
 
-    return np.concatenate(list(_resampled(source, channel, start, end, notice)))
+    return np.concatenate(list(_resampled(source, channel, start, end, notice, rate)))
 
 
 def read_blocks(
@@ -216,16 +218,21 @@ def _named_audio(path: Path) -> bool:
 
 
 def _resampled(
-    source: Source, channel: Channel, start: float | None, end: float | None, notice: Notice | None
+    source: Source,
+    channel: Channel,
+    start: float | None,
+    end: float | None,
+    notice: Notice | None,
+    rate: int = SAMPLE_RATE,
 ) -> Iterator[Samples]:
-    """Yield blocks (S,) at SAMPLE_RATE: the one way from a source to samples."""
+    """Yield blocks (S,) at `rate`: the one way from a source to samples."""
     import numpy as np
     import soxr
 
     with closing(_open(source)) as reader:
         picked = _channel(reader, channel)
-        same = reader.rate == SAMPLE_RATE
-        stream = None if same else soxr.ResampleStream(reader.rate, SAMPLE_RATE, 1, dtype="float32")
+        same = reader.rate == rate
+        stream = None if same else soxr.ResampleStream(reader.rate, rate, 1, dtype="float32")
         num_out = 0
         levels = _Levels(reader)
         for block in _bounded(reader, *_span(reader, start, end), levels, notice):
@@ -240,7 +247,7 @@ def _resampled(
             num_out += len(out)
             yield out
         if not num_out:
-            raise AudioError(f"{reader.name}: too short, 0 samples at {SAMPLE_RATE} Hz; give a longer stretch")
+            raise AudioError(f"{reader.name}: too short, 0 samples at {rate} Hz; give a longer stretch")
         levels.check_mix()
         if notice is not None:
             for note in levels.notes():

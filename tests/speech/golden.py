@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from osum.speech.campplus import SpeakerConfig, SpeakerEncoder
 from osum.speech.conformer import EncoderConfig
+from osum.speech.cosyvoice import CosyVoice, CosyVoiceConfig, StreamConfig
 from osum.speech.estimator import EstimatorConfig
 from osum.speech.features import MelConfig
 from osum.speech.flow import Flow, FlowConfig
 from osum.speech.tokens import SpeechTokenizer, TokenizerConfig
 from osum.speech.vocoder import Vocoder, VocoderConfig
+from osum.speech.voice import Voice
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "token2wav"
 TOKENIZER = TokenizerConfig(width=32, num_heads=2, num_layers=2, max_positions=64, num_codes=96)
@@ -29,6 +32,7 @@ FLOW = FlowConfig(
     estimator=EstimatorConfig(channels=(16, 16), num_heads=3, head_size=8, num_blocks=2, num_mid_blocks=2),
 )
 VOCODER = VocoderConfig(channels=32, f0_channels=24)
+COSYVOICE = CosyVoiceConfig("tiny", flow=FLOW, vocoder=VOCODER, speaker=SPEAKER, tokenizer=TOKENIZER)
 
 
 @cache
@@ -68,6 +72,24 @@ def flow() -> Flow:
 @cache
 def vocoder() -> Vocoder:
     return loaded(Vocoder(VOCODER, MelConfig()), "hift")
+
+
+def cosyvoice(streaming: StreamConfig | None = None) -> CosyVoice:
+    """The tiny flow and vocoder as one model."""
+    model = CosyVoice(replace(COSYVOICE, streaming=streaming or StreamConfig()))
+    model.flow, model.vocoder = flow(), vocoder()
+    return model.eval().requires_grad_(False)
+
+
+def voice() -> Voice:
+    """The prompt of the streaming values."""
+    golden = arrays("stream")
+    return Voice("tiny", golden["prompt_token"][0], golden["prompt_feat"][0].T, golden["embedding"][0])
+
+
+def codes() -> list[int]:
+    """The 135 codes of the streaming values."""
+    return arrays("stream")["token"][0].tolist()
 
 
 def full_shapes(name: str) -> dict[str, tuple[int, ...]]:
