@@ -198,6 +198,11 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         self.post_init()
 
     @property
+    def num_text_ids(self) -> int:
+        """Columns of the text head; speech ids follow."""
+        return self.config.text_config.vocab_size
+
+    @property
     def language_model(self) -> nn.Module:
         """The Qwen2 decoder without its head."""
         return self.model.language_model
@@ -269,7 +274,7 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.compute_logits(outputs.last_hidden_state[:, kept])
-        loss = None if labels is None else next_token_loss(logits, labels, num_items_in_batch)
+        loss = None if labels is None else next_token_loss(logits, labels, self.num_text_ids, num_items_in_batch)
         return OsumOutput(
             loss=loss,
             logits=logits,
@@ -340,13 +345,29 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         )
 
 
-def next_token_loss(logits: Tensor, labels: Tensor, num_items: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy of (B, L, V) logits against (B, L) labels one to the right, mean over what is scored.
+def next_token_loss(logits: Tensor, labels: Tensor, num_text_ids: int, num_items: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy of (B, L, V + S) logits against (B, L) labels one to the right, mean over what is scored.
 
     With `num_items` the sum is divided by it, so that accumulated and many-rank batches give one loss.
     """
     targets = labels[:, 1:].to(logits.device)
     kept = targets != IGNORED
     # Float32, and only the scored rows: a vocabulary of 152,064 columns is most of the memory.
-    loss = nn.functional.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
+    scores = scored_columns(logits[:, :-1][kept].float(), targets, num_text_ids)
+    loss = nn.functional.cross_entropy(scores, targets[kept], reduction="sum")
     return loss / (kept.sum().clamp(min=1) if num_items is None else num_items)
+
+
+def scored_columns(scores: Tensor, targets: Tensor, num_text_ids: int) -> Tensor:
+    """Scores (N, V + S) of the N kept positions of targets (B, L): rows without a speech id score text ids alone.
+
+    An answer that says nothing aloud is never asked to choose between text and speech (echat 1.5).
+    """
+    if scores.shape[-1] == num_text_ids:
+        return scores
+    speaks = (targets >= num_text_ids).any(1)  # (B,)
+    if not speaks.any():
+        return scores[:, :num_text_ids]
+    silent = (~speaks).repeat_interleave((targets != IGNORED).sum(1))  # (N,)
+    speech = scores[:, num_text_ids:].masked_fill(silent[:, None], -torch.inf)
+    return torch.cat([scores[:, :num_text_ids], speech], dim=-1)

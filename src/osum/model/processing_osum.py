@@ -6,9 +6,11 @@ Knows nothing of tasks. Shapes: B conversations, A clips, S samples, M mel bins,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,27 +20,13 @@ from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
 
 from osum.errors import AudioError, LayoutError
 from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, round_up
+from osum.model.spoken_answer import SpeechIds, SpokenAnswer, in_turns
+from osum.model.templates import AUDIO, BARE_AUDIO, CHATML, IDS, PLACEHOLDERS, PROMPT_FIRST
 
 Waveform = NDArray[np.float32]
 Conversation = Sequence[Mapping[str, Any]]
-
-CHATML = (
-    "{% if system_prompt and messages[0]['role'] != 'system' %}"
-    "<|im_start|>system\n{{ system_prompt }}<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'audio' %}<|audio|>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-"""ChatML of Qwen, an audio part standing for one clip (echat 1.5)."""
-
-PROMPT_FIRST = (
-    "{% for part in messages[0]['content'] %}"
-    "{% if part['type'] == 'audio' %}<|audio|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
-)
-"""The OSUM release: the bare prompt, then the speech (specification 1.5)."""
+_PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
+_HAS_AUDIO = (AUDIO, BARE_AUDIO)
 
 
 class OsumProcessor(ProcessorMixin):
@@ -52,9 +40,12 @@ class OsumProcessor(ProcessorMixin):
         answer_end_token_id: id that closes an answer (151643 in OSUM, 151645 in OSUM-EChat).
         max_samples: longest clip in samples.
         system_prompt: system line put before conversations that bring none; ChatML layouts only.
+        num_speech_ids: speech codes and the id that begins and ends them; 0 where a family never speaks.
+        unknown_token_id: id of an answer's text that stands for a label nobody knows: neither read nor learned
+            (`&&` of OSUM-EChat, echat 1.5).
     """
 
-    audio_token = "<|audio|>"
+    audio_token = AUDIO
     chat_template: str
 
     def __init__(
@@ -67,8 +58,12 @@ class OsumProcessor(ProcessorMixin):
         answer_end_token_id: int = 0,
         max_samples: int = 480_000,
         system_prompt: str | None = None,
+        num_speech_ids: int = 0,
+        unknown_token_id: int | None = None,
     ) -> None:
         self.layout = layout
+        self.num_speech_ids = num_speech_ids
+        self.unknown_token_id = unknown_token_id
         self.audio_bos_token_id = audio_bos_token_id
         self.audio_eos_token_id = audio_bos_token_id + 1
         self.audio_token_id = audio_bos_token_id + 2
@@ -95,7 +90,13 @@ class OsumProcessor(ProcessorMixin):
             answer_end_token_id=answer_end_token_id,
             max_samples=config.max_samples,
             system_prompt=system_prompt,
+            num_speech_ids=config.num_speech_ids,
         )
+
+    @property
+    def speech_ids(self) -> SpeechIds:
+        """Where speech ids stand: right before the ids of audio."""
+        return SpeechIds(self.audio_bos_token_id - self.num_speech_ids, self.num_speech_ids)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -194,37 +195,57 @@ class OsumProcessor(ProcessorMixin):
         clips = [
             self._clip(part) for item in batch for turn in item for part in _parts(turn) if part["type"] == "audio"
         ]
-        inputs = self(text=texts, audio=clips or None, **kwargs)
+        given = [ids for item in batch for turn in item for ids in self._given(turn)]
+        inputs = self(text=texts, audio=clips or None, given=given, **kwargs)
         return inputs if return_dict else inputs["input_ids"]
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of plain text, nothing added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def joint_ids(self, text: str, audio_lengths: Iterable[int]) -> list[int]:
-        """Ids of a rendered text, each `<|audio|>` replaced by begin, placeholders, end.
+    def joint_ids(self, text: str, audio_lengths: Iterable[int], given: Iterable[Sequence[int]] = ()) -> list[int]:
+        """Ids of a rendered text: each `<|audio|>` becomes begin, placeholders, end, each `<|ids|>` the ids given.
 
-        The pieces between clips are tokenised apart, as in the original (specification 1.5).
+        The pieces between them are tokenised apart, as in the original (specification 1.5).
 
         Raises:
-            LayoutError: the text names another number of clips than there are lengths.
+            LayoutError: the text names another number of clips, or of given ids, than there are.
         """
-        lengths = list(audio_lengths)
-        pieces = text.split(self.audio_token)
-        if len(pieces) - 1 != len(lengths):
-            raise LayoutError(f"the text names {len(pieces) - 1} clips, {len(lengths)} were given: make them equal")
-        ids = self.text_ids(pieces[0])
-        for length, piece in zip(lengths, pieces[1:], strict=True):
-            ids += [self.audio_bos_token_id, *[self.audio_token_id] * length, self.audio_eos_token_id]
+        lengths, prepared = list(audio_lengths), list(given)
+        found = _PLACEHOLDER.findall(text)
+        _check_count("clips", sum(name in _HAS_AUDIO for name in found), len(lengths))
+        _check_count("runs of ids", found.count(IDS), len(prepared))
+        clips, runs = iter(lengths), iter(prepared)
+        first, *pieces = _PLACEHOLDER.split(text)
+        ids = self.text_ids(first)
+        for name, piece in zip(found, pieces, strict=True):
+            ids += next(runs) if name == IDS else self._audio_ids(next(clips), bare=name == BARE_AUDIO)
             ids += self.text_ids(piece)
         return ids
+
+    def _audio_ids(self, length: int, bare: bool) -> list[int]:
+        """Placeholders of one clip, between its begin and end unless it is bare."""
+        placeholders = [self.audio_token_id] * length
+        return placeholders if bare else [self.audio_bos_token_id, *placeholders, self.audio_eos_token_id]
+
+    def answer_ids(self, answer: str | SpokenAnswer) -> tuple[list[int], list[int]]:
+        """An answer's ids in two stretches: its text with its end (or both in turns), and its speech.
+
+        Raises:
+            LayoutError: a code outside the codebook, or too little speech to take turns with.
+        """
+        answer = SpokenAnswer(answer) if isinstance(answer, str) else answer
+        text = [] if answer.text is None else [*self.text_ids(answer.text), self.answer_end_token_id]
+        speech = [] if answer.codes is None else self.speech_ids.of_codes(answer.codes)
+        return (in_turns(text, speech), []) if answer.in_turns else (text, speech)
 
     def __call__(
         self,
         text: str | Sequence[str],
         audio: Waveform | Sequence[Waveform] | None = None,
         *,
-        answers: Sequence[str] | None = None,
+        answers: Sequence[str | SpokenAnswer] | None = None,
+        given: Sequence[Sequence[int]] = (),
         padding_side: str = "left",
         sampling_rate: int | None = None,
         **_: Any,
@@ -234,7 +255,8 @@ class OsumProcessor(ProcessorMixin):
         Args:
             text: B texts holding one `<|audio|>` per clip (see `request` and `render`).
             audio: A waveforms (S,) in reading order, at the feature extractor's rate.
-            answers: B target texts; adds `labels`, which count the answer and its end alone.
+            answers: B target texts or spoken answers; adds `labels`, which count the answer and its end alone.
+            given: joint ids of each `<|ids|>` in reading order.
             padding_side: `left` to generate, `right` to train.
             sampling_rate: rate of `audio` in Hz, checked when given.
 
@@ -252,47 +274,76 @@ class OsumProcessor(ProcessorMixin):
             )
         texts = [text] if isinstance(text, str) else list(text)
         clips = [] if audio is None else [audio] if isinstance(audio, np.ndarray) and audio.ndim == 1 else list(audio)
-        return self.batch(texts, [self.log_mel(clip) for clip in clips], answers, padding_side)
+        return self.batch(texts, [self.log_mel(clip) for clip in clips], answers, padding_side, given=given)
 
     def batch(
         self,
         texts: Sequence[str],
         features: Sequence[Tensor],
-        answers: Sequence[str] | None = None,
+        answers: Sequence[str | SpokenAnswer] | None = None,
         padding_side: str = "left",
         audio_index: Sequence[int] | None = None,
         multiples: tuple[int, int] = (1, 1),
+        *,
+        given: Sequence[Sequence[int]] = (),
+        text_padding_quirk: bool = False,
     ) -> BatchFeature:
         """As `__call__`, from (M, F) log-mel features already computed.
 
         `audio_index` names the clip of each placeholder where several questions share one; frames and tokens
-        are padded to `multiples`.
+        are padded to `multiples`. With `text_padding_quirk` the answers' texts are padded to one length before
+        their speech, as OSUM-EChat was trained: a shorter row's first speech id follows a pad (echat 1.5).
         """
         frames, tokens = multiples
         clips = range(len(features)) if audio_index is None else audio_index
-        lengths = [audio_token_length(features[clip].shape[-1]) for clip in clips]
-        counts = [text.count(self.audio_token) for text in texts]
-        if sum(counts) != len(lengths):
-            raise LayoutError(f"the texts name {sum(counts)} clips, {len(lengths)} were given: make them equal")
-        queue = iter(lengths)
-        prompts = [
-            self.joint_ids(text, [next(queue) for _ in range(count)]) for text, count in zip(texts, counts, strict=True)
-        ]
-        targets = [[*self.text_ids(answer), self.answer_end_token_id] for answer in answers or []]
-        rows = [prompt + target for prompt, target in zip(prompts, targets or [[] for _ in prompts], strict=True)]
+        prompts = self._prompts(texts, [audio_token_length(features[clip].shape[-1]) for clip in clips], given)
+        targets = self._targets(answers, text_padding_quirk) if answers is not None else [_NOTHING for _ in prompts]
+        rows = list(zip(prompts, targets, strict=True))
         data = {
-            "input_ids": pad_rows(rows, self.pad_token_id, padding_side, tokens),
-            "attention_mask": pad_rows([[1] * len(row) for row in rows], 0, padding_side, tokens),
+            "input_ids": pad_rows([p + t.ids for p, t in rows], self.pad_token_id, padding_side, tokens),
+            "attention_mask": pad_rows([[1] * len(p) + t.mask for p, t in rows], 0, padding_side, tokens),
         }
         if answers is not None:
-            masked = [[IGNORED] * len(p) + t for p, t in zip(prompts, targets, strict=True)]
-            data["labels"] = pad_rows(masked, IGNORED, padding_side, tokens)
+            labels = [[IGNORED] * len(p) + t.labels for p, t in rows]
+            data["labels"] = pad_rows(labels, IGNORED, padding_side, tokens)
         if features:
             padded = pad_features(features, frames, self.max_frames)
             data["input_features"], data["feature_attention_mask"] = padded
         if audio_index is not None:
             data["audio_index"] = torch.tensor(audio_index)
         return BatchFeature(data)
+
+    def _prompts(self, texts: Sequence[str], lengths: Sequence[int], given: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Ids of B rendered texts, which take clips and given ids in reading order."""
+        found = [_PLACEHOLDER.findall(text) for text in texts]
+        counts = [sum(name in _HAS_AUDIO for name in names) for names in found]
+        _check_count("clips", sum(counts), len(lengths))
+        _check_count("runs of ids", sum(names.count(IDS) for names in found), len(given))
+        clips, runs = iter(lengths), iter(given)
+        return [
+            self.joint_ids(text, islice(clips, count), islice(runs, names.count(IDS)))
+            for text, names, count in zip(texts, found, counts, strict=True)
+        ]
+
+    def _targets(self, answers: Sequence[str | SpokenAnswer], text_padding_quirk: bool) -> list[_Target]:
+        """What each row learns to say; the mark of an unknown label is neither read nor learned."""
+        stretches = [self.answer_ids(answer) for answer in answers]
+        widest = max(len(text) for text, _ in stretches) if text_padding_quirk else 0
+        targets = []
+        for answer, (text, speech) in zip(answers, stretches, strict=True):
+            unknown = None if isinstance(answer, SpokenAnswer) and answer.in_turns else self.unknown_token_id
+            mask = [int(token != unknown) for token in text] + [0] * (widest - len(text)) + [1] * len(speech)
+            ids = text + [0] * (widest - len(text)) + speech
+            # The original reads text id 0 where it reads nothing, and scores what follows from there (echat 1.5).
+            labels = [token if read else IGNORED for token, read in zip(ids, mask, strict=True)]
+            targets.append(_Target([token * read for token, read in zip(ids, mask, strict=True)], mask, labels))
+        return targets
+
+    def _given(self, message: Mapping[str, Any]) -> Iterator[Sequence[int]]:
+        """The joint ids of a message's `ids` parts, then of its `speech` parts: the order in which they are laid."""
+        parts = _parts(message)
+        yield from (part["ids"] for part in parts if part["type"] == "ids")
+        yield from (self.speech_ids.of_codes(part["codes"]) for part in parts if part["type"] == "speech")
 
     def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
         """Answers as text; special ids and everything from the answer's end on are left out."""
@@ -303,7 +354,7 @@ class OsumProcessor(ProcessorMixin):
         row = [int(token) for token in ids]
         if self.answer_end_token_id in row:
             row = row[: row.index(self.answer_end_token_id)]
-        text_ids = [token for token in row if token < self.audio_bos_token_id]
+        text_ids = [token for token in row if token < self.speech_ids.first]
         return self.tokenizer.decode(text_ids, **{"skip_special_tokens": True, **kwargs})
 
     def _clip(self, part: Mapping[str, Any]) -> Waveform:
@@ -325,6 +376,22 @@ class OsumProcessor(ProcessorMixin):
         except (OSError, soundfile.LibsndfileError) as fault:
             raise AudioError(f"{path}: cannot be read as audio ({fault}); give a wav, flac, ogg or mp3 file") from fault
         return soxr.resample(samples.mean(axis=1), rate, self.feature_extractor.sampling_rate)
+
+
+class _Target(NamedTuple):
+    """One row's answer: ids, which of them are read, and what is learned."""
+
+    ids: list[int]
+    mask: list[int]
+    labels: list[int]
+
+
+_NOTHING = _Target([], [], [])
+
+
+def _check_count(what: str, named: int, given: int) -> None:
+    if named != given:
+        raise LayoutError(f"the text names {named} {what}, {given} were given: make them equal")
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import IGNORED, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
+from osum.model.modeling_osum import scored_columns
 from osum.training.batch import CTC_UNKNOWN
 from osum.training.letters import NUM_UNITS
 
@@ -180,13 +181,18 @@ class Objective(nn.Module):
         hidden = self.states(**inputs)[:, :-1]  # (R, L - 1, D)
         targets = labels[:, 1:]
         kept = targets != IGNORED
-        losses = nn.functional.cross_entropy(self.logits(hidden[kept]).float(), targets[kept], reduction="none")  # (N,)
+        scores = self.answer_scores(hidden[kept], targets)  # (N, V or V + S)
+        losses = nn.functional.cross_entropy(scores, targets[kept], reduction="none")  # (N,)
         per_answer = kept.sum(1)  # (R,)
         return (losses / per_answer.repeat_interleave(per_answer)).sum()
 
     def states(self, **inputs: Tensor) -> Tensor:
         """(R, L, D): what the model's head sees at each token of a batch."""
         return self.model.model(**inputs, use_cache=False).last_hidden_state
+
+    def answer_scores(self, states: Tensor, targets: Tensor) -> Tensor:
+        """States (N, D) of the scored positions of targets (R, L) to (N, V), or (N, V + S) where a row says speech."""
+        return scored_columns(self.logits(states).float(), targets, self.model.num_text_ids)
 
     def logits(self, states: Tensor) -> Tensor:
         """(N, D) to (N, V)."""

@@ -84,10 +84,11 @@ class WhisperTaskProcessor(OsumProcessor):
         self,
         texts: Sequence[str],
         features: Sequence[Tensor],
-        answers: Sequence[str] | None = None,
+        answers: Sequence[Any] | None = None,
         padding_side: str = "right",
         audio_index: Sequence[int] | None = None,
         multiples: tuple[int, int] = (1, 1),
+        **_: Any,
     ) -> dict[str, Tensor]:
         """`tags` and answers to input_ids, attention_mask, labels (R, L), with the clips (B) and audio_index (R,)."""
         prompts = [self.text_ids(text) for text in texts]
@@ -179,6 +180,10 @@ class WhisperObjective(Objective):
             heard_mask=create_bidirectional_mask(self.model.config, tokens, real, heard),
             use_cache=False,
         ).last_hidden_state
+
+    def answer_scores(self, states: Tensor, targets: Tensor) -> Tensor:
+        """(N, D) to (N, V): a Whisper says nothing aloud."""
+        return self.logits(states).float()
 
     def logits(self, states: Tensor) -> Tensor:
         """(N, D) to (N, V)."""

@@ -22,7 +22,8 @@ class Release:
     """Rows of the encoder's position table, where the file leaves it out."""
     tokenizer: str
     """Hub name of the language model that brings the tokenizer."""
-    system_prompt: str | None = None
+    system_prompt: str = ""
+    """Put before questions that bring none; empty where the release has no system line."""
 
 
 PAD_TOKEN_ID = 151_643

@@ -27,7 +27,7 @@ def add_tokenizer(folder: str | Path, tokenizer: str | Path) -> OsumProcessor:
     answer_end = GenerationConfig.from_pretrained(folder).eos_token_id
     release = RELEASES.get(read_sidecar(Path(folder)).get("release", ""))
     processor = OsumProcessor.for_config(
-        config, load_tokenizer(tokenizer, config), answer_end, release.system_prompt if release else None
+        config, load_tokenizer(tokenizer, config), answer_end, (release.system_prompt or None) if release else None
     )
     processor.save_pretrained(folder)
     return processor

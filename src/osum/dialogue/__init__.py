@@ -1,0 +1,1 @@
+"""A conversation: its modes, history, thinking and replies, in text and aloud."""
