@@ -1,4 +1,4 @@
-"""The whole tiny OSUM-EChat against the golden values of the original: `python benchmarks/echat_parity.py PARITY/echat`.
+"""The whole tiny OSUM-EChat against the original: `python benchmarks/echat_parity.py PARITY/echat`.
 
 The tests hold a part of the state dict and of these values; this script holds all of them, gradient norms included.
 It prints the largest difference of each file, and exits with 1 where one is over its bar.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,22 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from model.golden import echat_config
-from model.tiny import QWEN_CONTROL_IDS, byte_tokenizer
+from model.golden_echat import (
+    GENERATIONS,
+    LAYOUTS,
+    Forward,
+    decode,
+    head_of,
+    processor_of,
+    prompt_of,
+    released_ids,
+)
 
 from osum.checkpoints.convert.names import to_ours
-from osum.checkpoints.convert.release import ECHAT
-from osum.dialogue import modes
-from osum.dialogue.modes import Mode
 from osum.model import OsumForConditionalGeneration, OsumProcessor
-from osum.model.spoken_answer import SpokenAnswer
-from osum.model.templates import ECHAT_TRAINING_HISTORY
 
-UNKNOWN_ID = 7672
 BARS = {"inputs": 1e-5, "hidden": 1e-4, "text_lse": 1e-3, "speech_lse": 1e-3, "loss": 1e-5, "gradients": 1e-3}
-LAYOUTS: dict[str, Mode] = {
-    "text": modes.UNDERSTAND,
-    "s2t_chat": modes.SPEECH_TO_TEXT,
-    "s2t_chat_think": modes.SPEECH_TO_TEXT_THINK,
-    "s2t_chat_fake": modes.TALK_THINK,
-    "text2text": modes.TEXT_TO_TEXT,
-    "text2token": modes.SPEAK,
-    "text2token_streaming": modes.SPEAK_IN_TURNS,
-    "speech2text_token": modes.TALK,
-    "speech2text_token_think": modes.TALK_THINK,
-    "speech2text_token_history": modes.TALK,
-    "speech2text_token_streaming": modes.TALK_IN_TURNS,
-}
+BARS |= {"prompt": 1e-5, "scores": 2e-3, "lse": 1e-3, "ids": 0.0}
 
 
 def whole_model(parity: Path) -> OsumForConditionalGeneration:
@@ -56,81 +47,6 @@ def whole_model(parity: Path) -> OsumForConditionalGeneration:
     missing = model.load_state_dict(ours, strict=False)
     assert not missing.unexpected_keys, missing
     return model
-
-
-def processor_of(model: OsumForConditionalGeneration) -> OsumProcessor:
-    tokenizer = byte_tokenizer(QWEN_CONTROL_IDS, words={"&&": UNKNOWN_ID})
-    processor = OsumProcessor.for_config(model.config, tokenizer, ECHAT.answer_end_token_id)
-    processor.unknown_token_id = UNKNOWN_ID
-    return processor
-
-
-def text_of(ids: Sequence[int]) -> str:
-    """Bytes, and `&&`."""
-    return "".join("&&" if token == UNKNOWN_ID else chr(token) for token in ids if token >= 0 and token != 151_645)
-
-
-class Forward:
-    """One golden batch as our processor lays it out."""
-
-    def __init__(self, layout: str, golden: Mapping[str, Any], processor: OsumProcessor) -> None:
-        self.layout, self.mode, self.golden, self.processor = layout, LAYOUTS[layout], golden, processor
-        self.meta = json.loads(str(golden["meta"]))
-
-    def batch(self) -> Any:
-        rows = range(len(self.golden["batch_target"]))
-        processor = self.processor
-        default = processor.chat_template
-        if self.layout.endswith("history"):
-            processor.chat_template = ECHAT_TRAINING_HISTORY
-        conversations = [self.conversation(row) for row in rows]
-        texts = [processor.render(conversation) for conversation in conversations]
-        processor.chat_template = default
-        given = [ids for turns in conversations for turn in turns for ids in processor._given(turn)]
-        features = [clip for row in rows for clip in self.clips(row)]
-        answers = [self.answer(row) for row in rows]
-        return processor.batch(texts, features, answers, "right", given=given, text_padding_quirk=True)
-
-    def conversation(self, row: int) -> list[dict[str, Any]]:
-        past = [turn for number in self.turns(row) for turn in self.past(row, number)]
-        system = {"role": "system", "content": self.mode.system_prompt}
-        return [system, *past, {"role": "user", "content": self.question(row)}]
-
-    def question(self, row: int) -> list[dict[str, Any]]:
-        if self.layout.startswith("text2token"):
-            return [{"type": "text", "text": self.target(row)}]
-        prompt = [{"type": "text", "text": text_of(self.golden["batch_prompt"][row])}] if self.reads else []
-        return prompt + ([{"type": "audio"}] if self.clips(row) else [])
-
-    @property
-    def reads(self) -> bool:
-        return self.layout in ("text", "text2text")
-
-    def target(self, row: int) -> str:
-        return text_of(self.golden["batch_target"][row])
-
-    def answer(self, row: int) -> SpokenAnswer:
-        says = self.mode.says if "s2t" not in self.layout else "text"
-        codes = [code for code in self.golden["batch_speech_tokens"][row].tolist() if 0 <= code < 4096]
-        return SpokenAnswer(
-            None if says == "speech" else self.target(row), None if says == "text" else codes, says == "in_turns"
-        )
-
-    def turns(self, row: int) -> list[int]:
-        return sorted({turn for of, turn, *_ in self.meta.get("history", ()) if of == row})
-
-    def past(self, row: int, number: int) -> Iterable[dict[str, Any]]:
-        said = {field: value for of, turn, field, value in self.meta["history"] if (of, turn) == (row, number)}
-        speech = [{"type": "speech", "codes": said["speech_token"][1:-1]}] if said["speech_token"] else []
-        yield {"role": "user", "content": [{"type": "audio"}]}
-        yield {"role": "assistant", "content": [{"type": "text", "text": said["txt"]}, *speech]}
-
-    def clips(self, row: int) -> list[Tensor]:
-        if self.layout == "text2text" or self.layout.startswith("text2token"):
-            return []
-        past = [torch.from_numpy(self.golden[f"history_{row}_{number}_wav"]).T for number in self.turns(row)]
-        length = self.golden["batch_feats_lengths"][row]
-        return [*past, torch.from_numpy(self.golden["batch_feats"][row, :length]).T]
 
 
 def forward_differences(forward: Forward, model: OsumForConditionalGeneration) -> dict[str, float]:
@@ -167,6 +83,32 @@ def gradient_difference(model: OsumForConditionalGeneration, golden: Mapping[str
     return max(abs(ours - theirs) / theirs for ours, theirs in pairs)
 
 
+def generation_differences(
+    name: str,
+    golden: Mapping[str, Any],
+    first_turn: Sequence[int],
+    model: OsumForConditionalGeneration,
+    processor: OsumProcessor,
+) -> dict[str, float]:
+    """Largest differences of the prompt that is no audio, of each step's scores, and whether ids differ."""
+    embeddings = torch.from_numpy(golden["inputs_embeds"])
+    prompt = prompt_of(name, embeddings.shape[1], first_turn, processor)
+    known = prompt != model.config.audio_token_id
+    output = decode(name, prompt, embeddings, model, processor)
+    scores, lses = 0.0, 0.0
+    for step, logits in enumerate(output.logits):
+        head = head_of(logits, int(golden[f"step{step:02d}_width"]), model)
+        every = torch.from_numpy(golden[f"step{step:02d}_logits_every64"]).float()[0]
+        scores = max(scores, float((head[::64] - every).abs().max()))
+        lses = max(lses, abs(float(head.logsumexp(-1)) - float(golden[f"step{step:02d}_logsumexp"][0])))
+    return {
+        "prompt": float((model.model.embed_ids(prompt)[known] - embeddings[known]).detach().abs().max()),
+        "scores": scores,
+        "lse": lses,
+        "ids": float(released_ids(output, prompt, processor) != golden["ids"][0].tolist()),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parity", type=Path, help="the folder with state_dict.safetensors and the .npz files")
@@ -179,6 +121,12 @@ def main() -> int:
         found = forward_differences(Forward(layout, golden, processor), model)
         over |= any(value > BARS[name] for name, value in found.items())
         print(f"{layout:28}", *(f"{name} {value:.1e}" for name, value in found.items()))
+    first_turn = np.load(parity / "generate_s2s_turn1.npz")["ids"][0].tolist()
+    for name in GENERATIONS:
+        golden = dict(np.load(parity / f"generate_{name}.npz"))
+        found = generation_differences(name, golden, first_turn, model, processor)
+        over |= any(value > BARS[name] for name, value in found.items())
+        print(f"generate {name:19}", *(f"{name} {value:.1e}" for name, value in found.items()))
     return int(over)
 
 

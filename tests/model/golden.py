@@ -94,14 +94,8 @@ def echat_model() -> OsumForConditionalGeneration:
     units = len(state["speech_transformer.encoders.0.feed_forward.w_1.bias"])
     model = OsumForConditionalGeneration(echat_config(units, vocab_size=151_936)).eval()
     rows, ids = state.pop("embed_rows"), state.pop("embed_row_ids")
-    ours = {name: value for key, value in state.items() if (name := to_ours(key))}
-    speech = {name: ours.pop(name) for name in list(ours) if name.startswith(("speech_head", "model.speech_emb"))}
-    model.load_state_dict(ours, strict=False)
+    missing = model.load_state_dict({name: v for key, v in state.items() if (name := to_ours(key))}, strict=False)
+    assert not missing.unexpected_keys
     with torch.no_grad():
-        for table in (model.model.speech_embedding.weight, model.speech_head.weight, model.speech_head.bias):
-            table.zero_()
         model.model.language_model.embed_tokens.weight.zero_()[ids] = rows
-        model.model.speech_embedding.weight[4097:] = speech["model.speech_embedding.weight"]
-        model.speech_head.weight[::64] = speech["speech_head.weight"]
-        model.speech_head.bias[::64] = speech["speech_head.bias"]
     return model

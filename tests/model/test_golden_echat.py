@@ -1,36 +1,24 @@
-"""The tiny OSUM-EChat computes what the original computes, in its three layouts that answer in text (golden).
+"""OSUM-EChat against the golden values of the original: all layouts, all modes of decoding.
 
-The tracked state dict is cut down (fixtures/make_golden.py): of the 151,936 text rows it holds those that are read
-here, so each log-sum-exp over the vocabulary is the stored one and the loss is composed with it.
+The fixture holds the whole state dict but for adaptor units that never fire and text rows that no test reads: each
+log-sum-exp over the text vocabulary is the stored one. benchmarks/echat_parity.py compares all values, gradients too.
 """
+
+import json
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import BatchFeature
 
-from osum.checkpoints.convert.release import ECHAT
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 
-from .golden import echat_model, tensors
-from .tiny import QWEN_CONTROL_IDS, byte_tokenizer
+from .golden import arrays, echat_model, tensors
+from .golden_echat import GENERATIONS, LAYOUTS, Forward, decode, head_of, processor_of, prompt_of, released_ids
 
-UNKNOWN_ID = 7672
-"""`&&`: leaves attention and loss."""
-ANSWERS = ("<think>calm voice<think end>hello there<&&>", "yes ok")
-SYSTEM_PROMPTS = {
-    "text": ECHAT.system_prompt,
-    "s2t_chat": (
-        "You are OSUM-chat, a speech-to-text dialogue assistant by ASLP Lab. You understand both the meaning and "
-        "paralinguistic cues in speech then respond exclusively with appropriate text."
-    ),
-    "text2text": (
-        "You are OSUM-chat, a text-to-text dialogue assistant by ASLP Lab. You understand user input in text then "
-        "respond exclusively with appropriate text."
-    ),
-}
-HEARS = {"text": True, "s2t_chat": True, "text2text": False}
-READS = {"text": True, "s2t_chat": False, "text2text": True}
+TEXT_ALONE = ("text", "s2t_chat", "text2text")
+"""Layouts whose labels and scores are stored."""
+SCORED = ("s2t_chat_think", "tts", "s2s_think", "s2s_turn2")
 
 
 @pytest.fixture(scope="module")
@@ -45,49 +33,37 @@ def model() -> OsumForConditionalGeneration:
 
 @pytest.fixture(scope="module")
 def processor(model: OsumForConditionalGeneration) -> OsumProcessor:
-    tokenizer = byte_tokenizer(QWEN_CONTROL_IDS, words={"&&": UNKNOWN_ID})
-    return OsumProcessor.for_config(model.config, tokenizer, ECHAT.answer_end_token_id)
+    return processor_of(model)
 
 
-def row_inputs(processor: OsumProcessor, golden: dict[str, Tensor], layout: str, row: int) -> BatchFeature:
-    """Inputs of one conversation of the golden batch, the unknown mark out of attention and loss."""
-    prompt = bytes(golden["batch_prompt"][row, : golden["batch_prompt_lengths"][row]].tolist()).decode()
-    parts = [{"type": "text", "text": prompt}] * READS[layout] + [{"type": "audio"}] * HEARS[layout]
-    text = processor.render([{"role": "system", "content": SYSTEM_PROMPTS[layout]}, {"role": "user", "content": parts}])
-    features = [golden["batch_feats"][row, : golden["batch_feats_lengths"][row]].T] * HEARS[layout]
-    inputs = processor.batch([text], features, answers=[ANSWERS[row]])
-    unknown = inputs["input_ids"] == UNKNOWN_ID
-    inputs["attention_mask"][unknown] = 0
-    inputs["labels"][unknown] = -100
-    inputs["input_ids"][unknown] = 0  # the original reads its padding id there, and scores the `>` that follows
-    return inputs
+def forward_of(layout: str, processor: OsumProcessor) -> Forward:
+    stored = arrays("echat")
+    history = json.loads(str(stored["history"])) if layout.endswith("history") else []
+    return Forward(layout, {**stored, "meta": json.dumps({"history": history})}, processor)
 
 
-@torch.no_grad()
-def both_rows(model: object, processor: OsumProcessor, golden: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Attended embeddings and states, and the states that predict scored labels, of both rows joined."""
-    found: dict[str, list[Tensor]] = {"embeddings": [], "hidden": [], "scored": [], "labels": []}
-    for row in range(2):
-        inputs = row_inputs(processor, golden, layout, row)
-        labels = inputs.pop("labels")[0]
-        attended = inputs["attention_mask"][0].bool()
-        audio = {name: inputs.get(name) for name in ("input_features", "feature_attention_mask")}
-        found["embeddings"].append(model.model.embed_inputs(inputs["input_ids"], **audio)[0][attended])
-        hidden = model.model(**inputs).last_hidden_state[0]
-        found["hidden"].append(hidden[attended])
-        found["scored"].append(hidden[:-1][labels[1:] != -100])
-        found["labels"].append(labels[labels != -100])
-    return {name: torch.cat(parts) for name, parts in found.items()}
-
-
-@pytest.fixture(scope="module", params=list(SYSTEM_PROMPTS))
+@pytest.fixture(scope="module", params=list(LAYOUTS))
 def layout(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def ours(model: object, processor: OsumProcessor, golden: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
-    return both_rows(model, processor, golden, layout)
+@torch.no_grad()
+def ours(model: OsumForConditionalGeneration, processor: OsumProcessor, layout: str) -> dict[str, Tensor]:
+    """Our batch: embeddings and states of attended positions; of each position before one, its state and next label."""
+    batch = forward_of(layout, processor).batch()
+    mask, labels = batch["attention_mask"].bool(), batch["labels"]
+    before = mask.roll(-1, 1)
+    before[:, -1] = False
+    audio = {name: batch.get(name) for name in ("input_features", "feature_attention_mask")}
+    hidden = model.model(**{name: value for name, value in batch.items() if name != "labels"}).last_hidden_state
+    return {
+        "embeddings": model.model.embed_inputs(batch["input_ids"], **audio)[mask],
+        "hidden": hidden[mask],
+        "before": hidden[before],
+        "next": labels.roll(-1, 1)[before],
+        "speaks": torch.tensor(bool((labels >= model.num_text_ids).any())),
+    }
 
 
 def largest_difference(one: Tensor, other: Tensor) -> float:
@@ -113,34 +89,87 @@ def test_the_input_embeddings_are_the_originals(
     assert largest_difference(ours["embeddings"], golden[f"{layout}_inputs_embeds"]) < 1e-5
 
 
-def test_the_scored_labels_are_the_originals(ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str) -> None:
-    assert ours["labels"].tolist() == golden[f"{layout}_labels"].tolist()
-
-
 def test_the_hidden_states_are_the_originals(ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str) -> None:
     assert largest_difference(ours["hidden"], golden[f"{layout}_hidden_last"]) < 1e-4
-
-
-def test_the_text_logits_are_the_originals(
-    model: OsumForConditionalGeneration, ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
-) -> None:
-    logits = ours["scored"] @ model.lm_head.weight.detach()[:64].T
-    assert largest_difference(logits, golden[f"{layout}_text_logits_first64"]) < 1e-3
-
-
-def test_the_speech_logits_are_the_originals(
-    model: OsumForConditionalGeneration, ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
-) -> None:
-    logits = model.speech_head(ours["scored"]).detach()[:, ::64]
-    assert largest_difference(logits, golden[f"{layout}_speech_logits_every64"]) < 1e-3
 
 
 def test_the_loss_is_the_originals(
     model: OsumForConditionalGeneration, ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
 ) -> None:
-    answered = (ours["scored"] * model.lm_head.weight.detach()[ours["labels"]]).sum(-1)
-    loss = (golden[f"{layout}_text_logits_logsumexp"] - answered).mean()
-    assert loss.item() == pytest.approx(golden[f"{layout}_loss"].item(), rel=1e-5)
+    scored = ours["next"] != -100
+    states, labels = ours["before"][scored], ours["next"][scored]
+    with torch.no_grad():
+        speech = model.speech_head(states)
+        rows = torch.cat([model.lm_head.weight, model.speech_head.weight])
+        offsets = torch.cat([torch.zeros(model.num_text_ids), model.speech_head.bias])
+        answered = (states * rows[labels]).sum(-1) + offsets[labels]
+    total = golden[f"{layout}_text_logits_logsumexp"][scored]
+    total = torch.logaddexp(total, speech.logsumexp(-1)) if ours["speaks"] else total
+    assert (total - answered).mean().item() == pytest.approx(golden[f"{layout}_loss"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("layout", TEXT_ALONE, indirect=True)
+def test_the_scored_labels_are_the_originals(ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str) -> None:
+    assert ours["next"][ours["next"] != -100].tolist() == golden[f"{layout}_labels"].tolist()
+
+
+@pytest.mark.parametrize("layout", TEXT_ALONE, indirect=True)
+def test_the_text_logits_are_the_originals(
+    model: OsumForConditionalGeneration, ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
+) -> None:
+    logits = ours["before"][ours["next"] != -100] @ model.lm_head.weight.detach()[:64].T
+    assert largest_difference(logits, golden[f"{layout}_text_logits_first64"]) < 1e-3
+
+
+@pytest.mark.parametrize("layout", TEXT_ALONE, indirect=True)
+def test_the_speech_logits_are_the_originals(
+    model: OsumForConditionalGeneration, ours: dict[str, Tensor], golden: dict[str, Tensor], layout: str
+) -> None:
+    logits = model.speech_head(ours["before"][ours["next"] != -100]).detach()[:, ::64]
+    assert largest_difference(logits, golden[f"{layout}_speech_logits_every64"]) < 1e-3
+
+
+@pytest.fixture(scope="module", params=list(GENERATIONS))
+def mode(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def decoded(
+    model: OsumForConditionalGeneration, processor: OsumProcessor, golden: dict[str, Tensor], mode: str
+) -> tuple[Tensor, Any]:
+    """Prompt ids (1, L) and what stock `generate` says behind the golden embeddings."""
+    embeddings = golden[f"generate_{mode}_inputs_embeds"]
+    first_turn = golden["generate_s2s_turn1_ids"][0].tolist()
+    prompt = prompt_of(mode, embeddings.shape[1], first_turn, processor)
+    return prompt, decode(mode, prompt, embeddings, model, processor)
+
+
+def test_the_prompt_of_a_mode_is_the_originals(
+    model: OsumForConditionalGeneration, golden: dict[str, Tensor], decoded: tuple[Tensor, Any], mode: str
+) -> None:
+    prompt, _ = decoded
+    known = prompt != model.config.audio_token_id
+    embedded = model.model.embed_ids(prompt)[known].detach()
+    assert largest_difference(embedded, golden[f"generate_{mode}_inputs_embeds"][known]) < 1e-5
+
+
+def test_the_ids_of_a_mode_are_the_originals(
+    processor: OsumProcessor, golden: dict[str, Tensor], decoded: tuple[Tensor, Any], mode: str
+) -> None:
+    prompt, output = decoded
+    assert released_ids(output, prompt, processor) == golden[f"generate_{mode}_ids"][0].tolist()
+
+
+@pytest.mark.parametrize("mode", SCORED, indirect=True)
+def test_the_scores_of_each_step_are_the_originals(
+    model: OsumForConditionalGeneration, golden: dict[str, Tensor], decoded: tuple[Tensor, Any], mode: str
+) -> None:
+    _, output = decoded
+    for step, logits in enumerate(output.logits):
+        every = golden[f"generate_{mode}_step{step:02d}_logits_every64"].float()[0]
+        width = model.num_text_ids if len(every) > 65 else model.config.num_speech_ids
+        assert largest_difference(head_of(logits, width, model)[::64], every) < 2e-3
 
 
 def test_the_logits_are_as_wide_as_both_vocabularies(model: OsumForConditionalGeneration) -> None:

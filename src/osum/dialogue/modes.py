@@ -10,6 +10,7 @@ from typing import Literal
 
 from osum.checkpoints.convert.release import ECHAT
 from osum.engine.options import GenerationOptions
+from osum.model.templates import CHATML, ECHAT_INFERENCE_HISTORY, ECHAT_INFERENCE_THINK
 
 Says = Literal["text", "speech", "text_then_speech", "in_turns"]
 """What an answer is made of, in its order; `in_turns` is 6 text ids, 18 speech ids, and so on."""
@@ -26,6 +27,8 @@ class Mode:
     """How the release decodes in this mode (echat 2.3)."""
     thinks: bool = False
     """Whether the answer begins with a thought."""
+    template: str = CHATML
+    """How its conversation is written."""
 
     def in_turns(self, system_prompt: str) -> Mode:
         """The same mode with text and speech in turns, which the release was trained for and cannot decode."""
@@ -116,3 +119,15 @@ MODES = {
     )
 }
 """Every mode by name."""
+
+RELEASED = MODES | {
+    UNDERSTAND.name: replace(
+        UNDERSTAND,
+        system_prompt="You are OSUM-chat, an audio understanding. You can transcribe speech accurately and "
+        "anaosum_echat2e paralinguistic cues to provide precise text responses.",
+    ),
+    SPEECH_TO_TEXT_THINK.name: replace(SPEECH_TO_TEXT_THINK, template=ECHAT_INFERENCE_THINK),
+    TALK.name: replace(TALK, template=ECHAT_INFERENCE_HISTORY),
+    TALK_THINK.name: replace(TALK_THINK, template=ECHAT_INFERENCE_HISTORY),
+}
+"""The modes as the release decodes in them, with the slips of its inference code (echat 2.2, 2.4)."""

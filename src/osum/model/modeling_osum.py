@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, Qwen2Model
 from transformers.cache_utils import Cache
-from transformers.generation import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
+from transformers.generation import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutputWithPast, ModelOutput
 
 from osum.model import int8
 from osum.model.adaptor import OsumAdaptor
+from osum.model.answer_plan import AnswerPlan
 from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
+from osum.model.planned_generation import Followed, PlannedEnd, PlannedScores
 
 
 @dataclass
@@ -293,12 +295,13 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         feature_attention_mask: Tensor | None = None,
         audio_index: Tensor | None = None,
         logits_processor: LogitsProcessorList | None = None,
+        plan: AnswerPlan | None = None,
         **kwargs: Any,
     ) -> Any:
         """`GenerationMixin.generate`, the audio encoded once whatever the number of beams.
 
-        Returns the prompt's ids followed by the answer's. A repetition penalty counts the answer
-        alone, as in the original (specification 1.7).
+        Returns the prompt's ids followed by the answer's, joint ids both. A repetition penalty counts the answer
+        alone, as in the original (specification 1.7). With a `plan` the answer keeps to it and ends by it (echat 1.6).
         """
         input_ids = inputs if input_ids is None else input_ids
         if input_ids is None:
@@ -315,6 +318,12 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         if penalty != 1.0:
             processors.append(RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=input_ids.shape[1]))
             kwargs["repetition_penalty"] = 1.0
+        if plan is not None:
+            followed = Followed(plan, input_ids.shape[1])
+            processors.append(PlannedScores(followed))
+            criteria = StoppingCriteriaList([*kwargs.pop("stopping_criteria", ()), PlannedEnd(followed)])
+            # An end that no head says: the plan ends answers, and `generate` pads behind them.
+            kwargs |= {"stopping_criteria": criteria, "eos_token_id": self.config.audio_token_id}
         # Generation helpers index score tables by prompt ids; ids that no head answers get a stand-in for the call.
         answerable = torch.where(input_ids < self.config.vocab_size, input_ids, 0)
         output = super().generate(answerable, logits_processor=processors, **kwargs)

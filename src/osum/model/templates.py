@@ -57,3 +57,6 @@ ECHAT_INFERENCE_HISTORY = (
     "<|im_start|>user\n{{ written(messages[-1]) }}<|im_end|>\n" + _ASK
 )
 """History as the released OSUM-EChat decodes with it (echat 2.4): no user start and no turn end between turns."""
+
+ECHAT_INFERENCE_THINK = _WRITTEN + _FIRST_SYSTEM + "{{ written(messages[-1]) }}<|im_end|>\n" + _ASK
+"""The released speech-to-text with thinking at inference (echat 2.2): the clip follows the system turn directly."""

@@ -190,9 +190,14 @@ class Objective(nn.Module):
         """(R, L, D): what the model's head sees at each token of a batch."""
         return self.model.model(**inputs, use_cache=False).last_hidden_state
 
+    @property
+    def num_text_ids(self) -> int:
+        """Ids of the text head; speech ids follow."""
+        return self.model.num_text_ids
+
     def answer_scores(self, states: Tensor, targets: Tensor) -> Tensor:
         """States (N, D) of the scored positions of targets (R, L) to (N, V), or (N, V + S) where a row says speech."""
-        return scored_columns(self.logits(states).float(), targets, self.model.num_text_ids)
+        return scored_columns(self.logits(states).float(), targets, self.num_text_ids)
 
     def logits(self, states: Tensor) -> Tensor:
         """(N, D) to (N, V)."""

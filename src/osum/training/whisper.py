@@ -181,9 +181,10 @@ class WhisperObjective(Objective):
             use_cache=False,
         ).last_hidden_state
 
-    def answer_scores(self, states: Tensor, targets: Tensor) -> Tensor:
-        """(N, D) to (N, V): a Whisper says nothing aloud."""
-        return self.logits(states).float()
+    @property
+    def num_text_ids(self) -> int:
+        """All ids: a Whisper says nothing aloud."""
+        return self.model.config.vocab_size
 
     def logits(self, states: Tensor) -> Tensor:
         """(N, D) to (N, V)."""

@@ -1,0 +1,81 @@
+"""An answer plan inside the stock `generate`: scores outside of the plan are masked, complete rows stop.
+
+Knows nothing of models. Shapes: B rows, L ids of prompt and answer, V text ids, S speech ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.generation import LogitsProcessor, StoppingCriteria
+
+from osum.model.answer_plan import AnswerPlan, Progress
+
+
+class Followed:
+    """Where each row of a growing batch stands in its plan, in step with beams that are dropped and doubled."""
+
+    def __init__(self, plan: AnswerPlan, prompt_length: int) -> None:
+        self.plan, self.prompt_length = plan, prompt_length
+        self._known: dict[tuple[int, ...], Progress] = {(): plan.begin()}
+
+    def rows(self, input_ids: Tensor) -> list[tuple[tuple[int, ...], Progress]]:
+        """Answer and progress of each row of ids (B, L)."""
+        answers = [tuple(row) for row in input_ids[:, self.prompt_length :].tolist()]
+        self._known = {answer: self._progress(answer) for answer in answers}
+        return [(answer, self._known[answer]) for answer in answers]
+
+    def _progress(self, answer: tuple[int, ...]) -> Progress:
+        """From the progress one id ago, which is known from the last step, or from the beginning."""
+        if answer in self._known:
+            return self._known[answer]
+        before = self._known.get(answer[:-1])
+        if before is not None:
+            return before if before.over else before.after(answer[-1])
+        progress = self.plan.begin()
+        for token in answer:
+            progress = progress if progress.over else progress.after(token)
+        return progress
+
+
+class PlannedScores(LogitsProcessor):
+    """Masks what the plan does not allow next."""
+
+    def __init__(self, followed: Followed) -> None:
+        self.followed = followed
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Ids (B, L) and joint scores (B, V + S) to scores with -inf where an id may not come next."""
+        barred = torch.ones_like(scores, dtype=torch.bool)
+        for row, (answer, progress) in enumerate(self.followed.rows(input_ids)):
+            bar(barred[row], progress, answer)
+        return scores.masked_fill(barred, -torch.inf)
+
+
+class PlannedEnd(StoppingCriteria):
+    """Stops each row when its answer is complete."""
+
+    def __init__(self, followed: Followed) -> None:
+        self.followed = followed
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """(B,): which rows are complete."""
+        over = [progress.over for _, progress in self.followed.rows(input_ids)]
+        return torch.tensor(over, device=input_ids.device)
+
+
+def bar(barred: Tensor, progress: Progress, answer: Sequence[int]) -> None:
+    """Set one row's mask (V + S,) to False where an id may come next behind `answer`."""
+    speech = progress.plan.speech
+    head = slice(speech.first, speech.first + speech.count) if progress.aloud else slice(0, speech.first)
+    barred[head] = False
+    limits = progress.plan.limits(answer)
+    for only in filter(None, (progress.only, *(limit.only for limit in limits))):
+        others = torch.ones_like(barred)
+        others[list(only)] = False
+        barred |= others
+    for limit in limits:
+        barred[list(limit.never)] = True
