@@ -82,6 +82,8 @@ class Utterance:
     end: float | None = None
     duration: float | None = None
     text: str | None = None
+    text_from: str | None = None
+    """Who wrote `text`: the name of a model, or `given` where it came with the row; None where nobody says."""
     language: str | None = None
     words: tuple[Word, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

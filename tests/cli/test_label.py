@@ -13,6 +13,7 @@ from cli.conftest import MakeClip, Run, StandIn
 from osum.cli import label
 from osum.cli.outputs import ALL, PARQUET, TABLE
 from osum.corpus.manifest import read_manifest
+from osum.engine.options import TRANSCRIPTS
 from osum.errors import OsumError
 from osum.listening.vad import DETECTORS
 from osum.results.formats import FORMATS
@@ -34,6 +35,7 @@ def pipe_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_the_names_in_help_are_those_that_osum_knows() -> None:
     assert (TABLE, *FORMATS, PARQUET, ALL) == label.FORMATS
     assert DETECTORS == label.DETECTORS
+    assert TRANSCRIPTS == label.TRANSCRIPTS
 
 
 def test_without_options_a_table_is_drawn(osum: Run, clip: MakeClip) -> None:
@@ -589,3 +591,9 @@ def test_subtitles_keep_to_the_line_width(
     out = osum("transcribe", clip(), spelling, "5", *place).out
     written = (tmp_path / "out.srt").read_text() if to_file else out
     assert "\nhello\nthere\n" in written and model.options.tasks == "ASR"
+
+
+def test_two_ways_to_a_transcript_are_one_too_many(osum: Run, clip: MakeClip) -> None:
+    ran = osum("label", clip(), "--transcript", "given", "--transcriber", "nano")
+    assert (ran.code, "--transcript given takes the rows' own texts" in ran.err) == (1, True)
+    assert "majority needs the setting" in osum("label", clip(), "--transcriber", "majority").err

@@ -100,7 +100,9 @@ def test_what_changes_no_answer_is_not_asked() -> None:
     )
 
 
-@pytest.mark.parametrize("change", [{"tasks": "ASR"}, {"prompt_language": "zh"}, {"min_confidence": 0.5}])
+@pytest.mark.parametrize(
+    "change", [{"tasks": "ASR"}, {"prompt_language": "zh"}, {"transcript": "given"}, {"min_confidence": 0.5}]
+)
 def test_what_changes_an_answer_is_asked(change: dict[str, Any]) -> None:
     recognizer = Recognizer(checkpoint_of("speech_first"))
     assert asked_of(recognizer, LabelOptions(**change)) != asked_of(recognizer, LabelOptions())

@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from osum.cli.outputs import Place, Target
     from osum.cli.tally import Tally
     from osum.corpus.share import Shard
+    from osum.listening.transcripts import Transcriber
     from osum.results.formats import SubtitleOptions
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
-"""Spelled here as well as DETECTORS, since help must not import what knows them; a test compares."""
+"""Spelled here as well as DETECTORS and TRANSCRIPTS, since help must not import what knows them; a test compares."""
 TIMED_FORMATS = ("textgrid", "ctm")
 """Formats that are of little use without word times."""
 DETECTORS = ("auto", "silero", "energy")
+TRANSCRIPTS = ("decoded", "given")
 CORES_PER_READER = 4
 """Processes that read are one for so many cores, unless --num-workers says how many."""
 
@@ -45,6 +47,10 @@ def register(commands: Subparsers) -> None:
     _add_inputs(label)
     asked = label.add_argument_group("what is asked")
     asked.add_argument("--tasks", default="all", help="all, or names with commas, such as SER,gender (see osum tasks)")
+    given = "given: score labels behind the text that each row came with, and decode nothing; decoded without it"
+    asked.add_argument("--transcript", choices=TRANSCRIPTS, default=TRANSCRIPTS[0], help=given)
+    others = "who writes the transcripts behind which labels are scored: any model of osum evaluate, whisper:FOLDER ..."
+    asked.add_argument("--transcriber", metavar="NAME", help=others)
     _add_common(label, asked)
     label.set_defaults(run=run, folder_format="json")
 
@@ -54,7 +60,7 @@ def register(commands: Subparsers) -> None:
     asked.add_argument("--word-timestamps", "--word_timestamps", type=_truth, nargs="?", const=True, default=False)
     asked.add_argument("--task", type=_transcribe_only, default="transcribe", help=argparse.SUPPRESS)
     _add_common(transcribe, asked)
-    transcribe.set_defaults(run=run_transcribe, folder_format="txt")
+    transcribe.set_defaults(run=run_transcribe, folder_format="txt", transcript=TRANSCRIPTS[0], transcriber=None)
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -279,18 +285,21 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     workers = _num_workers(arguments.num_workers, usable)
     if workers:
         context()  # before anything heavy is imported here, so that they are ready when the model is
-    from osum.listening.run import asked_of
+    from osum.listening.run import asked_of, label_all
 
     model = load_model(arguments) if usable else None
     options = _options(arguments, tasks, model, workers)
-    left = target.left(inputs.items, asked_of(model, options) if model else {})
+    transcriber = _transcriber(arguments) if model else None
+    left = target.left(inputs.items, asked_of(model, options, transcriber) if model else {})
     if target.note and not arguments.quiet:
         tell(target.note)
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
+    good = [row for row in left if row.error is None]
+    answers = label_all(model, good, options, tell, transcriber) if model else iter(())
     try:
         bar = sys.stderr.isatty() and not arguments.quiet and not target.streams
-        target.write(_watched(inputs, left, model, options, tally, bar))
+        target.write(_watched(inputs, left, answers, tally, bar))
     except KeyboardInterrupt:
         tally.stop(len(left), "; go on with --resume" if target.resumable else "")
         raise
@@ -324,24 +333,32 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_wor
         num_workers=num_workers,
         vad=arguments.vad,
         generation=generation(arguments),
+        transcript=arguments.transcript,
+    )
+
+
+def _transcriber(arguments: Namespace) -> Transcriber | None:
+    """Who writes the transcripts, where a model is named for it."""
+    from osum.errors import InputError
+    from osum.peers import open_recogniser
+    from osum.peers.recogniser import Options
+    from osum.peers.transcriber import ByRecogniser
+
+    if arguments.transcriber is None:
+        return None
+    if arguments.transcript != TRANSCRIPTS[0]:
+        raise InputError("--transcript given takes the rows' own texts, and --transcriber writes others: give one")
+    return ByRecogniser(
+        open_recogniser(arguments.transcriber, Options(arguments.device, arguments.dtype, arguments.batch_size))
     )
 
 
 def _watched(
-    inputs: Inputs,
-    items: Sequence[Utterance],
-    model: Recognizer | None,
-    options: LabelOptions,
-    tally: Tally,
-    bar: bool,
+    inputs: Inputs, items: Sequence[Utterance], answers: Iterator[Utterance], tally: Tally, bar: bool
 ) -> Iterator[Utterance]:
     """The results in the order of the items, counted, with the progress shown where `bar` says so."""
     from tqdm import tqdm
 
-    from osum.listening.run import label_all
-
-    good = [row for row in items if row.error is None]
-    answers = label_all(model, good, options, tell) if model else iter(())
     rows = (row if row.error is not None else next(answers) for row in items)
     total, done = len(inputs.items), len(inputs.items) - len(items)
     for row in tqdm(rows, total=total, initial=done, unit="clip", file=sys.stderr, disable=not bar, leave=False):

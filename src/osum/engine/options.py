@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from osum.errors import InputError
 
+TRANSCRIPTS = ("decoded", "given")
+
 
 class Range(NamedTuple):
     """The numbers that a field takes, both ends included."""
@@ -105,6 +107,8 @@ class LabelOptions:
     withhold: bool = True
     """Give no label where nothing is heard that could carry it. False answers every question about every clip, as a
     test set asks, and asks nothing beside it."""
+    transcript: str = "decoded"
+    """`decoded`, or `given`: labels are scored behind the text that a row came with, and nothing is decoded."""
     min_confidence: float = 0.0
     """A label that is less probable is told as `unknown`; its distribution stays."""
     batch_size: int = 8
@@ -118,6 +122,8 @@ class LabelOptions:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:
+        if self.transcript not in TRANSCRIPTS:
+            raise InputError(f"transcript {self.transcript!r}: choose one of {', '.join(TRANSCRIPTS)}")
         if not 0 <= self.min_confidence <= 1:
             raise InputError(f"least confidence {self.min_confidence}: it must be a probability, from 0 to 1")
         if self.batch_size < 1:

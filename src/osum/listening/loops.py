@@ -58,7 +58,7 @@ def unlooped(
 
 
 def _loops(ask: Ask, reply: Reply, seconds: float) -> bool:
-    return ask.task is not None and loops(ask.task, reply, seconds)
+    return ask.task is not None and ask.given is None and loops(ask.task, reply, seconds)
 
 
 def _is_timed(ask: Ask) -> bool:

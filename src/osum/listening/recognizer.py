@@ -45,6 +45,7 @@ from osum.listening.events import events_of
 from osum.listening.feeding import Failure, Piece, Source, read
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
+from osum.listening.transcripts import GIVEN, OwnText, Transcriber, Window, in_batches
 from osum.listening.vad import Detector, detector_named
 from osum.tasks import RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
@@ -121,6 +122,8 @@ class _File:
     read: bool = False
     length: int = 0
     """Samples read so far."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Given transcripts of its windows, by the samples before them."""
     notes: tuple[str, ...] = ()
     """What is suspicious about its sound."""
 
@@ -174,7 +177,7 @@ class Recognizer:
         settings = LabelOptions(tasks=tasks, **options)
         clips: list[Audio] = audio if isinstance(audio, list) else [cast(Audio, audio)]
         sources = [(self._item(clip, index), clip) for index, clip in enumerate(clips)]
-        results = list(self._run(sources, settings, None if isinstance(audio, list) else _raise))
+        results = list(self._run(sources, Asked.of(self.tasks, settings), None if isinstance(audio, list) else _raise))
         if isinstance(audio, list):
             return results
         (result,) = results
@@ -204,27 +207,33 @@ class Recognizer:
         return self.engine.submit(request).result().replies[0].text
 
     def label_files(
-        self, items: Iterable[Utterance], options: LabelOptions | None = None, failed: Failed | None = None
+        self,
+        items: Iterable[Utterance],
+        options: LabelOptions | None = None,
+        failed: Failed | None = None,
+        transcriber: Transcriber | None = None,
     ) -> Iterator[Utterance]:
         """Answer files one after the other; results come in order, with `error` set where one is bad.
 
         `path`, `channel`, `start` and `end` of an item say what to read; its other fields are kept. `failed` is given
-        each fault of the model; what it raises ends the run.
+        each fault of the model; what it raises ends the run. Labels are scored behind the text of `transcriber`, where
+        there is one, or behind the item's own where the options say `given`.
         """
-        yield from self._run(((item, address(item)) for item in items), options or LabelOptions(), failed)
+        asked = Asked.of(self.tasks, options or LabelOptions(), transcriber)
+        yield from self._run(((item, address(item)) for item in items), asked, failed)
 
     def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         """As `label_files`, for clips whose audio is at hand."""
-        yield from self._run(clips, options)
+        yield from self._run(clips, Asked.of(self.tasks, options))
 
     def _item(self, audio: Audio, index: int) -> Utterance:
         path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
         return Utterance(id=Path(path).stem, path=path)
 
     def _run(
-        self, sources: Iterable[tuple[Utterance, Audio]], options: LabelOptions, failed: Failed | None = None
+        self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, failed: Failed | None = None
     ) -> Iterator[Utterance]:
-        asked = Asked.of(self.tasks, options)
+        options = asked.options
         files: deque[_File] = deque()
         places: deque[tuple[_File, Piece]] = deque()
         for result in self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size):
@@ -263,6 +272,33 @@ class Recognizer:
         places: deque[tuple[_File, Piece]],
     ) -> Iterator[Request]:
         """A request for each window of each source; `files` and `places` get what the results belong to."""
+        windows = self._windows(sources, asked, files)
+        if asked.transcriber is not None:
+            windows = self._transcribed(windows, asked.transcriber, asked.options.batch_size)
+        for file, piece in windows:
+            places.append((file, piece))
+            yield Request(file.item.id, (cast(Tensor, piece.features),), self._asks(file, piece, asked))
+
+    def _transcribed(
+        self, windows: Iterable[tuple[_File, Piece]], transcriber: Transcriber, size: int
+    ) -> Iterator[tuple[_File, Piece]]:
+        """The windows whose text is known, with that text in their file; the others end it with the reason."""
+        for batch in in_batches(windows, size):
+            asked = [
+                Window(file.item, *self._times(file, piece), whole=piece.last and not piece.start)
+                for file, piece in batch
+            ]
+            for (file, piece), found in zip(batch, transcriber(asked), strict=True):
+                if found.error is None:
+                    file.texts[piece.start] = found.text
+                    yield file, piece
+                else:
+                    file.error, file.waiting = found.error, file.waiting - 1
+
+    def _windows(
+        self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, files: deque[_File]
+    ) -> Iterator[tuple[_File, Piece]]:
+        """The windows of each source in which there is anything to hear."""
         started: dict[int, _File] = {}
 
         def opened() -> Iterator[Source]:
@@ -290,15 +326,15 @@ class Recognizer:
                 file.segments.append(silence_of(*self._times(file, found)))
                 continue
             file.waiting += 1
-            places.append((file, found))
-            yield Request(number, (found.features,), self._asks(found, asked))
+            yield file, found
 
-    def _asks(self, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
+    def _asks(self, file: _File, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
         """Every task's question about a window, and those that tell a voice and silence where no task does."""
         seconds, generation = piece.num_samples / SAMPLE_RATE, asked.options.generation
         request, limit = self.engine.processor.request, self.engine.token_limit
+        given = file.texts.get(piece.start)
         asks = [
-            Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation)
+            Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation, given=given)
             for task in asked.answered
         ]
         if asked.silence_prompt is not None and not asked.tells_silence:
@@ -307,7 +343,7 @@ class Recognizer:
 
     def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
         """One window's answers; the last reply tells silence where no task does."""
-        replies, again = self._unlooped(replies, piece, asked)
+        replies, again = self._unlooped(replies, file, piece, asked)
         told = dict(zip([task.name for task in asked.answered], replies, strict=False))
         silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
         decode = self.engine.processor.decode
@@ -331,14 +367,14 @@ class Recognizer:
         return marked(segment_of(heard, asked.tasks, self._times(file, piece)[0]), again)
 
     def _unlooped(
-        self, replies: Sequence[Reply], piece: Piece, asked: Asked
+        self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked
     ) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
         """The replies with repetition loops decoded again, and the tasks of which that was done."""
 
         def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
             return self.engine.submit(Request(0, (cast(Tensor, piece.features),), tuple(asks))).result().replies
 
-        return unlooped(self._asks(piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
+        return unlooped(self._asks(file, piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
 
     @staticmethod
     def _times(file: _File, piece: Piece) -> tuple[float, float]:
@@ -363,20 +399,36 @@ class Recognizer:
             )
         if count := num_marked(segments):
             warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
+        said = self._said(file.item, segments, asked)
+        if asked.transcriber is not None and said["text"] and not spoken:
+            warnings.append("no speech is detected, and yet there is a text")
         return replace(
             file.item,
             duration=round(file.length / SAMPLE_RATE, 4),
             language=_language(sure, spoken) if spoken else None,
-            **_said(segments, asked.tasks),
+            **said,
             labels=_labels(sure, asked.tasks),
             segments=told,
             events=events_of(told),
             summary=doubted(summary, least),
             warnings=tuple(warnings),
             error=None,
-            extra={**file.item.extra, **_reference(file.item), "prompts": asked.prompts},
+            extra={**file.item.extra, **_reference(file.item, said), "prompts": asked.prompts},
             **stamp,
         )
+
+    def _said(self, item: Utterance, segments: Sequence[Segment], asked: Asked) -> dict[str, Any]:
+        """Text and who wrote it, words and reply of the whole file; None for what was not asked, as an empty text
+        means silence. The text that a row came with stays as it was.
+        """
+        replies = [segment.reply for segment in segments if segment.reply]
+        found: dict[str, Any] = {"reply": join_text(replies) if replies else None}
+        if asked.transcriber is not None and asked.transcriber.name == GIVEN:
+            return {**found, "text": item.text, "words": item.words, "text_from": item.text_from or GIVEN}
+        text = join_text([segment.text for segment in segments]) if _transcribed(asked.tasks) else None
+        author = None if text is None else asked.transcriber.name if asked.transcriber else self.name
+        words = tuple(word for segment in segments for word in segment.words)
+        return {**found, "text": text, "words": words, "text_from": author}
 
 
 def _raise(fault: Exception) -> None:
@@ -409,6 +461,8 @@ class Asked:
     """Finds the pauses of a long recording."""
     voice: Task | None = None
     """Tells whether a sound without speech is a voice, where a task needs one and none tells it."""
+    transcriber: Transcriber | None = None
+    """Who gives the transcripts; None where they are decoded."""
 
     @property
     def answered(self) -> tuple[Task, ...]:
@@ -421,17 +475,21 @@ class Asked:
         return any(task.name == TRANSCRIBE for task in self.tasks) and not self.options.generation.searches
 
     @classmethod
-    def of(cls, tasks: TaskSet, options: LabelOptions) -> Asked:
+    def of(cls, tasks: TaskSet, options: LabelOptions, transcriber: Transcriber | None = None) -> Asked:
         """Resolve names and prompts against what a checkpoint carries, and what is installed.
 
         Raises:
             TaskError: an unknown task, or no prompts in the language.
-            InputError, MissingExtraError: voice activity by a name that is unknown or not installed.
+            InputError, MissingExtraError: voice activity by a name that is unknown or not installed; or beams where
+                transcripts are given.
         """
         if options.prompt_language not in (None, *tasks.languages):
             known = ", ".join(tasks.languages)
             raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
         chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
+        transcriber = transcriber or (OwnText() if options.transcript == GIVEN else None)
+        if transcriber is not None:
+            chosen = _behind(chosen, options)
         voice = None
         if options.withhold and any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
             tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
@@ -444,7 +502,18 @@ class Asked:
         prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
         hears = options.withhold and TRANSCRIBE in tasks
         silence = _prompts(tasks, tasks[TRANSCRIBE], options.prompt_language)[0] if hears else None
-        return cls(options, chosen, prompts, silence, detector_named(options.vad), voice)
+        return cls(options, chosen, prompts, silence, detector_named(options.vad), voice, transcriber)
+
+
+def _behind(chosen: tuple[Task, ...], options: LabelOptions) -> tuple[Task, ...]:
+    """The tasks that are answered behind a transcript that is given; `all` are those of which nothing is decoded."""
+    if options.tasks == "all":
+        return tuple(task for task in chosen if task.transcript != "timed" and not task.reply)
+    if timed := next((task.name for task in chosen if task.transcript == "timed"), None):
+        raise TaskError(f"task {timed} decodes its own transcript: leave it out where the transcript is given")
+    if options.generation.searches and any(task.reply for task in chosen):
+        raise InputError("a reply behind a transcript that is given is decoded without beams: leave --num-beams out")
+    return chosen
 
 
 def prompt_language(tasks: TaskSet) -> str:
@@ -470,24 +539,14 @@ def _channel(channel: int | str | None) -> Any:
     return "mix" if channel is None else channel
 
 
-def _said(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Any]:
-    """Text, words and reply of the whole file; None for what was not asked, as an empty text means silence."""
-    replies = [segment.reply for segment in segments if segment.reply]
-    return {
-        "text": join_text([segment.text for segment in segments]) if _transcribed(tasks) else None,
-        "words": tuple(word for segment in segments for word in segment.words),
-        "reply": join_text(replies) if replies else None,
-    }
-
-
 def _transcribed(tasks: Sequence[Task]) -> bool:
     return any(task.transcript != "none" for task in tasks)
 
 
-def _reference(item: Utterance) -> dict[str, Any]:
+def _reference(item: Utterance, said: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest said of the fields that answers now fill; a row labelled before keeps what it has."""
-    row = item.to_dict()
-    known = {name: row[name] for name in ANSWERED if name in row}
+    row, kept = item.to_dict(), said["text_from"] == (item.text_from or GIVEN)
+    known = {name: row[name] for name in ANSWERED if name in row and not (kept and name in ("text", "words"))}
     return {"reference": known} if known and not item.segments and "reference" not in item.extra else {}
 
 

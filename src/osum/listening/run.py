@@ -10,6 +10,7 @@ from osum.engine.engine import is_out_of_memory
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
 from osum.listening.recognizer import Asked, Recognizer
+from osum.listening.transcripts import Transcriber
 from osum.utterance import Utterance
 
 FREE = ("batch_size", "num_workers", "read_timeout")
@@ -18,15 +19,19 @@ HOPELESS = 3
 """So many clips in a row that fail for no reason of their own: it is not the clips."""
 
 
-def asked_of(model: Recognizer, options: LabelOptions) -> dict[str, Any]:
+def asked_of(model: Recognizer, options: LabelOptions, transcriber: Transcriber | None = None) -> dict[str, Any]:
     """All that decides the answers, as JSON values: runs that go on with one file must agree on it.
 
     Raises:
         TaskError: an unknown task, or no prompts in the language.
         InputError, MissingExtraError: voice activity by a name that is unknown or not installed.
     """
-    asked = Asked.of(model.tasks, options)
+    asked = Asked.of(model.tasks, options, transcriber)
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
+    if asked.transcriber is None:  # as runs were begun before there was another way
+        del values["transcript"]
+    else:
+        values["transcript"] = {"from": asked.transcriber.name, **asked.transcriber.describe()}
     return {
         "model": model.name,
         "revision": model.revision,
@@ -40,7 +45,11 @@ def asked_of(model: Recognizer, options: LabelOptions) -> dict[str, Any]:
 
 
 def label_all(
-    model: Recognizer, items: Sequence[Utterance], options: LabelOptions, notice: Callable[[str], None]
+    model: Recognizer,
+    items: Sequence[Utterance],
+    options: LabelOptions,
+    notice: Callable[[str], None],
+    transcriber: Transcriber | None = None,
 ) -> Iterator[Utterance]:
     """The row of each item in order.
 
@@ -63,7 +72,7 @@ def label_all(
         if failed == HOPELESS:
             raise fault
 
-    for row in model.label_files(items, options, watch):
+    for row in model.label_files(items, options, watch, transcriber):
         if row.error is None:
             failed = 0
         if not told and model.engine.counts.memory_faults > before:
