@@ -6,6 +6,7 @@ original  one clip, one task at a time: features, encoder and prompt anew for ea
           without SDPA, LoRA beside the weights where the model is random (specification 1.4, 1.7, 7)
 stock     `generate` of transformers, greedy, one task at a time over batches of clips
 ours      the engine: every task in one pass
+given     the engine, behind transcripts that are given (those it decodes itself): nothing is decoded; not of L8
 
 L6 is ASR, VED, SER, SSR, SGC and SAP; L8 adds SRWT and STTC, whose answers are their own. Clips are stretches of the
 recordings in a folder laid end to end, drawn with a seed. Random models (`mid`, `full`) answer with as many ids as
@@ -123,6 +124,8 @@ class Work:
     known: TaskSet
     tokens: int | None
     """Length of every answer; None for the model's own."""
+    texts: Sequence[str] = ()
+    """Transcript of each clip, for the way that is given them."""
 
     def limit(self, task: str, clip: int) -> int:
         """Longest answer."""
@@ -178,8 +181,8 @@ def generated(model: Any, processor: OsumProcessor, inputs: Any, settings: Mappi
     return processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :])
 
 
-def ours(engine: Engine, batch: int, apart: bool = False) -> Way:
-    """The engine; with `apart` each task as a request of its own, which no other helps."""
+def ours(engine: Engine, batch: int, apart: bool = False, given: bool = False) -> Way:
+    """The engine; with `apart` each task as a request of its own, which no other helps; with `given` behind texts."""
 
     def run(work: Work) -> Iterator[tuple[int, str, str]]:
         engine.counts = Counts()
@@ -190,7 +193,9 @@ def ours(engine: Engine, batch: int, apart: bool = False) -> Way:
                 features = (engine.processor.log_mel(samples),)
                 for group in [(task,) for task in work.tasks] if apart else [tuple(work.tasks)]:
                     places.append((clip, group))
-                    yield Request(len(places), features, tuple(question(engine, work, task, clip) for task in group))
+                    asks = (question(engine, work, task, clip) for task in group)
+                    text = work.texts[clip] if given else None
+                    yield Request(len(places), features, tuple(replace(ask, given=text) for ask in asks))
 
         for number, result in enumerate(engine.run(requests(), ahead=batch)):
             clip, group = places[number]
@@ -308,12 +313,17 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         "original": lambda: original(checkpoint),
         "stock": lambda: stock(checkpoint, arguments.batch),
         "ours": lambda: ours(engine, arguments.batch),
+        "given": lambda: ours(Engine(checkpoint), arguments.batch, given=True),
     }
     ways = {name: makers[name]() for name in arguments.ways}
+    reading = Work(clips, SETS["ASR"], prompts, checkpoint.tasks, forced)
+    said = measure(ours(engine, arguments.batch), reading, device).answers if "given" in ways else {}
+    texts = [checkpoint.tasks["ASR"].transcript_of(said.get((clip, "ASR"), "")) for clip in range(len(clips))]
     sets = {}
     for name in arguments.sets:
-        work = Work(clips, SETS[name], prompts, checkpoint.tasks, forced)
-        sets[name] = one_set(ways, work, arguments, checkpoint.processor.text_ids)
+        work = Work(clips, SETS[name], prompts, checkpoint.tasks, forced, texts)
+        these = {way: run for way, run in ways.items() if way != "given" or name != "L8"}
+        sets[name] = one_set(these, work, arguments, checkpoint.processor.text_ids)
         if "ours" in ways:
             spent = len(clips) / sets[name]["ways"]["ours"]["clips_per_second"]
             sets[name]["floor"] = floor(checkpoint, work, engine.counts, limits, spent)
@@ -424,7 +434,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=["ASR", "L6"])
-    ways = ("original", "stock", "ours")
+    ways = ("original", "stock", "ours", "given")
     parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
     parser.add_argument("--tokens", type=int, default=40, help="length of each answer of a random model")
     parser.add_argument("--phases", action="store_true", help="one text alone as well: its prompt, its ids one by one")
