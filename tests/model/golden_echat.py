@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from osum.checkpoints.convert.release import ECHAT
 from osum.dialogue import modes
 from osum.dialogue.modes import RELEASED, Mode
 from osum.model import OsumForConditionalGeneration, OsumProcessor
-from osum.model.answer_plan import AnswerPlan
+from osum.model.answer_plan import AnswerPlan, Limits
 from osum.model.spoken_answer import SpokenAnswer
 from osum.model.templates import ECHAT_TRAINING_HISTORY
 
@@ -132,17 +131,17 @@ GENERATIONS: dict[str, tuple[Mode, dict[int, int]]] = {
 """Mode, and the ids that the golden decoding forced at which steps."""
 
 
-class Forced(LogitsProcessor):
-    """The ids that the golden decoding forced."""
+def plan_of(name: str, processor: OsumProcessor) -> AnswerPlan:
+    """The plan of a golden decoding, with the ids that it forced as a rule."""
+    mode, forced = GENERATIONS[name]
 
-    def __init__(self, at: Mapping[int, int], prompt_length: int) -> None:
-        self.at, self.prompt_length = at, prompt_length
+    def rule(answer: Sequence[int]) -> Limits | None:
+        token = forced.get(len(answer))
+        return None if token is None else Limits(only=frozenset((token,)))
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        token = self.at.get(input_ids.shape[1] - self.prompt_length)
-        if token is None:
-            return scores
-        return torch.full_like(scores, -torch.inf).index_fill(1, torch.tensor([token]), 0.0)
+    return AnswerPlan(
+        processor.speech_ids, TEXT_END, mode.says != "speech", mode.says != "text", begin_forced=False, rules=(rule,)
+    )
 
 
 def prompt_of(name: str, length: int, first_turn: Sequence[int], processor: OsumProcessor) -> Tensor:
@@ -180,13 +179,10 @@ def decode(
     name: str, prompt: Tensor, embeddings: Tensor, model: OsumForConditionalGeneration, processor: OsumProcessor
 ) -> Any:
     """Greedy decoding behind golden embeddings (1, L, D), with the golden run's forced ids; scores kept."""
-    mode, forced = GENERATIONS[name]
-    plan = AnswerPlan(processor.speech_ids, TEXT_END, mode.says != "speech", mode.says != "text", begin_forced=False)
     return model.generate(
         input_ids=prompt,
         inputs_embeds=embeddings,
-        plan=plan,
-        logits_processor=LogitsProcessorList([Forced(forced, prompt.shape[1])]),
+        plan=plan_of(name, processor),
         max_new_tokens=40,
         do_sample=False,
         output_logits=True,

@@ -49,9 +49,9 @@ def test_speech_of_a_given_text_is_over_at_its_first_edge() -> None:
 
 def test_speech_begins_with_its_edge_unless_the_model_learned_to() -> None:
     learned = AnswerPlan(SPEECH, END, speaks=True, begin_forced=False)
-    assert followed(TALK, [1, END])[-1].only == {EDGE}
-    assert followed(learned, [1, END])[-1].only == frozenset()
-    assert followed(TALK, [1, END, EDGE])[-1].only == frozenset()
+    assert followed(TALK, [1, END])[-1].limits([1, END]) == [Limits(only=frozenset((EDGE,)))]
+    assert followed(learned, [1, END])[-1].limits([1, END]) == []
+    assert followed(TALK, [1, END, EDGE])[-1].limits([1, END, EDGE]) == []
 
 
 @given(text=WORDS, codes=CODES)

@@ -43,7 +43,8 @@ def followed(plan: AnswerPlan, answer: list[int]) -> list[Progress]:
         if steps[-1].over:
             break
         assert (token >= plan.speech.first) == steps[-1].aloud
-        assert not steps[-1].only or token in steps[-1].only
+        said = answer[: len(steps) - 1]
+        assert all(not limit.only or token in limit.only for limit in steps[-1].limits(said))
         steps.append(steps[-1].after(token))
     return steps
 

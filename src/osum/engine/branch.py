@@ -125,6 +125,11 @@ class Branch:
         self._drafted = self._accepted = 0
 
     @property
+    def aloud(self) -> bool:
+        """Whether the speech head says the next id."""
+        return False
+
+    @property
     def lost(self) -> list[int]:
         """Ids that were in the cache and have to be fed again."""
         return self.cached[len(self.slots) :]

@@ -29,6 +29,7 @@ from osum.engine.branch import Branch, tag_room
 from osum.engine.cache import TokenCache
 from osum.engine.handle import Handle, Turn
 from osum.engine.options import GenerationOptions
+from osum.engine.planned import Planned
 from osum.engine.request import Ask, Event, Request, Result
 from osum.engine.rows import Row, look
 from osum.engine.tree import common
@@ -150,9 +151,11 @@ class Engine:
         if frames > most:
             raise LayoutError(f"a clip of {frames} frames: this model takes at most {most} at once; cut it")
         lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
-        ids = [self.processor.joint_ids(ask.text, lengths) for ask in request.asks]
+        ids = [self.processor.joint_ids(ask.text, lengths, ask.runs) for ask in request.asks]
         for ask, row in zip(request.asks, ids, strict=True):
             self._check_room(ask, len(row))
+            if ask.plan is not None and ask.plan.speaks and not self.model.config.speech_output:
+                raise LayoutError("this model has no speech head: ask for an answer in text, or open one that speaks")
         job = Job(Handle(request, self._turn), ids)
         with self._turn.lock:
             self._jobs.append(job)
@@ -321,7 +324,8 @@ class Engine:
         self._settle(job)
 
     def _branch(self, ask: Ask, ids: list[int], cut: int) -> Branch:
-        processor, kind = self.processor, Branch if ask.given is None else Behind
+        processor = self.processor
+        kind = Planned if ask.plan is not None else Branch if ask.given is None else Behind
         room = self._max_positions - len(ids)
         return kind(ask, ids[cut:], room, processor.answer_end_token_id, processor.text_ids, processor.decode)
 

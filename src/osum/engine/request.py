@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from osum.engine.options import RANGES, GenerationOptions
 from osum.errors import InputError
+from osum.model.answer_plan import AnswerPlan
 from osum.tasks import Task
 
 
@@ -24,10 +25,16 @@ class Ask:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     given: str | None = None
     """The transcript: labels are scored behind it, and it is not decoded (see `engine.behind`)."""
+    plan: AnswerPlan | None = None
+    """What a free question is answered with: text, speech or both (see `engine.planned`); None for text."""
+    runs: tuple[Sequence[int], ...] = ()
+    """Joint ids of each `<|ids|>` of the text, such as what earlier turns said aloud."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens not in RANGES["max_new_tokens"] or self.max_new_tokens is None:
             raise InputError(f"max_new_tokens is {self.max_new_tokens!r}: a question needs a whole number of 1 or more")
+        if self.plan is not None and (self.task is not None or self.options.searches):
+            raise InputError("a plan together with a task or with beams: a plan answers a free question, id by id")
 
     @property
     def drafts(self) -> bool:

@@ -7,6 +7,7 @@ Shapes: N tokens of a pass or scored places, Q tokens of a row, W slots it reads
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -166,25 +167,35 @@ def _seen(
     model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[Row], feeds: Sequence[Feed], end: int
 ) -> Iterator[Seen]:
     """What is said of each open question's tree, in order, from states (N, D)."""
-    spans: list[tuple[int, int, bool]] = []  # first place, number of places, whether logits are needed
+    spans: list[tuple[int, int, bool] | None] = []  # first place, number of places, whether logits are needed
     places: list[int] = []  # token of each scored place
+    spoken: list[int] = []  # token behind which the speech head says the next id; its span is None
     pairs: list[tuple[int, int]] = []  # (place, id) whose log-probability is wanted
     before = 0
     for row, feed in zip(rows, feeds, strict=True):
         for branch, first in zip(row.open, feed.first, strict=True):
             tree, base = branch.tree, len(places)
             assert tree is not None
+            if branch.aloud:
+                spoken.append(before + first + tree.root)
+                spans.append(None)
+                continue
             pairs.append((base, end))
             guessed = range(tree.root + 1, len(tree))
             pairs += [(base + tree.parents[node] - tree.root, tree.ids[node]) for node in guessed]
             places += [before + first + node for node in range(tree.root, len(tree))]
             spans.append((base, len(tree) - tree.root, branch.pick is not None and not branch.complete))
         before += len(feed.ids)
-    kept = [place for base, number, needed in spans if needed for place in range(base, base + number)]
-    states = hidden[torch.tensor(places, device=hidden.device)]
+    kept = [place for base, number, needed in filter(None, spans) if needed for place in range(base, base + number)]
+    states = hidden[torch.tensor(places, dtype=torch.long, device=hidden.device)]
     best, best_log_probs, given, logits = _scored(model, states, pairs, kept)
+    aloud = iter(model.speech_head(hidden[spoken]).float().cpu() if spoken else ())  # (S,) each
     next_pair = next_kept = 0
-    for base, number, needed in spans:
+    for span in spans:
+        if span is None:
+            yield Seen([], [], [], -math.inf, next(aloud)[None])
+            continue
+        base, number, needed = span
         own = given[next_pair : next_pair + number]
         next_pair += number
         kept_rows = logits[next_kept : next_kept + number] if needed else None
@@ -197,10 +208,12 @@ def _scored(
 ) -> tuple[list[int], list[float], list[float], Tensor]:
     """Likeliest id and its log-probability behind each state (N, D), log-probabilities of pairs, logits where kept.
 
-    Over the text ids alone: an answer is text even where a model can speak (echat 1.6).
+    Over the text ids alone: what is said aloud is scored by the speech head (echat 1.6).
     """
-    num_text = model.config.text_config.vocab_size
+    num_text = model.num_text_ids
     device = states.device
+    if not len(states):
+        return [], [], [], torch.empty(0, num_text)
     wanted = torch.tensor(pairs, device=device).T  # (2, P)
     given = torch.empty(len(pairs), device=device)
     best: list[Tensor] = []

@@ -52,10 +52,6 @@ class AnswerPlan:
         """Where an answer stands before its first id. Where nothing is written, the prompt has begun the speech."""
         return Progress(self, aloud=not self.writes, edges=0 if self.writes else 1, left=self._turn(aloud=False))
 
-    def limits(self, answer: Sequence[int]) -> list[Limits]:
-        """What the rules say of the next id behind an answer."""
-        return [limit for rule in self.rules if (limit := rule(answer)) is not None]
-
     def _turn(self, aloud: bool) -> int | None:
         """Ids of one turn; None where there are no turns."""
         return (SPEECH_TURN if aloud else TEXT_TURN) if self.in_turns else None
@@ -76,10 +72,15 @@ class Progress:
     """Whether the answer is complete."""
 
     @property
-    def only(self) -> frozenset[int]:
-        """The ids that alone may come next by the plan; empty for all of the head."""
+    def first(self) -> int:
+        """The first joint id of the head that says the next id."""
+        return self.plan.speech.first if self.aloud else 0
+
+    def limits(self, answer: Sequence[int]) -> list[Limits]:
+        """What the plan and its rules say of the next id behind an answer's joint ids."""
         begins = self.aloud and self.edges == 0 and self.plan.begin_forced
-        return frozenset((self.plan.speech.edge,)) if begins else frozenset()
+        forced = [Limits(only=frozenset((self.plan.speech.edge,)))] if begins else []
+        return forced + [limit for rule in self.plan.rules if (limit := rule(answer)) is not None]
 
     def after(self, token: int) -> Progress:
         """Where the answer stands behind one more id."""

@@ -49,10 +49,12 @@ class PlannedScores(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Ids (B, L) and joint scores (B, V + S) to scores with -inf where an id may not come next."""
-        barred = torch.ones_like(scores, dtype=torch.bool)
+        kept = torch.full_like(scores, -torch.inf)
         for row, (answer, progress) in enumerate(self.followed.rows(input_ids)):
-            bar(barred[row], progress, answer)
-        return scores.masked_fill(barred, -torch.inf)
+            speech = progress.plan.speech
+            head = slice(speech.first, speech.first + speech.count) if progress.aloud else slice(0, speech.first)
+            kept[row, head] = limited(scores[row, head], progress, answer)
+        return kept
 
 
 class PlannedEnd(StoppingCriteria):
@@ -67,15 +69,18 @@ class PlannedEnd(StoppingCriteria):
         return torch.tensor(over, device=input_ids.device)
 
 
-def bar(barred: Tensor, progress: Progress, answer: Sequence[int]) -> None:
-    """Set one row's mask (V + S,) to False where an id may come next behind `answer`."""
-    speech = progress.plan.speech
-    head = slice(speech.first, speech.first + speech.count) if progress.aloud else slice(0, speech.first)
-    barred[head] = False
-    limits = progress.plan.limits(answer)
-    for only in filter(None, (progress.only, *(limit.only for limit in limits))):
-        others = torch.ones_like(barred)
-        others[list(only)] = False
-        barred |= others
-    for limit in limits:
-        barred[list(limit.never)] = True
+def limited(scores: Tensor, progress: Progress, answer: Sequence[int]) -> Tensor:
+    """Scores (V,) or (S,) of the head that says the next id, with -inf where it may not come behind `answer`."""
+    for limit in progress.limits(answer):
+        if limit.only:
+            places = _places(limit.only, progress, scores)
+            scores = torch.full_like(scores, -torch.inf).index_copy(0, places, scores[places])
+        if limit.never:
+            scores = scores.index_fill(0, _places(limit.never, progress, scores), -torch.inf)
+    return scores
+
+
+def _places(ids: frozenset[int], progress: Progress, scores: Tensor) -> Tensor:
+    """Columns of ids; an id of the other head has none."""
+    places = (token - progress.first for token in ids)
+    return torch.tensor([place for place in places if 0 <= place < len(scores)], dtype=torch.long, device=scores.device)
