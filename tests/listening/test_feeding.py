@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,32 +12,11 @@ import pytest
 import torch
 from model.tiny import noise, tiny_processor
 
-from osum.listening.feeding import Failure, News, Piece, Source, pieces, read
+from listening.faulty import Deadly, Endless, Odd
+from osum.listening.cutting import Failure, Source, stretches
+from osum.listening.feeding import News, Piece, read
 
 LIMIT = 16_000
-
-
-class Deadly:
-    """A file whose reader dies, as by a fault in a codec."""
-
-    def __fspath__(self) -> str:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return ""
-
-
-class Endless:
-    """A file that never comes."""
-
-    def __fspath__(self) -> str:
-        time.sleep(600)
-        return ""
-
-
-class Odd:
-    """A file that breaks its reader in a way nobody thought of, and tells where standard error goes."""
-
-    def __fspath__(self) -> str:
-        raise RuntimeError(f"quiet: {os.path.samestat(os.fstat(2), os.stat(os.devnull))}")  # noqa: PTH116
 
 
 def gathered(sources: list[Source], **options: float) -> dict[int, list[News]]:
@@ -106,8 +85,14 @@ def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
 def test_a_long_silence_is_told_to_be_alive_though_it_brings_no_window() -> None:
     signs: list[None] = []
     silence = Source((np.zeros(100 * LIMIT, np.float32), LIMIT))
-    first = next(pieces(tiny_processor("speech_first"), 15 * LIMIT, "auto", silence, lambda: signs.append(None)))
-    assert (first.features, len(signs)) == (None, 10)
+    first = next(stretches(15 * LIMIT, "auto", silence, lambda: signs.append(None)))
+    assert (first.samples, len(signs)) == (None, 10)
+
+
+def test_a_worker_loads_nothing_that_takes_seconds() -> None:
+    code = "import osum.listening.cutting, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "osum.audio" in loaded and not {"torch", "transformers", "scipy"} & set(loaded)
 
 
 def test_workers_given_up_end() -> None:

@@ -41,8 +41,9 @@ from osum.listening.answers import (
     summary_of,
     tells_event,
 )
+from osum.listening.cutting import Failure, Source
 from osum.listening.events import events_of
-from osum.listening.feeding import Failure, Piece, Source, read
+from osum.listening.feeding import Piece, read
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
 from osum.listening.transcripts import GIVEN, OwnText, Transcriber, Window, in_batches

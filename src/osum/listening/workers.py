@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_PRELOADED = "osum.listening.feeding"
-"""What a worker needs. Importing it takes seconds, which a server that forks workers spends once."""
+_PRELOADED = "osum.listening.cutting"
+"""What a worker needs, which a server that forks workers imports once."""
 
 
 def context() -> Any:
