@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import LayoutError
-from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, CodesRepeat, Limits, Once, Progress
+from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, CodesRepeat, Limits, Once, Progress, ThoughtBudget
 from osum.model.spoken_answer import SpeechIds, in_turns
 
 END, SPEECH = 9, SpeechIds(first=10, count=5)
@@ -138,3 +138,27 @@ def test_whoever_keeps_to_the_guard_never_breaks_it(wishes: list[int]) -> None:
     for code, (row, window, most) in {0: (5, 8, 5), SILENCE: (10, 13, 10)}.items():
         assert all(set(said[at : at + row + 1]) != {code} for at in range(len(said) - row))
         assert all(said[at : at + window].count(code) <= most for at in range(len(said)))
+
+
+BUDGET = ThoughtBudget(opening=(7,), closing=(4, 5), text_end=END, budget=3)
+
+
+@given(wishes=st.lists(st.integers(0, 8), min_size=12, max_size=12))
+def test_a_thought_ends_within_its_budget(wishes: list[int]) -> None:
+    """Whatever a model would say: behind three ids the two closing ids stand, unless it closed the thought itself."""
+    answer = [7]
+    for wish in wishes:
+        limits = BUDGET(answer)
+        answer.append(wish if limits is None else next(iter(limits.only)))
+    closed = next(at for at in range(len(answer)) if tuple(answer[at : at + 2]) == (4, 5))
+    assert closed <= 1 + 3
+    rest = wishes[closed + 1 :]
+    assert answer[closed + 2 :] == rest
+
+
+def test_a_budget_is_for_thoughts_alone() -> None:
+    assert BUDGET([1, 2, 3, 1, 2, 3]) is None
+    assert BUDGET([7, 1, 1, 1, END, 1]) is None
+    assert BUDGET([7, 1, 1, 1]) == Limits(only=frozenset((4,)))
+    assert BUDGET([7, 1, 1, 4]) == Limits(only=frozenset((5,)))
+    assert BUDGET([7, 1, 4, 5, 1]) is None

@@ -164,3 +164,24 @@ class CodesRepeat:
         most = self.most_silence if code == self.silence else self.most
         in_a_row = len(codes) >= most.in_row and all(other == code for other in codes[-most.in_row :])
         return in_a_row or codes[1 - most.window :].count(code) >= most.in_window
+
+
+@dataclass(frozen=True)
+class ThoughtBudget:
+    """A thought that has used up its ids is closed, and the answer follows. Only where the answer opened one."""
+
+    opening: tuple[int, ...]
+    closing: tuple[int, ...]
+    text_end: int
+    budget: int
+    """Ids of the thought, its marks left out."""
+
+    def __call__(self, answer: Sequence[int]) -> Limits | None:
+        opened, used = tuple(answer[: len(self.opening)]) == self.opening, len(answer) - len(self.opening)
+        if not opened or used < self.budget or self.text_end in answer:
+            return None
+        if any(tuple(answer[at : at + len(self.closing)]) == self.closing for at in range(len(answer))):
+            return None
+        sizes = range(len(self.closing))
+        written = max(size for size in sizes if tuple(answer[len(answer) - size :]) == self.closing[:size])
+        return Limits(only=frozenset((self.closing[written],)))

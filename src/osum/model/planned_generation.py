@@ -72,8 +72,8 @@ class PlannedEnd(StoppingCriteria):
 def limited(scores: Tensor, progress: Progress, answer: Sequence[int]) -> Tensor:
     """Scores (V,) or (S,) of the head that says the next id, with -inf where it may not come behind `answer`."""
     for limit in progress.limits(answer):
-        if limit.only:
-            places = _places(limit.only, progress, scores)
+        places = _places(limit.only, progress, scores)
+        if len(places):  # a rule about the other head says nothing of this one
             scores = torch.full_like(scores, -torch.inf).index_copy(0, places, scores[places])
         if limit.never:
             scores = scores.index_fill(0, _places(limit.never, progress, scores), -torch.inf)

@@ -10,6 +10,7 @@ from osum.tasks.catalog import (
     LANGUAGES,
     OSUM,
     RELEASE,
+    REPLY_EMOTIONS,
     STYLES,
 )
 from osum.tasks.label_set import LabelSet
@@ -26,6 +27,7 @@ __all__ = [
     "LANGUAGES",
     "OSUM",
     "RELEASE",
+    "REPLY_EMOTIONS",
     "REPLY_SEPARATOR",
     "STYLES",
     "LabelSet",

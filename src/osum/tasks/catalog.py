@@ -45,6 +45,34 @@ STYLES = LabelSet(
 )
 GENDERS = LabelSet("gender", ("female", "male"))
 AGES = LabelSet("age", ("child", "adult", "old"), folds={"youth": "adult", "middle": "adult", "middle age": "adult"})
+REPLY_EMOTIONS = LabelSet(
+    "reply_emotion",
+    ("愉悦", "抱歉", "开心", "愤怒", "惊讶", "厌恶", "悲伤", "害怕", "哭腔", "安慰鼓励", "中立"),
+    display={
+        "愉悦": "pleased",
+        "抱歉": "sorry",
+        "开心": "happy",
+        "愤怒": "angry",
+        "惊讶": "surprised",
+        "厌恶": "disgusted",
+        "悲伤": "sad",
+        "害怕": "afraid",
+        "哭腔": "tearful",
+        "安慰鼓励": "comforting",
+        "中立": "neutral",
+    },
+    folds={
+        "anger": "愤怒",
+        "fear": "害怕",
+        "happy": "开心",
+        "surprise": "惊讶",
+        "sad": "悲伤",
+        "disgust": "厌恶",
+        "sorry": "抱歉",
+        "neutral": "中立",
+    },
+)
+"""The feeling with which a dialogue answers, and the names of it in the release's older data (echat 2.5)."""
 LANGUAGES = LabelSet("language", ("zh", "en"), display={"zh": "Mandarin", "en": "English"})
 
 LABEL_METRICS = ("accuracy", "macro_f1", "unweighted_recall")
