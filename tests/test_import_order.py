@@ -12,8 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "osum"
 BOXES = """
-    errors files decoders audio utterance text tasks scoring results model checkpoints speech corpus data engine
-    listening dialogue peers evaluation pipeline training server cli __main__
+    errors files decoders audio text records utterance tasks scoring results model checkpoints speech corpus data
+    engine listening dialogue peers evaluation pipeline training server cli __main__
 """
 ORDER = BOXES.split()
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -6,11 +6,15 @@ Knows nothing of tasks or models: labels are plain strings keyed by the name of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import msgspec
+
 from osum.errors import ManifestError
+from osum.records import RecordError, read, shown
 
 SCHEMA_VERSION = 1
 """Version of the JSON row; raised when a field changes its meaning or goes away."""
@@ -30,7 +34,7 @@ class Word:
 class Answer:
     """One task's answer about one segment: the label, how sure, and the raw text it came from."""
 
-    label: str | None
+    label: str | None = None
     probability: float | None = None
     distribution: Mapping[str, float] | None = None
     raw: str = ""
@@ -129,14 +133,16 @@ class Utterance:
             raise ManifestError(
                 f"version is {version!r}: this osum reads version {SCHEMA_VERSION}; update one of the two"
             )
+        known: dict[str, Any] = {name: row[name] for name in _FIELDS if row.get(name) is not None}
+        labels = known.get("labels")
+        if isinstance(labels, dict) and None in labels.values():  # not known
+            known["labels"] = {name: label for name, label in labels.items() if label is not None}
+        if len(known) < len(row):
+            known["extra"] = {key: value for key, value in row.items() if key not in _KNOWN}
         try:
-            return cls(
-                **{name: _read(name, row[name]) for name in _FIELDS if row.get(name) is not None}, extra=_extra(row)
-            )
-        except KeyError as fault:
-            raise ManifestError(f"row {row['id']!r} has a word, event or segment without {fault}: add it") from fault
-        except (TypeError, ValueError, AttributeError) as fault:
-            raise ManifestError(f"row {row['id']!r} has a field of the wrong type: {fault}") from fault
+            return msgspec.convert(known, cls)
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            return _tolerant(known)
 
     def with_(self, **changes: Any) -> Utterance:
         """A copy with some fields changed."""
@@ -144,7 +150,7 @@ class Utterance:
 
 
 _FIELDS = tuple(f.name for f in fields(Utterance) if f.name != "extra")
-_ANSWER_FIELDS = frozenset(f.name for f in fields(Answer))
+_KNOWN = frozenset((*_FIELDS, "version"))
 
 
 def _empty(value: Any) -> bool:
@@ -163,71 +169,33 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read(name: str, value: Any) -> Any:
-    read = _READERS.get(name)
-    return _string(name, value) if read is None else read(name, value)
+def _tolerant(known: Mapping[str, Any]) -> Utterance:
+    """A row of another tool: numbers may be written as texts, and what a word or a segment leaves open as null.
+
+    Raises:
+        ManifestError: a field has the wrong type all the same, or a word or a segment lacks one.
+    """
+    nested = {name: _without_null(known[name]) for name in ("words", "events", "segments", "summary") if name in known}
+    row = {**known, **nested, "channel": None}
+    try:
+        channel: int | str | None = read(int | str | None, known.get("channel"), "channel")  # "0" is a name
+        found: Utterance = read(Utterance, row, strict=False)
+    except RecordError as fault:
+        field, *inside = re.split(r"(?=[.\[])", fault.place, maxsplit=1)
+        if fault.why.startswith("is missing"):
+            lacking = repr(fault.place.rpartition(".")[2])
+            raise ManifestError(
+                f"row {known['id']!r} has a word, event or segment without {lacking}: add it"
+            ) from fault
+        rule = fault.why.partition(": ")[2]
+        raise ManifestError(
+            f"row {known['id']!r} has a field of the wrong type: {field!r} holds {shown(fault.value)}"
+            f"{''.join(f' in {field}{rest}' for rest in inside)}: {rule}"
+        ) from fault
+    return found.with_(channel=channel)
 
 
-def _string(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name!r} holds {value!r}, which is no text")
-    return value
-
-
-def _list(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{name!r} holds {value!r}, which is no list")
-    return value
-
-
-def _word(item: Mapping[str, Any]) -> Word:
-    return Word(_string("text", item["text"]), float(item["start"]), float(item["end"]), item.get("confidence"))
-
-
-def _event(item: Mapping[str, Any]) -> VocalEvent:
-    event = _string("event", item["event"])
-    return VocalEvent(float(item["start"]), float(item["end"]), event, item.get("probability"))
-
-
-def _answer(item: Mapping[str, Any]) -> Answer:
-    known = {key: value for key, value in item.items() if key in _ANSWER_FIELDS}
-    return Answer(**{**known, "label": item.get("label"), "problems": tuple(item.get("problems", ()))})
-
-
-def _segment(item: Mapping[str, Any]) -> Segment:
-    return Segment(
-        start=float(item["start"]),
-        end=float(item["end"]),
-        text=item.get("text", ""),
-        confidences=tuple(item.get("confidences", ())),
-        words=tuple(_word(word) for word in item.get("words", ())),
-        labels={str(task): _answer(answer) for task, answer in item.get("labels", {}).items()},
-        reply=item.get("reply"),
-        no_speech=bool(item.get("no_speech", False)),
-        no_speech_probability=item.get("no_speech_probability"),
-    )
-
-
-def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _FIELDS and key != "version"}
-
-
-def _channel(name: str, value: Any) -> int | str:
-    return value if isinstance(value, int) else _string(name, value)
-
-
-def _strings(name: str, value: Any) -> tuple[str, ...]:
-    return tuple(_string(name, item) for item in _list(name, value))
-
-
-_READERS: dict[str, Callable[[str, Any], Any]] = {
-    "words": lambda _, value: tuple(_word(item) for item in value),
-    "segments": lambda _, value: tuple(_segment(item) for item in value),
-    "events": lambda name, value: tuple(_event(item) for item in _list(name, value)),
-    "summary": lambda _, value: {str(task): _answer(item) for task, item in value.items()},
-    "labels": lambda name, value: {str(key): _string(name, item) for key, item in value.items() if item is not None},
-    "channel": _channel,
-    **dict.fromkeys(("tasks", "warnings"), _strings),
-    **dict.fromkeys(("start", "end", "duration"), lambda _, value: float(value)),
-}
-"""Field to the reader of its JSON value; all others are texts."""
+def _without_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_null(item) for name, item in value.items() if item is not None}
+    return [_without_null(item) for item in value] if isinstance(value, list) else value

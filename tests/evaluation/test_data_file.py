@@ -11,7 +11,6 @@ import pytest
 
 from evaluation.stage import Echo, go, row, untimed
 from osum.errors import InputError, TaskError
-from osum.evaluation.records import from_row, to_row
 from osum.evaluation.report import read_results, write_pages
 from osum.evaluation.run.clips import read_clips
 from osum.evaluation.score.result import REPORT, write_report
@@ -19,6 +18,7 @@ from osum.evaluation.score.score import report_of, score_folder
 from osum.evaluation.sets.benchmark import Benchmark, Declaration
 from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.evaluation.sets.data_file import read_data_file, sets_of
+from osum.records import from_row, to_row
 from osum.tasks import OSUM, LabelSet, Task
 
 PITCH = LabelSet("pitch", ("low", "high"), display={"low": "deep"}, folds={"bass": "low"})

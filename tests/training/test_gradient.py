@@ -16,6 +16,7 @@ import torch
 from model.golden import osum_meta, tensors, write_osum
 from model.test_golden_osum import ANSWER_END, CLIPS, batched, inputs_of
 from model.tiny import byte_tokenizer
+from peft import LoraConfig
 from torch import Tensor, nn
 
 from osum.checkpoints.convert import convert
@@ -223,7 +224,8 @@ def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
     folder: Path = tmp_path_factory.mktemp("osum")
     convert(write_osum(folder / "original"), folder / "ours", lora="keep")
     model = OsumForConditionalGeneration.from_pretrained(folder / "ours")
-    with_lora(model, TrainConfig(), folder / "ours")
+    held = LoraConfig.from_pretrained(folder / "ours" / "adapter")
+    with_lora(model, TrainConfig(learn="lora", lora_rank=held.r), folder / "ours")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = Objective(model, LABEL_SIZES, tokens=True).eval()
@@ -360,7 +362,9 @@ def test_the_plain_models_gradient_is_a_central_difference(
 @pytest.fixture
 def trainer(config: MakeConfig) -> Trainer:
     """Nothing is drawn and nothing moves, so that steps can be compared."""
-    made = Trainer(config(learning_rate=0.0, max_grad_norm=1e9, batch_seconds=1.0, batches_per_step=3, timed_share=0.0))
+    made = Trainer(
+        config(learning_rate=1e-30, max_grad_norm=1e9, batch_seconds=1.0, batches_per_step=3, timed_share=0.0)
+    )
     for module in made.model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -10,7 +10,8 @@ from corpus.manifests_of_others import write_clip
 from osum.corpus.manifest import write_manifest
 from osum.errors import InputError
 from osum.tasks import OSUM
-from osum.training.mixture import Part, read_mixture
+from osum.training.config import Part
+from osum.training.mixture import read_mixture
 from osum.utterance import Utterance
 
 
@@ -58,8 +59,8 @@ def test_a_part_may_ask_some_tasks_only(folder: Path) -> None:
     [
         ({"weight": 1}, "write {manifest: FILE"),
         (3, "write {manifest: FILE"),
-        ({"manifest": "a", "wieght": 1}, "'wieght' is unknown: did you mean 'weight'"),
-        ({"manifest": "a", "weight": -1}, "weight is -1: give a number of passes"),
+        ({"manifest": "a", "wieght": 1}, "wieght is unknown: did you mean 'weight'"),
+        ({"manifest": "a", "weight": -1}, "weight is -1: a number from 0 is needed"),
         ({"manifest": "a", "weight": "2"}, "weight is '2'"),
         ({"manifest": "a", "weight": True}, "weight is True"),
     ],

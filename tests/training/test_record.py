@@ -43,5 +43,5 @@ def test_data_may_lie_elsewhere_but_not_change(config: MakeConfig, data: Path, t
     assert same(Trainer(config(steps=2, data=str(moved))).run(), straight)
     rows = [*read_manifest(moved / "train.jsonl")]
     write_manifest(moved / "train.jsonl", [rows[0].with_(text="other"), *rows[1:]])
-    with pytest.raises(InputError, match=r"train data are 8 rows, hash .*, now they are 8 .*: go on with the same"):
+    with pytest.raises(InputError, match=r"train data are 8 rows, hash .*, now they are 8 .*: continue with the same"):
         Trainer(config(steps=3, data=str(moved)))

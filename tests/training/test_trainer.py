@@ -295,7 +295,7 @@ def test_batches_that_processes_cannot_share_are_told(config: MakeConfig, monkey
 def test_a_run_does_not_go_on_with_another_recipe(
     done: Path, config: MakeConfig, change: dict[str, float], told: str
 ) -> None:
-    with pytest.raises(InputError, match=f"holds a run with {told}, the recipe says .*: go on with the same recipe"):
+    with pytest.raises(InputError, match=f"holds a run with {told}, the recipe says .*: continue with the same recipe"):
         Trainer(config(**change))
 
 

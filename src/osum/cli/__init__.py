@@ -16,9 +16,9 @@ from typing import TextIO
 
 from osum.cli import ask, calibrate, convert, data, doctor, evaluate, find, judge, label, report, tasks, train
 from osum.cli.arguments import Parser, ShowVersion, did_you_mean
-from osum.errors import OsumError
+from osum.errors import OsumError, RecipeError
 
-FAILED, INTERRUPTED, NO_READER = 1, 130, 141
+FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
 _MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge)
 
 
@@ -87,6 +87,8 @@ def _end(fault: BaseException) -> int:
             return NO_READER
         case KeyboardInterrupt():
             code, message = INTERRUPTED, "interrupted"
+        case RecipeError():
+            code, message = WRONG_USAGE, f"error: {fault}"
         case OsumError() | OSError():
             code, message = FAILED, f"error: {fault}"
         case _:

@@ -146,8 +146,8 @@ def _files(found: Calibrated, recognizer: Recognizer) -> dict[str, bytes]:
     import json
 
     from osum.errors import MissingExtraError
-    from osum.evaluation.records import to_row
     from osum.evaluation.report.plots import reliability_pair
+    from osum.records import to_row
 
     row = {
         "model": recognizer.name,

@@ -1,130 +1,196 @@
 """TrainConfig: everything about one training run. A recipe (YAML) gives it, `key=value` overrides it.
 
-Command line wins over file, file wins over default. Unknown keys are errors.
+Command line wins over file, file wins over default. Unknown keys, keys that stand twice and values out of their range
+are errors, so that no TrainConfig holds what no run can follow.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
+from msgspec import Meta
 
-from osum.errors import InputError
+from osum.errors import RecipeError
+from osum.records import LARGE, LARGEST, RecordError, from_row, read, shown, unknown
 from osum.text import closest
 
 STAGES = "stages"
 """The key of a recipe that is several runs."""
+
+Number = Annotated[int, Meta(ge=1, le=LARGE)]
+NumberOrNone = Annotated[int, Meta(ge=0, le=LARGE)]
+Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Meta(ge=0, le=LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+BelowOne = Annotated[float, Meta(ge=0, lt=1)]
+Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]*$")]
+"""Without control characters, so that it may be a path."""
+Place = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]*$")]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One manifest of a mixture; a recipe may give the manifest alone."""
+
+    manifest: Place
+    """JSON lines, a tar, or a folder of shards: whatever `osum data` reads."""
+    weight: NotNegative = 1.0
+    """Passes over its clips per epoch: 1.5 is once, and twice in every other epoch."""
+    tasks: tuple[str, ...] = ()
+    """Asks these tasks only; without it all that a row can answer."""
+
+    @classmethod
+    def from_mapping(cls, name: str, values: Any) -> Part:
+        """From a recipe: `{manifest, weight, tasks}`, or the manifest alone.
+
+        Raises:
+            RecipeError: an unknown key, no manifest, or a weight below 0.
+        """
+        if isinstance(values, cls):
+            return values
+        try:
+            return from_row(cls, {"manifest": values} if isinstance(values, str) else values)
+        except RecordError as fault:
+            example = "write {manifest: FILE, weight: 1, tasks: [ASR]}"
+            raise RecipeError(f"mixture {name!r}: {fault}; {example}") from fault
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run of the loop."""
 
-    kind: str = "osum"
+    kind: Literal["osum", "whisper"] = "osum"
     """`osum`; or `whisper`, which learns the tasks by tags of their own and whose encoder can start an OSUM."""
-    data: str = ""
+    data: Text = ""
     """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
-    mixture: Mapping[str, Any] = field(default_factory=dict)
+    mixture: Mapping[str, Part] = field(default_factory=dict)
     """Name to `{manifest: FILE, weight: 1, tasks: [ASR]}`, in place of data's train.jsonl."""
-    valid: str = ""
+    valid: Text = ""
     """Manifest to validate on, in place of data's valid.jsonl."""
-    out: str = "runs/train"
+    out: Place = "runs/train"
     """Folder for checkpoints and the log."""
-    model: str = "nano"
+    model: Place = "nano"
     """What to go on from: a checkpoint folder, a packaged or a hub name; `preset:nano` is a new model of that size."""
-    seed: int = 1
-    steps: int = 4000
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
+    steps: Number = 4000
     """Optimiser steps of the whole run."""
-    device: str = "auto"
+    device: Literal["auto", "cpu"] = "auto"
     """`cpu`, or `auto`: an accelerator (CUDA, NPU, MPS) where there is one."""
     learn: str = "full"
     """What learns: `adaptor`, `adaptor+encoder`, `adaptor+encoder+lora`, any of `encoder`, `adaptor`, `llm`, `lora`
     joined by +, or `full`."""
-    freeze: Sequence[str] = ()
+    freeze: tuple[str, ...] = ()
     """Prefixes of parameter names that do not learn all the same, such as model.audio_tower.layers.0."""
-    lora_rank: int = 8
-    lora_alpha: int = 32
-    lora_dropout: float = 0.1
-    quantize: str = ""
+    lora_rank: Number = 8
+    lora_alpha: Number = 32
+    lora_dropout: BelowOne = 0.1
+    quantize: Literal["nf4", ""] = ""
     """`nf4` holds the frozen language model in 4 bit while its LoRA learns (QLoRA), a fourth of its memory."""
     shard: bool = False
     """Cut weights, gradients and optimiser over the processes (FSDP2): for models that do not fit into one card."""
     activation_checkpointing: bool = False
     """Compute activations twice instead of keeping them: a third slower, a fraction of the memory."""
-    batch_seconds: float = 60.0
+    batch_seconds: Positive = 60.0
     """Padded audio of one batch, in seconds."""
-    batch_tokens: int = 0
+    batch_tokens: NumberOrNone = 0
     """Padded tokens of one batch that the language model reads: requests, audio and answers; 0 is no limit."""
-    batches_per_step: int = 1
+    batches_per_step: Number = 1
     """Batches whose gradients make one optimiser step, over all processes; their lengths and sources differ."""
-    questions_per_clip: int = 3
+    questions_per_clip: NumberOrNone = 3
     """Tasks asked about each clip of a batch; the encoder runs once for all. With 0 encoder and adaptor learn alone,
     from the auxiliary losses."""
-    timed_share: float = 0.15
+    timed_share: Share = 0.15
     """Share of batches that ask for word times, and for nothing else: long answers would pad the short ones."""
-    tasks_file: str = ""
+    tasks_file: Text = ""
     """Task set with labels of one's own, as `TaskSet.to_dict` writes it; without it the model's own."""
-    prompt_set: str = ""
+    prompt_set: Text = ""
     """Packaged prompts that come before the usual ones for a new model; `brief` suits very small ones."""
-    tasks: Mapping[str, float] = field(default_factory=dict)
+    tasks: Mapping[str, NotNegative] = field(default_factory=dict)
     """Task name to how often it is asked, relative to the others; without it all of them, alike."""
-    sources: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, NotNegative] = field(default_factory=dict)
     """Source of rows (the name in the mixture where they tell none) to passes per epoch; 1 where not named."""
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """The highest; reached after the warm-up."""
-    schedule: str = "linear"
+    schedule: Literal["linear", "noam"] = "linear"
     """After the warm-up: `linear`, flat and then down to nothing; `noam`, with the inverse root of the step."""
-    warmup_steps: int = 300
-    decay_fraction: float = 0.2
+    warmup_steps: NumberOrNone = 300
+    decay_fraction: Share = 0.2
     """Share of the steps over which the learning rate falls to nothing, linearly."""
-    weight_decay: float = 0.05
-    beta2: float = 0.98
-    epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    ctc_weight: float = 0.5
+    weight_decay: NotNegative = 0.05
+    beta2: BelowOne = 0.98
+    epsilon: Positive = 1e-8
+    max_grad_norm: Positive = 1.0
+    ctc_weight: NotNegative = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
-    label_weight: float = 0.0
+    label_weight: NotNegative = 0.0
     """Weight of the auxiliary loss that names a clip's labels from what the language model hears; encoder and adaptor
     keep them by it."""
-    token_weight: float = 0.0
+    token_weight: NotNegative = 0.0
     """Weight of the auxiliary CTC loss that reads text tokens off the adaptor's output; by it sound comes to a new
     language model in the terms of its own table."""
-    augment: float = 1.0
+    augment: Share = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     """How they are changed, where the defaults of `osum.data.augment.Augmentation` do not suit."""
-    encoder_copies: int = 0
+    encoder_copies: NumberOrNone = 0
     """Copies of each clip, one as it is and the rest augmented, whose encoder output is computed once and kept in
     out/encoder: a frozen encoder then costs nothing in later epochs. With 0 it runs for every batch."""
-    dtype: str = "bfloat16"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     """Arithmetic of matrix products; weights and optimiser stay in float32."""
     attention: str = "eager"
     """`sdpa` on a GPU; on a CPU the backward pass of torch's fused attention is slower than the plain one."""
-    workers: int = 1
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 1
     """Processes that prepare batches; any number gives the same batches."""
-    log_every: int = 20
-    save_every: int = 250
+    log_every: Number = 20
+    save_every: Number = 250
     """Steps between checkpoints; each is also validated."""
-    keep: int = 2
+    keep: Number = 2
     """Checkpoints that stay, beside the best."""
     best: str = "loss"
     """Validation figure whose best checkpoint stays as `best`: loss, ctc, wer, cer, or a label task such as SGC."""
-    answered_clips: int = 0
+    answered_clips: NumberOrNone = 0
     """Validation clips that are answered and scored at each checkpoint, as a user would ask."""
-    track: Sequence[str] = ()
+    track: tuple[str, ...] = ()
     """`tensorboard`, `trackio`."""
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Literal["real", "synthetic", "none"]] = field(default_factory=dict)
     """Task name to real, synthetic or none: what the checkpoint says it learned the task from."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            object.__setattr__(self, name, _field(name, kind, getattr(self, name)))
+        if self.tasks and not any(self.tasks.values()):
+            raise RecipeError(f"tasks is {shown(dict(self.tasks))}: a weight above 0 is needed, or no tasks at all")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as saved with every checkpoint."""
         return asdict(self)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(TrainConfig, include_extras=True)
+
+
+def _field(name: str, kind: Any, value: Any) -> Any:
+    """The value of one field, checked.
+
+    Raises:
+        RecipeError: it is of another kind, or out of its range.
+    """
+    try:
+        if name == "mixture" and isinstance(value, Mapping):
+            value = {key: Part.from_mapping(str(key), part) for key, part in value.items()}
+        return read(kind, value, name)
+    except RecordError as fault:
+        raise RecipeError(str(fault)) from fault
 
 
 def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, ...]:
@@ -134,22 +200,16 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Trai
     `tasks.ASR=2` reaches into a mapping, `stages.NAME.steps=10` into a stage; any other holds for every stage.
 
     Raises:
-        InputError: the file cannot be read, or a key is unknown.
+        RecipeError: the file cannot be read, a key is unknown or stands twice, or a value is none for its key.
     """
-    try:
-        values = yaml.safe_load(Path(recipe).read_text("utf8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        reason = " ".join(str(fault).split())
-        raise InputError(f"recipe {str(recipe)!r} cannot be read ({reason}): give a YAML file") from fault
-    if not isinstance(values, dict):
-        raise InputError(f"recipe {str(recipe)!r} holds a {type(values).__name__}: write lines of key: value")
+    values = _values(str(recipe))
     of_one = [override for override in overrides if override.startswith(f"{STAGES}.")]
     for override in of_one:
         _check_stage(override, values.get(STAGES))
         _override(values, override)
     stages = values.pop(STAGES, {"": {}})
     if not stages or not isinstance(stages, dict) or not all(isinstance(changes, dict) for changes in stages.values()):
-        raise InputError(f"stages is {stages!r}: a mapping of name: {{key: value}} is needed")
+        raise RecipeError(f"stages is {stages!r}: a mapping of name: {{key: value}} is needed")
     runs: list[TrainConfig] = []
     for name, changes in stages.items():
         stage = {**values, **{key: _merged(values.get(key), value) for key, value in changes.items()}}
@@ -168,7 +228,7 @@ def _check_stage(override: str, stages: Any) -> None:
     if name not in known:
         near = closest(name, known)
         hint = f"did you mean {near!r}?" if near else f"its stages are {', '.join(map(str, known)) or 'none'}"
-        raise InputError(f"{override!r}: the recipe has no stage {name!r}: {hint}")
+        raise RecipeError(f"{override!r}: the recipe has no stage {name!r}: {hint}")
 
 
 def _merged(whole: Any, changes: Any) -> Any:
@@ -177,14 +237,11 @@ def _merged(whole: Any, changes: Any) -> Any:
 
 
 def _config(values: Mapping[str, Any]) -> TrainConfig:
-    known = {item.name for item in fields(TrainConfig)}
+    known = sorted(item.name for item in fields(TrainConfig))
     for key in values:
         if key not in known:
-            near = closest(str(key), known)
-            hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
-            raise InputError(f"{key!r} is no training option: {hint}")
-    chosen = {item.name: _checked(item, values[item.name]) for item in fields(TrainConfig) if item.name in values}
-    return TrainConfig(**chosen)
+            raise RecipeError(f"{key!r} is no training option: {unknown(str(key), known, 'keys')}")
+    return TrainConfig(**values)
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -192,34 +249,56 @@ def _override(values: dict[str, Any], override: str) -> None:
     key, found, text = override.partition("=")
     *path, last = key.split(".")
     try:
-        value = yaml.safe_load(text)
+        value = _yaml(text)
         for name in path:
             values = values.setdefault(name, {})
-    except (yaml.YAMLError, AttributeError) as fault:
-        raise InputError(f"{override!r} is no override: write key=value, such as steps=100") from fault
+    except (*_UNREADABLE, AttributeError) as fault:
+        raise RecipeError(f"{override!r} is no override: write key=value, such as steps=100") from fault
     if not found or not last or not isinstance(values, dict):
-        raise InputError(f"{override!r} is no override: write key=value, such as steps=100 or tasks.ASR=2")
+        raise RecipeError(f"{override!r} is no override: write key=value, such as steps=100 or tasks.ASR=2")
     values[last] = value
 
 
-_KINDS: dict[type, tuple[Any, str]] = {
-    bool: (bool, "true or false"),
-    int: (int, "a whole number"),
-    float: ((int, float), "a number"),
-    str: (str, "a text"),
-    tuple: (list, "a list"),
-    dict: (dict, "a mapping of name: value"),
-}
-"""Type of a field's default to what a recipe may give for it."""
+# YAML
 
 
-def _checked(item: Field[Any], value: Any) -> Any:
-    """The value, which must be of the field's kind."""
-    default = type({} if item.default is MISSING else item.default)
-    kind, name = _KINDS[default]
-    if default is float and isinstance(value, str):
-        with suppress(ValueError):  # YAML takes 1e-3 for a text
-            value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and default is not bool):
-        raise InputError(f"{item.name} is {value!r}: {name} is needed")
-    return value
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once, and which takes 1e-3 for the number that it is (YAML 1.2; PyYAML reads 1.1)."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping.
+
+        Raises:
+            ValueError: a key stands in it twice.
+        """
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and name in lines:
+                raise ValueError(f"{name!r} stands twice, in lines {lines[name]} and {line}: leave one out")
+            lines[name] = line
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError, OverflowError)
+"""What PyYAML raises of a text: ValueError for a 13th month."""
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _values(recipe: str) -> dict[str, Any]:
+    try:
+        values = _yaml(Path(recipe).read_text("utf8"))
+    except (OSError, *_UNREADABLE) as fault:
+        reason = " ".join(str(fault).split())
+        raise RecipeError(f"recipe {recipe!r} cannot be read ({reason}): give a YAML file") from fault
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {recipe!r} holds a {type(values).__name__}: write lines of key: value")
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,11 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 
 from osum.checkpoints.folder import ADAPTER_FOLDER
-from osum.errors import InputError, MissingExtraError
+from osum.errors import MissingExtraError, RecipeError
 from osum.model import OsumForConditionalGeneration
 from osum.training.config import TrainConfig
 
+log = logging.getLogger(__name__)
 PARTS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("model.audio_tower.", "model.encoder."),
     "adaptor": ("model.adaptor.", "model.speech_embedding."),
@@ -40,13 +42,13 @@ def parts_of(learn: str) -> set[str]:
     """The parts named by `adaptor+encoder+lora` and the like; `full` is all that there are.
 
     Raises:
-        InputError: an unknown part, or the language model both whole and by LoRA.
+        RecipeError: an unknown part, or the language model both whole and by LoRA.
     """
     parts = set(PARTS) if learn == FULL else set(learn.split("+"))
     if unknown := parts - {*PARTS, LORA}:
-        raise InputError(f"learn is {learn!r}: {sorted(unknown)[0]!r} is none of {', '.join(PARTS)}, {LORA}, {FULL}")
+        raise RecipeError(f"learn is {learn!r}: {sorted(unknown)[0]!r} is none of {', '.join(PARTS)}, {LORA}, {FULL}")
     if {"llm", LORA} <= parts:
-        raise InputError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
+        raise RecipeError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
     return parts
 
 
@@ -56,16 +58,14 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
     The factors of the blocks are not quantised once more: they would not survive that a checkpoint holds plain weights.
 
     Raises:
-        InputError: a recipe or a device that has no use for it.
+        RecipeError: a recipe or a device that has no use for it.
         MissingExtraError: without bitsandbytes.
     """
     if not config.quantize:
         return {}
     told = f"quantize is {config.quantize!r}"
-    if config.quantize != NF4:
-        raise InputError(f"{told}: give {NF4}, or leave it out")
     if LORA not in parts_of(config.learn) or source is None or config.shard:
-        raise InputError(
+        raise RecipeError(
             f"{told} with learn={config.learn} model={config.model} shard={str(config.shard).lower()}: 4 bits hold a "
             "trained language model that learns by LoRA and is whole in each process; leave it out"
         )
@@ -75,7 +75,9 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
         raise MissingExtraError("bitsandbytes", "qlora") from fault
     device = PartialState().device
     if device.type not in bitsandbytes.supported_torch_devices:
-        raise InputError(f"{told}: bitsandbytes {bitsandbytes.__version__} does not run on {device.type}; leave it out")
+        raise RecipeError(
+            f"{told}: bitsandbytes {bitsandbytes.__version__} does not run on {device.type}; leave it out"
+        )
     options = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=NF4,
@@ -86,17 +88,35 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
 
 
 def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: Path | None) -> Any:
-    """Put LoRA into the language model, in place; returns the `PeftModel` around it.
+    """Put LoRA into the language model, in place; returns the `PeftModel` around it, or None where none learns.
 
-    An adapter that lies beside the weights in `source` is gone on from.
+    An adapter next to the weights in `source` continues where its rank and alpha are the recipe's; the dropout is
+    always the recipe's. Else it is merged into the weights, so that nothing learned is lost, and a new one begins.
+
+    Raises:
+        RecipeError: it would have to be merged into weights that 4 bits hold.
+        MissingExtraError: without peft.
     """
+    wanted = LORA in parts_of(config.learn)
+    held = None if source is None or not (source / ADAPTER_FOLDER).is_dir() else source / ADAPTER_FOLDER
+    if not wanted and held is None:
+        return None
     try:
         from peft import LoraConfig, PeftModel, get_peft_model
     except ImportError as fault:
         raise MissingExtraError("peft", "train") from fault
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft's, about a name it looks up
-        if source is not None and (source / ADAPTER_FOLDER).is_dir():
-            return PeftModel.from_pretrained(model, source / ADAPTER_FOLDER, is_trainable=True)
+        if held is not None:
+            options = LoraConfig.from_pretrained(held)
+            then, now = (options.r, options.lora_alpha), (config.lora_rank, config.lora_alpha)
+            if wanted and then == now:
+                options.lora_dropout = config.lora_dropout
+                return PeftModel.from_pretrained(model, held, is_trainable=True, config=options)
+            _check_merge(config, held, then)
+            PeftModel.from_pretrained(model, held).merge_and_unload()
+            log.info("the LoRA of %s (rank %d, alpha %d) is merged into the weights", held, *then)
+        if not wanted:
+            return None
         options = LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
@@ -106,18 +126,26 @@ def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: 
         return get_peft_model(model, options)
 
 
+def _check_merge(config: TrainConfig, held: Path, then: tuple[int, int]) -> None:
+    if config.quantize:
+        raise RecipeError(
+            f"quantize is {config.quantize!r}, and {held} has lora_rank={then[0]} lora_alpha={then[1]}: nothing is "
+            "merged into 4 bits; give the same two and learn=...+lora, or leave quantize out"
+        )
+
+
 def choose(model: nn.Module, config: TrainConfig) -> None:
     """Mark what learns; the rest is frozen, its matrices held in the run's arithmetic to save memory.
 
     Raises:
-        InputError: a prefix of `freeze` that no parameter has, or nothing is left to learn.
+        RecipeError: a prefix of `freeze` that no parameter has, or nothing is left to learn.
     """
     parts = parts_of(config.learn)
     prefixes = tuple(prefix for part in parts - {LORA} for prefix in PARTS[part])
     named = dict(model.named_parameters())
     for prefix in config.freeze:
         if not any(name.startswith(prefix) for name in named):
-            raise InputError(f"freeze: no parameter begins with {prefix!r}; one that does is {next(iter(named))}")
+            raise RecipeError(f"freeze: no parameter begins with {prefix!r}; one that does is {next(iter(named))}")
     for name, parameter in named.items():
         adapted = LORA in parts and ".lora_" in name
         learns = (name.startswith(prefixes) or adapted) and not name.startswith(tuple(config.freeze))
@@ -127,7 +155,7 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         elif not learns and parameter.dim() > 1:
             parameter.data = parameter.data.to(getattr(torch, config.dtype))
     if not any(parameter.requires_grad for parameter in named.values()):
-        raise InputError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
+        raise RecipeError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
 
 
 def plain_state(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

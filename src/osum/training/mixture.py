@@ -5,51 +5,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Manifest
-from osum.errors import AudioError, InputError, TaskError
+from osum.errors import AudioError, RecipeError, TaskError
 from osum.tasks import LabelSet, TaskSet
-from osum.text import closest
+from osum.training.config import Part, TrainConfig
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One manifest of a mixture."""
-
-    manifest: str
-    """JSON lines, a tar, or a folder of shards: whatever `osum data` reads."""
-    weight: float = 1.0
-    """Passes over its clips per epoch: 1.5 is once, and twice in every other epoch."""
-    tasks: tuple[str, ...] = ()
-    """Asks these tasks only; without it all that a row can answer."""
-
-    @classmethod
-    def from_mapping(cls, name: str, values: Any) -> Part:
-        """From a recipe: `{manifest, weight, tasks}`, or the manifest alone.
-
-        Raises:
-            InputError: an unknown key, no manifest, or a weight below 0.
-        """
-        values = {"manifest": values} if isinstance(values, str) else values
-        known = [item.name for item in fields(cls)]
-        if not isinstance(values, Mapping) or not isinstance(values.get("manifest"), str):
-            raise InputError(f"mixture {name!r} is {values!r}: write {{manifest: FILE, weight: 1, tasks: [ASR]}}")
-        for key in values:
-            if key not in known:
-                near = closest(str(key), known)
-                hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(known)}"
-                raise InputError(f"mixture {name!r}: {key!r} is unknown: {hint}")
-        weight = values.get("weight", 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
-            raise InputError(f"mixture {name!r}: weight is {weight!r}: give a number of passes, 0 or more")
-        return cls(values["manifest"], float(weight), tuple(values.get("tasks", ())))
 
 
 @dataclass(frozen=True)
@@ -62,6 +28,25 @@ class Mixture:
     seconds: tuple[float, ...]
     dropped: Mapping[str, int]
     """Reason to how many were left out."""
+
+
+def parts_to_train(config: TrainConfig) -> Mapping[str, Part]:
+    """The mixture of a recipe, or the one manifest of its data."""
+    return config.mixture or {"train": Part(str(Path(config.data) / "train.jsonl"))}
+
+
+def check_tasks(parts: Mapping[str, Part], tasks: TaskSet) -> None:
+    """Look up the tasks that the parts name.
+
+    Raises:
+        RecipeError: the recipe has no such task.
+    """
+    for name, part in parts.items():
+        for task in part.tasks:
+            try:
+                tasks.find(task)
+            except TaskError as fault:
+                raise RecipeError(f"mixture {name!r}: {fault}") from fault
 
 
 def read_mixture(
@@ -94,12 +79,8 @@ def read_mixture(
             log.warning("left out, %s: %s", reason, what)
         dropped[reason] += 1
 
+    check_tasks(parts, tasks)
     for name, part in parts.items():
-        for task in part.tasks:
-            try:
-                tasks.find(task)
-            except TaskError as fault:
-                raise InputError(f"mixture {name!r}: {fault}") from fault
         for line in Manifest(Path(part.manifest), tasks=tasks):
             if line.utterance is None:
                 drop("broken line", f"{line.place}: {line.fault}")

@@ -22,6 +22,8 @@ from osum.training.objective import LOSSES
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 PLOT_FILE = "loss.png"
+TRACKERS = ("tensorboard", "trackio")
+"""What `track` may name."""
 Tracker = Callable[[Mapping[str, float], int], None]
 
 

@@ -6,18 +6,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 
 from osum.checkpoints.locate import TASKS_FILE, locate
-from osum.errors import InputError
+from osum.errors import RecipeError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS, round_up
 from osum.model.encoder import attend_nearby
 from osum.tasks import OSUM, TaskSet
-from osum.tasks.task import Evidence
+from osum.tasks.prompt_bank import packaged_languages
 from osum.training import checkpoint, whisper
 from osum.training.batch import Collator
 from osum.training.config import TrainConfig
@@ -42,10 +42,14 @@ def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
         tasks = TaskSet.load(source / TASKS_FILE)
     else:
         first = (config.prompt_set,) if config.prompt_set else ()
+        if first and not packaged_languages(config.prompt_set):
+            raise RecipeError(
+                f"prompt_set is {config.prompt_set!r}: there is none of this name; give brief, or leave it out"
+            )
         tasks = replace(OSUM, prompt_sets=(*first, *OSUM.prompt_sets))
     tasks = tasks.keep(tuple(config.tasks or tasks))
     for name, evidence in config.evidence.items():
-        tasks = tasks.with_task(replace(tasks.find(name), evidence=cast(Evidence, evidence)))
+        tasks = tasks.with_task(replace(tasks.find(name), evidence=evidence))
     for task in tasks.values():  # temperatures fit the weights that they were fitted to, and no others
         tasks = tasks.with_task(replace(task, temperature=None))
     return tasks
@@ -71,9 +75,9 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
                 model.hf_quantizer.remove_quantization_config(model)  # a checkpoint of the run holds plain weights
             return model, OsumProcessor.from_pretrained(source)
     if (preset := config.model.removeprefix(NEW)) not in PRESETS:
-        raise InputError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
+        raise RecipeError(f"model {config.model!r}: no such preset, give one of {NEW}{f', {NEW}'.join(PRESETS)}")
     if not (folder := Path(config.data) / "tokenizer").is_dir():
-        raise InputError(f"{folder} is not there: a new model takes its tokenizer from the data; put one there")
+        raise RecipeError(f"{folder} is not there: a new model takes its tokenizer from the data; put one there")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     architecture = OsumConfig.preset(preset)
     # Rounded up to a multiple of 64: matrix products like it, and a few ids stay free.

@@ -29,14 +29,15 @@ from osum.checkpoints.locate import TASKS_FILE, first_line
 from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
 from osum.data.augment import Augmentation
-from osum.errors import AudioError, InputError
+from osum.errors import AudioError, InputError, RecipeError
 from osum.model.encoder import OsumEncoder
 from osum.training import checkpoint, record
 from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
-from osum.training.config import TrainConfig
+from osum.training.check import check
+from osum.training.config import Part, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
-from osum.training.learn import LORA, choose, parts_of, plain_state, with_lora
-from osum.training.mixture import Mixture, Part, read_mixture
+from osum.training.learn import choose, plain_state, with_lora
+from osum.training.mixture import Mixture, parts_to_train, read_mixture
 from osum.training.objective import LOSSES, counts
 from osum.training.optim import optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
@@ -48,11 +49,6 @@ from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
 LOWER_IS_BETTER = (*LOSSES, "wer", "cer")
-FREE_TO_CHANGE = (
-    *("data", "out", "steps", "decay_fraction", "device", "workers"),
-    *("log_every", "save_every", "keep", "track"),
-)
-"""What may differ when a run goes on; anything else would make it another run. `data` may lie elsewhere."""
 MOST_SILENT = 20
 """Batches in a row of which no clip can be read, before a run stops."""
 
@@ -60,10 +56,14 @@ MOST_SILENT = 20
 class Trainer:
     """One run: model, data, optimisers and where they stand."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        if config.kind not in KINDS:
-            raise InputError(f"kind is {config.kind!r}: give {' or '.join(KINDS)}")
+    def __init__(self, config: TrainConfig, after: Path | None = None) -> None:
+        """
+        Args:
+            config: of the run.
+            after: the last checkpoint of the stage before, which the run begins with.
+        """
         self.config, self.kind = config, KINDS[config.kind]
+        self.after = after
         self.processes = PartialState(cpu=config.device == "cpu" or not torch.accelerator.is_available())
         self.device = self.processes.device
         if config.batches_per_step % self.processes.num_processes:
@@ -82,9 +82,9 @@ class Trainer:
         source = find(config)
         self.tasks = task_set(config, source)
         self.model, self.processor = self.kind.start(config, source, self.tasks)
-        self.adapter = with_lora(self.model, config, source) if LORA in parts_of(config.learn) else None
+        self.adapter = with_lora(self.model, config, source)
         choose(self.model, config)
-        self.model.set_attn_implementation(config.attention)
+        self._choose_attention()
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
         # Without a weight, heads would give what they hear gradients of zero, and weight decay would move it.
@@ -111,10 +111,17 @@ class Trainer:
             if (source / STATE).is_file():  # another run's heads are as good as its weights
                 restore_heads(self.objective, checkpoint.load(source)[0])
 
+    def _choose_attention(self) -> None:
+        try:
+            self.model.set_attn_implementation(self.config.attention)
+        except (ValueError, ImportError) as fault:
+            raise RecipeError(
+                f"attention is {self.config.attention!r} ({first_line(fault)}): give eager or sdpa"
+            ) from fault
+
     def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
-        parts = {name: Part.from_mapping(name, part) for name, part in self.config.mixture.items()}
-        parts = parts or {"train": Part(str(Path(self.config.data) / "train.jsonl"))}
+        parts = parts_to_train(self.config)
         mixture = self._read(parts)
         if not sum(mixture.weights):
             names = ", ".join(part.manifest for part in parts.values())
@@ -380,7 +387,9 @@ class Trainer:
             InputError: the recipe is not the one that the run began with, or its data are other.
         """
         state, progress = checkpoint.load(path)
-        _check_unchanged(progress["config"], self.config, self.out)
+        record.check_unchanged(progress["config"], self.config, self.out, () if self.after is None else ("model",))
+        if self.after is not None:
+            record.check_after(progress.get("before", []), self.after, self.out)
         record.check_data(progress.get("data", {}), self.told["data"], self.out)
         self.before = progress.get("before", [])
         restore(self.objective, self.optimizers, state, path)
@@ -401,25 +410,15 @@ def _told(mixture: Mixture) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in mixture.dropped.items()) or "it is empty"
 
 
-def _check_unchanged(then: Mapping[str, Any], now: TrainConfig, out: Path) -> None:
-    given = json.loads(json.dumps(now.to_dict()))
-    changed = [name for name in given if name not in FREE_TO_CHANGE and given[name] != then.get(name, given[name])]
-    if changed:
-        name = changed[0]
-        raise InputError(
-            f"{out} holds a run with {name}={then[name]!r}, the recipe says {given[name]!r}: "
-            "go on with the same recipe, or give another out"
-        )
-
-
 def train(stages: Sequence[TrainConfig]) -> Path:
     """Run after run, each on from the last checkpoint of the one before; returns the last checkpoint.
 
     A stage that is finished is opened, and has nothing to do.
     """
+    check(stages)
     last: Path | None = None
     for stage in stages:
-        last = Trainer(stage if last is None else replace(stage, model=str(last))).run()
+        last = Trainer(stage if last is None else replace(stage, model=str(last)), last).run()
         PartialState().wait_for_everyone()  # the first process writes what the others begin the next stage with
         hand_back_memory()
     assert last is not None, "no stage"

@@ -24,7 +24,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPERS_LANGUAGES
 
 from osum.checkpoints.convert.parts import encoder_sizes, part_config
-from osum.errors import AudioError, InputError
+from osum.errors import AudioError, RecipeError
 from osum.model import OsumAudioConfig, OsumProcessor
 from osum.model.configuration_osum import IGNORED, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
@@ -195,16 +195,16 @@ def start(config: TrainConfig, source: Path | None, tasks: TaskSet) -> tuple[Any
     """The Whisper of a folder, with a tag for each task and an encoder that takes true lengths.
 
     Raises:
-        InputError: no folder, or an option that a Whisper cannot follow.
+        RecipeError: no folder, or an option that a Whisper cannot follow.
         ConversionError: the folder holds no Whisper.
         CheckpointError: its weights or its tokenizer cannot be read.
     """
     if source is None:
-        raise InputError(
+        raise RecipeError(
             f"model is {config.model!r}: kind whisper begins with a Whisper; give model=openai/whisper-medium"
         )
     if LORA in parts_of(config.learn) or config.quantize or config.answered_clips or config.token_weight:
-        raise InputError(
+        raise RecipeError(
             f"learn is {config.learn!r}, quantize is {config.quantize!r}, answered_clips is {config.answered_clips}, "
             f"token_weight is {config.token_weight:g}: a Whisper learns without lora or 4 bits, has no adaptor, and is "
             "validated by its loss; set learn=full quantize='' answered_clips=0 token_weight=0"
@@ -229,11 +229,11 @@ def add_tags(model: Any, tokenizer: Any, tags: Iterable[str]) -> None:
     """Give every tag an id and a row; a new one begins as a copy of `<|transcribe|>`.
 
     Raises:
-        InputError: the tokenizer is of a Whisper that knows English alone, and has no tags of tasks.
+        RecipeError: the tokenizer is of a Whisper that knows English alone, and has no tags of tasks.
     """
     known = tokenizer.get_vocab()
     if missing := [tag for tag in (START, TRANSCRIBE, NO_TIMES) if tag not in known]:
-        raise InputError(
+        raise RecipeError(
             f"the tokenizer has no {missing[0]}: give a multilingual Whisper, such as openai/whisper-medium"
         )
     new = [tag for tag in tags if tag not in known]

@@ -16,10 +16,10 @@ from statistics import fmean
 import numpy as np
 
 from osum.errors import InputError, ManifestError
-from osum.evaluation.records import from_row, to_row
 from osum.evaluation.run.prediction import Prediction
 from osum.files import atomic_file
 from osum.peers.budget import Prices
+from osum.records import from_row, to_row
 from osum.scoring import Counts, Resampling, Score
 
 JUDGED, UNANSWERED, UNJUDGED, MISSING = "judged", "unanswered", "unjudged", "missing"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osum.errors import InputError
-from osum.evaluation.records import to_row
 from osum.evaluation.run.prediction import Truth
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.files import atomic_file, locked
+from osum.records import to_row
 from osum.utterance import Utterance
 
 LISTS = "lists.json"

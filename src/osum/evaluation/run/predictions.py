@@ -19,10 +19,10 @@ from typing import Any
 
 from osum.corpus.manifest import json_row
 from osum.errors import InputError, ManifestError
-from osum.evaluation.records import from_row, to_row
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.sets.benchmark import Benchmark, Declaration
 from osum.files import atomic_file, locked
+from osum.records import from_row, to_row
 from osum.results.asked import check_asked, keep_asked, read_asked
 
 ASKED_SUFFIX = ".asked.json"

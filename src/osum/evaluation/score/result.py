@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from osum.errors import InputError, ManifestError
-from osum.evaluation.records import from_row, to_row
 from osum.evaluation.sets.benchmark import Declaration
 from osum.files import atomic_file
+from osum.records import from_row, to_row
 from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
 
 REPORT = "report.json"

@@ -12,12 +12,12 @@ from typing import Any
 
 from osum.errors import InputError, OsumError
 from osum.evaluation.judge.judgement import judged_result, judgement_path, read_judgement
-from osum.evaluation.records import to_row
 from osum.evaluation.run.clips import is_known
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import ASKED_SUFFIX, Asked, Predictions
 from osum.evaluation.score.result import DECLARED, Comparison, Report, Result
 from osum.evaluation.sets.benchmark import Benchmark
+from osum.records import to_row
 from osum.scoring import (
     METRICS,
     NORMALISERS,

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osum.errors import ManifestError
-from osum.evaluation.records import from_row, to_row
 from osum.evaluation.run.prediction import Prediction, Truth
 from osum.evaluation.run.predictions import from_line, to_line
 from osum.peers.recogniser import Recognition
+from osum.records import from_row, to_row
 from osum.scoring import Score, WordTimes
 from osum.utterance import Word
 
