@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.listening.answers import Heard, answer_key, doubted, join_text, segment_of, summary_of
+from osum.listening.answers import (
+    NO_EVENT,
+    Heard,
+    answer_key,
+    doubted,
+    is_silent,
+    join_text,
+    segment_of,
+    summary_of,
+    tells_event,
+)
 from osum.tasks import OSUM, RELEASE, TaskSet
 from osum.utterance import Answer, Segment
 
@@ -21,7 +31,9 @@ def segment(raws: dict[str, str], silence: float | None = 0.1, tasks: TaskSet = 
             top = best.get(labels.name, labels.labels[0])
             rest = 0.1 / (len(labels.labels) - 1)
             distributions[name, labels.name] = {label: 0.9 if label == top else rest for label in labels.labels}
-    return segment_of(Heard(2.0, raws, distributions, silence), [tasks[name] for name in raws], 10.0)
+    silent = None if silence is None else is_silent(raws.get("ASR", "hi"), silence)
+    voice = "event" in best and best["event"] != NO_EVENT and any(tells_event(tasks[name]) for name in raws)
+    return segment_of(Heard(2.0, raws, distributions, silence, silent, voice), [tasks[name] for name in raws], 10.0)
 
 
 RAWS = {"ASR": "hi", "VED": "hi<laugh>", "SER": "hi<sad>", "SSR": "hi<客服>", "SGC": "hi<female>"}

@@ -38,7 +38,7 @@ def run_chat(arguments: Namespace) -> int:
     """Reply to what is said in a clip."""
     audio = _audio(arguments.clip)
     model = load_model(arguments)
-    from osum.listening.recognizer import prompt_language
+    from osum.listening.asked import prompt_language
 
     task = model.tasks.find(REPLY_TASK)
     if task.evidence not in (None, "real"):

@@ -32,6 +32,10 @@ class Heard:
     distributions: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     """(task name, label set name) to label to probability."""
     no_speech_probability: float | None = None
+    silent: bool | None = None
+    """What the question about silence decides; None where it was not asked, and the transcript has to."""
+    voice: bool | None = None
+    """Whether a sound without speech is a voice; None where that was not asked."""
     sureness: Sureness = lambda *_: ()
     """How sure the answer of a task is of each of its words or characters, in order."""
     withhold: bool = True
@@ -53,10 +57,9 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     parsed = {task.name: task.parse(heard.raws[task.name]) for task in tasks}
     teller = _teller(tasks)
     text = normalise_target(parsed[teller.name].text) if teller else None
-    probability = heard.no_speech_probability
-    no_speech = text == "" or (probability is not None and probability >= NO_SPEECH)
-    event, silent = _event(heard), no_speech and heard.withhold
-    present = {"speech": not silent, "voice": not silent or event not in (None, NO_EVENT), "sound": True}
+    no_speech = text == "" if heard.silent is None else heard.silent
+    silent = no_speech and heard.withhold
+    present = {"speech": not silent, "voice": not silent or bool(heard.voice), "sound": True}
     words, word_problem = _words(tasks, parsed, heard, offset)
     labels: dict[str, Answer] = {}
     for task in tasks:
@@ -72,7 +75,7 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
         labels=labels,
         reply=None if silent else reply,
         no_speech=no_speech,
-        no_speech_probability=probability,
+        no_speech_probability=heard.no_speech_probability,
     )
 
 
@@ -92,12 +95,9 @@ def tells_event(task: Task) -> bool:
     return any(labels.name == EVENT and NO_EVENT in labels.labels for labels in task.label_sets)
 
 
-def _event(heard: Heard) -> str | None:
-    """The vocal event; None where nothing tells it."""
-    for (_, name), distribution in heard.distributions.items():
-        if name == EVENT and NO_EVENT in distribution:
-            return max(distribution, key=distribution.__getitem__)
-    return None
+def is_silent(text: str, probability: float | None) -> bool:
+    """Whether an answer of that text, which is empty with that probability, says that nothing is said."""
+    return text == "" or (probability is not None and probability >= NO_SPEECH)
 
 
 def _answers(

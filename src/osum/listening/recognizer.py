@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -28,27 +27,28 @@ from osum.engine.confidence import confidences
 from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Reply, Request, Result
-from osum.errors import InputError, OsumError, TaskError
+from osum.errors import InputError, OsumError
 from osum.listening.answers import (
     Heard,
     answer_key,
     disagreements,
     doubted,
+    is_silent,
     is_sure,
     join_text,
     segment_of,
     silence_of,
     summary_of,
-    tells_event,
 )
+from osum.listening.asked import TRANSCRIBE, Asked, Questions
+from osum.listening.asked import prompts as prompts_of
 from osum.listening.cutting import Failure, Source
 from osum.listening.events import events_of
 from osum.listening.feeding import Piece, read
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
-from osum.listening.transcripts import GIVEN, OwnText, Transcriber, Window, in_batches
-from osum.listening.vad import Detector, detector_named
-from osum.tasks import RELEASE, LabelSet, Task, TaskSet
+from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
+from osum.tasks import LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
@@ -56,7 +56,6 @@ Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int] | Utterance
 Failed = Callable[[Exception], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
-TRANSCRIBE = "ASR"
 ANSWERED = ("text", "language", "words", "labels", "reply")
 """Fields of a manifest row that a result fills anew; what stood there goes to `reference`."""
 ASK_TOKENS = 400
@@ -160,7 +159,7 @@ class Recognizer:
         Raises:
             TaskError: an unknown task.
         """
-        return _prompts(self.tasks, self.tasks.find(task), None)
+        return prompts_of(self.tasks, self.tasks.find(task), None)
 
     def label(self, audio: Audio | Sequence[Audio], tasks: str | Sequence[str] = "all", **options: Any) -> Any:
         """Every label of one clip, or of each of a list.
@@ -278,7 +277,7 @@ class Recognizer:
             windows = self._transcribed(windows, asked.transcriber, asked.options.batch_size)
         for file, piece in windows:
             places.append((file, piece))
-            yield Request(file.item.id, (cast(Tensor, piece.features),), self._asks(file, piece, asked))
+            yield Request(file.item.id, (cast(Tensor, piece.features),), self._questions(file, piece, asked).asks)
 
     def _transcribed(
         self, windows: Iterable[tuple[_File, Piece]], transcriber: Transcriber, size: int
@@ -329,24 +328,16 @@ class Recognizer:
             file.waiting += 1
             yield file, found
 
-    def _asks(self, file: _File, piece: Piece, asked: Asked) -> tuple[Ask, ...]:
-        """Every task's question about a window, and those that tell a voice and silence where no task does."""
-        seconds, generation = piece.num_samples / SAMPLE_RATE, asked.options.generation
-        request, limit = self.engine.processor.request, self.engine.token_limit
-        given = file.texts.get(piece.start)
-        asks = [
-            Ask(request(asked.prompts[task.name]), limit(task, seconds, generation), task, generation, given=given)
-            for task in asked.answered
-        ]
-        if asked.silence_prompt is not None and not asked.tells_silence:
-            asks.append(Ask(request(asked.silence_prompt), 1))
-        return tuple(asks)
+    def _questions(self, file: _File, piece: Piece, asked: Asked) -> Questions:
+        seconds, given = piece.num_samples / SAMPLE_RATE, file.texts.get(piece.start)
+        return asked.questions(seconds, self.engine.processor.request, self.engine.token_limit, given)
 
     def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
-        """One window's answers; the last reply tells silence where no task does."""
-        replies, again = self._unlooped(replies, file, piece, asked)
-        told = dict(zip([task.name for task in asked.answered], replies, strict=False))
-        silence = told.get(TRANSCRIBE) if asked.tells_silence else replies[-1]
+        """One window's answers; what decides on silence and voice is taken before loops are decoded again."""
+        questions, tasks = self._questions(file, piece, asked), asked.tasks
+        silence, voice = questions.silence_of(replies), questions.voice_of(replies)
+        said, again = self._unlooped(questions.asks[: len(tasks)], replies[: len(tasks)], piece)
+        told = {task.name: reply for task, reply in zip(tasks, said, strict=True)}
         decode = self.engine.processor.decode
 
         def sureness(task: str, units: Sequence[str]) -> list[float | None]:
@@ -358,24 +349,26 @@ class Recognizer:
             raws={name: reply.text for name, reply in told.items()},
             distributions={
                 (task.name, labels.name): _distribution(task, labels, told[task.name])
-                for task in asked.answered
+                for task in tasks
                 for labels in task.label_sets
             },
-            no_speech_probability=None if asked.silence_prompt is None or silence is None else silence.empty,
+            no_speech_probability=silence.empty if silence else None,
+            silent=is_silent(silence.text, silence.empty) if silence else None,
+            voice=voice,
             sureness=sureness,
             withhold=asked.options.withhold,
         )
-        return marked(segment_of(heard, asked.tasks, self._times(file, piece)[0]), again)
+        return marked(segment_of(heard, tasks, self._times(file, piece)[0]), again)
 
     def _unlooped(
-        self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked
+        self, asks: Sequence[Ask], replies: Sequence[Reply], piece: Piece
     ) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
         """The replies with repetition loops decoded again, and the tasks of which that was done."""
 
         def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
             return self.engine.submit(Request(0, (cast(Tensor, piece.features),), tuple(asks))).result().replies
 
-        return unlooped(self._asks(file, piece, asked), replies, piece.num_samples / SAMPLE_RATE, ask_again)
+        return unlooped(asks, replies, piece.num_samples / SAMPLE_RATE, ask_again)
 
     @staticmethod
     def _times(file: _File, piece: Piece) -> tuple[float, float]:
@@ -448,87 +441,6 @@ def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float
     """Label to probability: the scores of the whole tags, normalised over the set."""
     scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / task.temperature_of(labels)
     return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one call asks: tasks, their prompts, and the prompt that silence is judged by."""
-
-    options: LabelOptions
-    tasks: tuple[Task, ...]
-    prompts: Mapping[str, str]
-    silence_prompt: str | None
-    detector: Detector[Any]
-    """Finds the pauses of a long recording."""
-    voice: Task | None = None
-    """Tells whether a sound without speech is a voice, where a task needs one and none tells it."""
-    transcriber: Transcriber | None = None
-    """Who gives the transcripts; None where they are decoded."""
-
-    @property
-    def answered(self) -> tuple[Task, ...]:
-        """The tasks, and what has to be known beside them."""
-        return self.tasks if self.voice is None else (*self.tasks, self.voice)
-
-    @property
-    def tells_silence(self) -> bool:
-        """Whether the first step of a transcript says how likely it is that nothing is said."""
-        return any(task.name == TRANSCRIBE for task in self.tasks) and not self.options.generation.searches
-
-    @classmethod
-    def of(cls, tasks: TaskSet, options: LabelOptions, transcriber: Transcriber | None = None) -> Asked:
-        """Resolve names and prompts against what a checkpoint carries, and what is installed.
-
-        Raises:
-            TaskError: an unknown task, or no prompts in the language.
-            InputError, MissingExtraError: voice activity by a name that is unknown or not installed; or beams where
-                transcripts are given.
-        """
-        if options.prompt_language not in (None, *tasks.languages):
-            known = ", ".join(tasks.languages)
-            raise TaskError(f"no prompts in {options.prompt_language!r}: this model has them in {known}")
-        chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
-        transcriber = transcriber or (OwnText() if options.transcript == GIVEN else None)
-        if transcriber is not None:
-            chosen = _behind(chosen, options)
-        voice = None
-        if options.withhold and any(task.needs == "voice" for task in chosen) and not any(map(tells_event, chosen)):
-            tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
-            voice = min(tellers, key=lambda task: task.transcript != "none", default=None)
-        wanted = chosen if voice is None else (*chosen, voice)
-        given = {tasks.find(name).name: prompt for name, prompt in options.prompts.items()}
-        own = {
-            task.name: _prompts(tasks, task, options.prompt_language)[0] for task in wanted if task.name not in given
-        }
-        prompts = {task.name: own.get(task.name) or given[task.name] for task in wanted}
-        hears = options.withhold and TRANSCRIBE in tasks
-        silence = _prompts(tasks, tasks[TRANSCRIBE], options.prompt_language)[0] if hears else None
-        return cls(options, chosen, prompts, silence, detector_named(options.vad), voice, transcriber)
-
-
-def _behind(chosen: tuple[Task, ...], options: LabelOptions) -> tuple[Task, ...]:
-    """The tasks that are answered behind a transcript that is given; `all` are those of which nothing is decoded."""
-    if options.tasks == "all":
-        return tuple(task for task in chosen if task.transcript != "timed" and not task.reply)
-    if timed := next((task.name for task in chosen if task.transcript == "timed"), None):
-        raise TaskError(f"task {timed} decodes its own transcript: leave it out where the transcript is given")
-    if options.generation.searches and any(task.reply for task in chosen):
-        raise InputError("a reply behind a transcript that is given is decoded without beams: leave --num-beams out")
-    return chosen
-
-
-def prompt_language(tasks: TaskSet) -> str:
-    """The language of prompts that were not asked for in another; the release saw Chinese ones alone."""
-    return "zh" if tasks.name == RELEASE.name and "zh" in tasks.languages else tasks.languages[0]
-
-
-def _prompts(tasks: TaskSet, task: Task, language: str | None) -> tuple[str, ...]:
-    """The prompts of a task, the fixed one first; without a language, in the first that this task has."""
-    if language is None:
-        for usual in (prompt_language(tasks), *tasks.languages):
-            with suppress(TaskError):
-                return tasks.prompts(task, usual)
-    return tasks.prompts(task, language or prompt_language(tasks))
 
 
 def _source(audio: Audio) -> Any:

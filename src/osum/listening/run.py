@@ -9,7 +9,8 @@ from typing import Any
 from osum.engine.engine import is_out_of_memory
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
-from osum.listening.recognizer import Asked, Recognizer
+from osum.listening.asked import Asked
+from osum.listening.recognizer import Recognizer
 from osum.listening.transcripts import Transcriber
 from osum.utterance import Utterance
 
