@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,19 @@ def test_doctor_names_versions_devices_and_threads(osum: Run) -> None:
     assert all(f"  {name} " in out for name in ("osum", "python", "torch", "devices", "threads"))
 
 
+def test_doctor_knows_every_package_of_every_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf8"))["project"]
+
+    def names(requirements: list[str]) -> list[str]:
+        return [name for one in requirements if not (name := re.split(r"[><=]", one)[0]).startswith("osum[")]
+
+    extras = {name: some for name, some in project["optional-dependencies"].items() if name not in ("all", "dev")}
+    assert {package: extra for package, (extra, _) in doctor.OPTIONAL.items()} == {
+        package: extra for extra, some in extras.items() for package in names(some)
+    }
+    assert sorted(doctor.CORE) == sorted(names(project["dependencies"]))
+
+
 def test_doctor_gives_the_line_for_what_is_missing(osum: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
     monkeypatch.setitem(doctor.OPTIONAL, "no-such-package", ("train", "nothing"))
@@ -109,10 +124,10 @@ def test_train_knows_its_keys(osum: Run, tmp_path: Path) -> None:
     assert "did you mean 'steps'" in osum("train", tmp_path / "a.yaml", "stps=2").err
 
 
-def test_data_nano_needs_its_kit(osum: Run, tmp_path: Path) -> None:
+def test_data_nano_names_the_script_that_took_its_place(osum: Run, tmp_path: Path) -> None:
     code, _, err = osum("data", "nano", "--kit", tmp_path / "no", "--out", tmp_path / "out")
     assert (code, err.count("\n")) == (1, 1)
-    assert "--kit" in err
+    assert "python -m recipes.nano.build" in err
 
 
 def test_convert_there_and_back_gives_the_same_file(osum: Run, tmp_path: Path) -> None:

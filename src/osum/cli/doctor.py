@@ -16,12 +16,27 @@ CORE = ("numpy", "torch", "transformers", "safetensors", "soundfile", "soxr", "t
 OPTIONAL = {
     "accelerate": ("train", "training"),
     "peft": ("train", "LoRA, and checkpoints with an adapter"),
+    "pypinyin": ("train", "the sounds of Chinese characters while training"),
+    "bitsandbytes": ("qlora", "training on a language model in 4 bit"),
     "jiwer": ("eval", "error rates"),
+    "rapidfuzz": ("eval", "error rates"),
+    "sacrebleu": ("eval", "translations"),
+    "wetext": ("eval", "Chinese numbers and characters in error rates"),
     "scikit-learn": ("eval", "classical baselines"),
+    "httpx2": ("eval", "osum judge"),
     "pocketsphinx": ("peers", "English words and times to compare with"),
+    "funasr": ("funasr", "SenseVoice and emotion2vec to compare with"),
+    "kaldi-native-fbank": ("funasr", "SenseVoice and emotion2vec to compare with"),
     "av": ("media", "m4a, mp4 and webm"),
+    "silero-vad": ("vad", "pauses of long recordings"),
+    "onnxruntime": ("vad", "pauses of long recordings"),
+    "pyarrow": ("parquet", "Parquet files"),
+    "onnx": ("convert", "the originals' ONNX files"),
+    "matplotlib": ("plot", "figures"),
+    "tensorboard": ("track", "runs on TensorBoard"),
+    "trackio": ("track", "runs on Trackio"),
 }
-"""Package to its extra and what it is for."""
+"""Package to its extra and what it is for; pyproject.toml says the same, and a test compares."""
 SYSTEM = {"espeak-ng": ("apt install espeak-ng", "synthetic speech of recipes.nano.build")}
 
 
