@@ -14,12 +14,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from osum.cli import ask, calibrate, convert, data, doctor, evaluate, find, judge, label, report, tasks, train
+from osum.cli import (
+    ask,
+    calibrate,
+    codes,
+    convert,
+    data,
+    doctor,
+    evaluate,
+    find,
+    judge,
+    label,
+    report,
+    tasks,
+    train,
+    voice,
+)
 from osum.cli.arguments import Parser, ShowVersion, did_you_mean
 from osum.errors import OsumError, RecipeError
 
 FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
-_MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge)
+_MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge, codes, voice)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

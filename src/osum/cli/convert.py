@@ -11,6 +11,7 @@ from osum.cli.arguments import DTYPES, Subparsers, one_of, positive
 
 if TYPE_CHECKING:
     from osum.checkpoints.convert import ConversionReport
+    from osum.speech.convert import SpeechConversionReport
 
 LAYOUTS = ("speech_first", "prompt_first", "chatml")
 _EXAMPLES = """\
@@ -18,6 +19,7 @@ examples:
   osum convert infer.pt osum/ --tokenizer Qwen/Qwen2-7B     the released OSUM, LoRA merged
   osum convert infer.pt osum/ --keep-lora                   LoRA beside the weights, so that the way back is open
   osum convert osum/ infer.pt --to original                 the way back
+  osum convert CosyVoice-300M-25Hz/ voice/                  flow, vocoder, tokenizer and speaker encoder: speech out
   osum convert --whisper openai/whisper-medium --llm Qwen/Qwen2-7B start/    parts, for training
 """
 
@@ -81,9 +83,12 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _convert(arguments: Namespace, source: Path, out: Path) -> ConversionReport:
+def _convert(arguments: Namespace, source: Path, out: Path) -> ConversionReport | SpeechConversionReport:
     from osum.checkpoints.convert import convert
+    from osum.speech.convert import convert_speech, is_speech_release
 
+    if is_speech_release(source):
+        return convert_speech(source, out, overwrite=arguments.overwrite)
     return convert(
         source,
         out,

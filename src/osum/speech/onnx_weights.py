@@ -7,7 +7,7 @@ its operations are read in their order and held to the shapes: never tried on th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ class _Operation:
     is_norm: bool
     tensors: tuple[Tensor, ...]
 
+    def fits(self, layer: Any, is_norm: bool) -> bool:
+        """Whether it can be a layer: of its kind, and of its shape but for sizes of 1."""
+        wanted = (layer.num_features,) if is_norm else layer.weight.shape
+        return self.is_norm == is_norm and _wide(self.tensors[0].shape) == _wide(wanted)
+
+
+def _wide(shape: Iterable[int]) -> list[int]:
+    return [size for size in shape if size != 1]
+
 
 def speaker_state(path: Path, model: SpeakerEncoder) -> dict[str, Tensor]:
     """CAM++'s state dict, for a model of the right sizes.
@@ -102,34 +111,26 @@ def speaker_state(path: Path, model: SpeakerEncoder) -> dict[str, Tensor]:
     Raises:
         ConversionError: the file cannot be read, or the two lists do not agree.
     """
-    operations = list(_operations(_load(path)))
+    operations = list(_operations(_load(path)))[::-1]
     state: dict[str, Tensor] = {}
     folded: Tensor | None = None
     for name, layer in _layers_in_order(model):
-        following = operations[0] if operations else None
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            if following and following.is_norm and following.tensors[0].numel() == layer.num_features:
-                tensors = operations.pop(0).tensors
-            elif folded is not None and folded.numel() == layer.num_features:
-                tensors = (
-                    torch.ones_like(folded),
-                    folded,
-                    torch.zeros_like(folded),
-                    torch.ones_like(folded) * _UNIT_VARIANCE,
-                )
-            else:
-                raise _unlike(path, name, following)
-            state |= _norm(name, layer, *tensors)
+        is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        if is_norm and folded is not None:
+            ones = torch.ones_like(folded)
+            state |= _norm(name, layer, (ones, folded, torch.zeros_like(folded), ones * _UNIT_VARIANCE))
             folded = None
-        elif following and not following.is_norm and following.tensors[0].numel() == layer.weight.numel():
-            weight, *bias = operations.pop(0).tensors
+        elif not operations or not operations[-1].fits(layer, is_norm):
+            raise _unlike(path, name, operations[-1] if operations else None)
+        elif is_norm:
+            state |= _norm(name, layer, operations.pop().tensors)
+        else:
+            weight, *biases = operations.pop().tensors
             state[f"{name}.weight"] = weight.reshape(layer.weight.shape)
             if layer.bias is None:
-                folded = bias[0] if bias else None
+                folded = biases[0] if biases else None
             else:
-                state[f"{name}.bias"] = bias[0]
-        else:
-            raise _unlike(path, name, following)
+                state[f"{name}.bias"] = biases[0]
     if operations:
         raise ConversionError(f"{path}: {len(operations)} layers are left over; it is not CAM++ of these sizes")
     return state
@@ -140,22 +141,14 @@ def _unlike(path: Path, name: str, found: _Operation | None) -> ConversionError:
     return ConversionError(f"{path}: {held} where CAM++ has {name}; give the torch form, campplus.pt, in its place")
 
 
-def _norm(
-    name: str, layer: nn.Module, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
-) -> dict[str, Tensor]:
+def _norm(name: str, layer: Any, tensors: Iterable[Tensor]) -> dict[str, Tensor]:
     """The tensors of a BatchNorm; one without weights has its scale and bias moved into its statistics."""
-    if layer.affine:
-        return {
-            f"{name}.{part}": value
-            for part, value in zip(
-                ("weight", "bias", "running_mean", "running_var"), (scale, bias, mean, variance), strict=True
-            )
-        }
-    deviation = (variance + 1e-5).sqrt()
-    return {
-        f"{name}.running_mean": mean - bias * deviation / scale,
-        f"{name}.running_var": (deviation / scale).square() - 1e-5,
-    }
+    scale, bias, mean, variance = tensors
+    if not layer.affine:
+        deviation = (variance + layer.eps).sqrt() / scale
+        return {f"{name}.running_mean": mean - bias * deviation, f"{name}.running_var": deviation.square() - layer.eps}
+    names = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": value for part, value in zip(names, (scale, bias, mean, variance), strict=True)}
 
 
 def _operations(graph: Any) -> Iterator[_Operation]:

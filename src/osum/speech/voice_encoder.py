@@ -18,7 +18,8 @@ from osum.speech.features import KALDI_WINDOW, kaldi_fbank, log_magnitude_mel, r
 from osum.speech.tokens import SpeechTokenizer
 from osum.speech.voice import Voice
 
-OVERLAP = 400  # mel frames (4 s) that windows of a long clip share
+MAX_WINDOW = 3000  # mel frames (30 s)
+OVERLAP = 2 / 15  # share of a window (4 s of 30 s) that it has in common with the next
 MIN_PROMPT, MAX_PROMPT = 0.5, 30.0  # seconds
 SILENCE = 1e-3  # root mean square below which a prompt holds no voice, -60 dB
 
@@ -58,11 +59,13 @@ class VoiceEncoder(nn.Module):
 
     def _windows(self, num_frames: int) -> Iterator[tuple[int, int, int, int]]:
         """Where each window begins, where its own frames begin and stop, and where it stops."""
-        size = self.tokenizer.max_frames
-        starts = list(range(0, max(num_frames - OVERLAP, 1), size - OVERLAP))
+        first, second = self.config.tokenizer.strides
+        size, rate = min(MAX_WINDOW, self.tokenizer.max_frames), first * second
+        half = int(size * OVERLAP / 2) // rate * rate  # of whole codes, so that windows join
+        starts = list(range(0, max(num_frames - 2 * half, 1), size - 2 * half))
         for start in starts:
-            own = start + OVERLAP // 2 if start else 0
-            own_stop = start + size - OVERLAP // 2 if start != starts[-1] else num_frames
+            own = start + half if start else 0
+            own_stop = start + size - half if start != starts[-1] else num_frames
             yield start, own, own_stop, min(start + size, num_frames)
 
     def _window(self, mel: Tensor, start: int, own: int, own_stop: int, stop: int) -> Tensor:
