@@ -429,6 +429,17 @@ def _dispatch(source: Source) -> Decoder:
 
 def _checked(path: Path) -> Path:
     """`path` if it is a readable file of a size within the limit."""
+    try:
+        _check_file(path)
+        with path.open("rb"):
+            size = path.stat().st_size
+    except OSError as fault:  # looking for a path that is too long fails as well
+        raise AudioError(f"{path}: cannot be opened ({fault.strerror}); check its permissions") from fault
+    _check_size(size, str(path))
+    return path
+
+
+def _check_file(path: Path) -> None:
     if path.is_dir():
         raise AudioError(f"{path}: is a folder; name the files in it")
     if _leads_nowhere(path):
@@ -437,13 +448,6 @@ def _checked(path: Path) -> Path:
         raise AudioError(f"{path}: no such file; check the name, relative to {Path.cwd()}")
     if not path.is_file():
         raise AudioError(f"{path}: is no regular file; pipe it in as bytes")
-    try:
-        with path.open("rb"):
-            size = path.stat().st_size
-    except OSError as fault:
-        raise AudioError(f"{path}: cannot be opened ({fault.strerror}); check its permissions") from fault
-    _check_size(size, str(path))
-    return path
 
 
 def _drained(stream: BinaryIO) -> bytes:

@@ -5,8 +5,10 @@ Knows nothing of tasks or labels.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 CJK = "一-鿿"
 """The Chinese characters as the release counts them (OSUM spec 3.1), for use inside a regex class."""
@@ -18,6 +20,16 @@ _MAX_SPELLED = 40  # characters; a longer text is no misspelt name
 _LOOP_MAX_UNIT = 60  # characters
 _LOOP_MIN_REPEATS = 5
 _LOOP_MIN_LENGTH = 30  # characters: people do say "ha ha ha ha ha"
+
+
+_UNSAFE_IN_JSON = re.compile("[\u0085\u2028\u2029\ud800-\udfff]")
+"""Line ends to some readers, and halves of characters that stand for undecodable bytes in file names."""
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that people can read, in which a line is a line and which any file can hold as UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def close_cjk(text: str) -> str:

@@ -160,6 +160,15 @@ def test_validate_finds_every_bad_line_of_a_manifest(osum: Run, tmp_path: Path) 
     assert summary == f"{path}: 9 rows, 8 wrong, broken line 2, audio 2, label 1, id 1, length 1, text 1"
 
 
+def test_validate_shows_some_problems_of_a_kind_and_counts_the_rest(osum: Run, tmp_path: Path) -> None:
+    rows = [{"id": f"a{number}", "path": "absent.wav", "text": "hi"} for number in range(25)]
+    path = write_lines(tmp_path / "m.jsonl", [*rows, "{"])
+    *told, more, summary = osum("data", "validate", path).out.splitlines()
+    assert (len(told), summary) == (21, f"{path}: 26 rows, 26 wrong, audio 25, broken line 1")
+    assert more == f"{path}: audio: 5 more, 25 in all (--show 25)"
+    assert len(osum("data", "validate", path, "--show", 0).out.splitlines()) == 3
+
+
 def test_validate_passes_a_good_manifest(osum: Run, original: Path) -> None:
     assert osum("data", "validate", original) == (0, f"{original}: 30 rows, 0 wrong\n", "")
 

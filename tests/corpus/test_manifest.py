@@ -1,5 +1,8 @@
 """Manifests: what is written is read, faults name their line, speakers stay on one side."""
 
+import gzip
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +33,35 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, line):
     manifest.write_text('{"id": "a", "path": "a.wav"}\n\n' + line + "\n", encoding="utf-8")
     with pytest.raises(ManifestError, match=r"m\.jsonl:3: "):
         list(read_manifest(manifest))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_byte_order_mark_line_ends_of_windows_and_gzip_are_read(tmp_path, pack):
+    content = b'\xef\xbb\xbf{"id": "a", "path": "a.wav"}\r\n\r\n{"id": "b", "path": "b.wav"}\r\n'
+    (tmp_path / "m.jsonl").write_bytes(pack(content))
+    assert [row.id for row in read_manifest(tmp_path / "m.jsonl")] == ["a", "b"]
+
+
+def test_a_file_name_of_any_bytes_comes_back(tmp_path):
+    name = os.fsdecode("录音.wav".encode("gbk"))
+    row = Utterance(id=name, path=str(tmp_path / name), text="新")
+    write_manifest(tmp_path / "m.jsonl", [row])
+    assert list(read_manifest(tmp_path / "m.jsonl")) == [row]
+
+
+def test_stray_bytes_outside_names_are_refused(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "path": "a.wav", "text": "\\udcb0"}')
+    with pytest.raises(ManifestError, match="text: half a surrogate pair"):
+        list(read_manifest(tmp_path / "m.jsonl"))
+
+
+@given(st.binary(max_size=200).map(lambda content: content.replace(b"\0", b"").replace(b"/", b"")))
+def test_any_file_name_that_a_system_may_have_comes_back(tmp_path_factory, content):
+    name = os.fsdecode(content) or "a"
+    path = tmp_path_factory.getbasetemp() / "names.jsonl"
+    row = Utterance(id=name, path=str(path.parent / "clips" / name))
+    write_manifest(path, [row])
+    assert list(read_manifest(path)) == [row.with_(path=os.path.normpath(row.path))]
 
 
 def test_a_missing_manifest_is_an_input_error(tmp_path):

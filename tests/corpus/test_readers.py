@@ -87,6 +87,11 @@ def test_a_file_of_no_known_format_is_one_error(tmp_path: Path, content: bytes, 
         read(tmp_path / "m.jsonl")
 
 
+def test_the_format_is_that_of_the_first_line_that_has_one(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "m.jsonl", [{"name": 1}, "{", {"id": "k", "path": "k.wav"}])
+    assert [line.fault is None for line in read(path)] == [False, False, True]
+
+
 def test_what_is_not_there_or_empty_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.jsonl", tmp_path):
         with pytest.raises(InputError, match=str(path)):

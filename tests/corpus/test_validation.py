@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from tasks.strategies import utterances
 
 from corpus.manifests_of_others import original_members, write_clip, write_lines, write_tar
+from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line, Manifest
 from osum.corpus.validation import Problem, Validator
+from osum.errors import AudioError
 from osum.utterance import Utterance, Word
 
 
@@ -40,6 +44,13 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown task": ({"tasks": ("SERR",)}, "label", "did you mean 'SER'"),
     "language that is no code": ({"language": "English"}, "label", "write a code"),
     "tag in the text": ({"text": "hi<happy>"}, "text", "holds a tag"),
+    "control character": ({"text": "hi\x00"}, "text", "holds U+0000"),
+    "character that was lost": ({"reply": "h\ufffd"}, "text", "holds U+FFFD"),
+    "more text than time": ({"text": "hi " * 40}, "length", "40 words or characters in 0.25 s"),
+    "channel out of range": ({"channel": 1}, "channel", "no channel 1; it has 1"),
+    "channel by name": ({"channel": "left"}, "channel", "write a number from 0"),
+    "path that no system takes": ({"path": "a\x00.wav"}, "audio", "no such file"),
+    "path that is too long": ({"path": "a" * 5000}, "audio", "File name too long"),
     "tag in the reply": ({"reply": "<yes>"}, "text", "holds a tag"),
     "path in the text": ({"text": "a.wav"}, "text", "put it into path"),
     "text in another field": ({"text": None, "tasks": (), "extra": {"txt": "hi"}}, "text", "name the field text"),
@@ -63,6 +74,35 @@ def test_a_fault_is_one_problem(good: Utterance, change: dict[str, Any], rule: s
 
 def test_a_good_row_has_no_problem(good: Utterance) -> None:
     assert [problems(good, audio=audio) for audio in ("none", "header", "decode")] == [[[]]] * 3
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "channel": st.sampled_from([None, 0, 1, -1, 7, "mix", "left"]),
+            "start": st.sampled_from([None, 0.0, 0.1, 0.25, 9.0, -1.0]),
+            "end": st.sampled_from([None, 0.05, 0.2, 0.3, 0.5, 1e9]),
+            "path": st.sampled_from(["a.wav", "b.wav", "empty.wav", "c.txt", ""]),
+        }
+    )
+)
+def test_what_no_command_can_read_is_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    write_clip(folder / "a.wav", 0.25), write_clip(folder / "empty.wav", 0.0), (folder / "c.txt").write_text("no")
+    row = Utterance("a", "").with_(**changes | {"path": str(folder / changes["path"])})
+    try:
+        readable = len(ClipAudio().read(row)) > 0
+    except AudioError:
+        readable = False
+    for audio in ("header", "decode"):
+        assert (problems(row, audio=audio) == [[]]) == readable
+
+
+def test_text_of_a_row_without_duration_is_held_against_the_clip(good: Utterance) -> None:
+    crowded = good.with_(duration=None, text="hi " * 40)
+    assert [[problem.rule for problem in found] for found in problems(crowded)] == [["length"]]
 
 
 def test_a_broken_line_is_a_problem(good: Utterance) -> None:
@@ -127,4 +167,5 @@ def test_foreign_manifests_are_checked_as_they_are(tmp_path: Path) -> None:
 @given(utterances)
 def test_what_every_task_can_render_breaks_no_rule_of_labels_or_texts(utterance: Utterance) -> None:
     ((*told,),) = problems(utterance, audio="none")
-    assert {problem.rule for problem in told} <= {"length"}
+    controls = any(unicodedata.category(c) == "Cc" for c in f"{utterance.text}{utterance.reply}")
+    assert {problem.rule for problem in told} - {"length"} == ({"text"} if controls else set())

@@ -91,6 +91,7 @@ def _add_validate(acts: Subparsers) -> None:
     parser = _add(acts, "validate", run_validate, "what is wrong, line by line", "MANIFEST")
     checks = ("none", "header", "decode")
     parser.add_argument("--audio", choices=checks, default="header", help="how far clips are read (header)")
+    parser.add_argument("--show", type=int, default=20, metavar="N", help="problems of a kind shown in full (20)")
 
 
 def _add_stats(acts: Subparsers) -> None:
@@ -184,18 +185,22 @@ def run_split(arguments: Namespace) -> int:
 
 
 def run_validate(arguments: Namespace) -> int:
-    """Tell what is wrong with each line: broken, audio, length, label, text, id; exit code 1 if anything is."""
+    """Report what is wrong with each line, and how often each kind of problem comes; exit code 1 if anything is."""
     from osum.corpus.validation import Validator
 
     lines = _manifest(arguments)
-    wrong, rules, count = 0, Counter[str](), 0
+    wrong, told, count = 0, Counter[str](), 0
     for line, problems in Validator(lines.tasks, arguments.audio).check(lines):
         count += 1
         wrong += bool(problems)
-        rules.update(problem.rule for problem in problems)
         for problem in problems:
-            print(f"{line.place}: {problem.rule}: {' '.join(problem.message.split())}")
-    shown = "".join(f", {rule} {number}" for rule, number in rules.most_common())
+            told[problem.rule] += 1
+            if told[problem.rule] <= arguments.show:
+                print(f"{line.place}: {problem.rule}: {' '.join(problem.message.split())}")
+    for rule, number in told.items():
+        if number > arguments.show:
+            print(f"{arguments.manifest}: {rule}: {number - arguments.show} more, {number} in all (--show {number})")
+    shown = "".join(f", {rule} {number}" for rule, number in told.most_common())
     print(f"{arguments.manifest}: {count} rows, {wrong} wrong{shown}")
     return 1 if wrong or not count else 0
 

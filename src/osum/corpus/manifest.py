@@ -1,36 +1,85 @@
 """Manifests: JSON lines of Utterance rows, and splits that keep every speaker on one side.
 
-Knows nothing of what the audio holds; a row's `path` is made absolute against the manifest's folder.
+Every reader of JSON lines stands on `json_lines`, which takes any bytes: a line that is broken is a fault with its
+place. Knows nothing of what the audio holds.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from osum.errors import InputError, ManifestError
 from osum.files import atomic_file, seen_from
+from osum.text import to_json
 from osum.utterance import Utterance
+
+_READ_FAULTS = (OSError, EOFError, zlib.error)
+"""What reading a damaged or compressed file raises."""
+_NAMES = frozenset(("id", "path", "key", "wav", "audio_filepath", "audios", "recording", "error", "warnings"))
+"""Fields that hold or quote file names, whose bytes need not be UTF-8."""
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Place, and JSON object or fault, of every line that is not blank; plain or gzip, any line ends, with or without
+    a byte order mark.
+
+    Raises:
+        InputError: nothing of the file can be read.
+    """
+    place = str(path)
+    try:
+        with _open(path) as lines:
+            for number, line in enumerate(lines, 1):
+                place = f"{path}:{number}"
+                if line.strip():
+                    yield place, _row_or_fault(line)
+    except _READ_FAULTS as fault:
+        if place == str(path):
+            raise InputError(f"manifest {path} cannot be read ({fault}): give a UTF-8 JSON-lines file") from fault
+        yield place, f"nothing behind this line can be read ({fault}): the file is cut off; fetch it again"
+
+
+def _open(path: Path) -> BinaryIO:
+    file = path.open("rb")
+    is_gzip = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not is_gzip:
+        return file
+    file.close()
+    return cast(BinaryIO, gzip.open(path))
+
+
+def _row_or_fault(line: bytes) -> dict[str, Any] | str:
+    try:
+        return json_row(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as fault:
+        return f"byte {line[fault.start]:#04x} at {fault.start} is not UTF-8: save the file as UTF-8"
+    except ManifestError as fault:
+        return str(fault)
 
 
 def read_manifest(path: str | Path) -> Iterator[Utterance]:
-    """Rows of a JSON-lines file in order; relative paths are taken from the manifest's folder.
+    """Rows of a file that osum wrote, in order; relative paths are taken from the manifest's folder.
 
     Raises:
         InputError: the file cannot be read.
         ManifestError: a line is not a row; the message names file and line.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _parse(line, f"{path}:{number}", path.parent)
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(f"manifest {str(path)!r} cannot be read ({fault}): give a UTF-8 JSON-lines file") from fault
+    for place, row in json_lines(path):
+        if isinstance(row, str):
+            raise ManifestError(f"{place}: {row}")
+        try:
+            utterance = Utterance.from_dict(row)
+        except ManifestError as fault:
+            raise ManifestError(f"{place}: {fault}") from fault
+        yield utterance.with_(path=str(path.parent / utterance.path))
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
@@ -44,7 +93,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
         for utterance in utterances:
             row = utterance.to_dict()
             row["path"] = seen_from(path.parent, Path(utterance.path))
-            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            out.write((to_json(row) + "\n").encode())
             count += 1
     return count
 
@@ -70,9 +119,21 @@ def json_row(line: str) -> dict[str, Any]:
         raise ManifestError(f"not JSON ({why}): write one JSON object per line") from fault
     if not isinstance(row, dict):
         raise ManifestError(f"{line.strip()[:40]!r} is no object: write one JSON object per line")
-    if "\\u" in line and any("\ud800" <= character <= "\udfff" for character in json.dumps(row, ensure_ascii=False)):
-        raise ManifestError("half a surrogate pair (\\ud800 to \\udfff) is no character: write the text as UTF-8")
+    if "\\ud" in line.lower():
+        _check_characters(row)
     return row
+
+
+def _check_characters(row: Mapping[str, Any]) -> None:
+    """Refuse halves of characters, but for the stray bytes of file names (PEP 383: U+DC80 to U+DCFF)."""
+    for name, value in row.items():
+        text = json.dumps(value, ensure_ascii=False)
+        stray = "\udc80", "\udcff"
+        halves = [character for character in text if "\ud800" <= character <= "\udfff"]
+        if any(name not in _NAMES or not stray[0] <= character <= stray[1] for character in halves):
+            raise ManifestError(
+                f"{name}: half a surrogate pair (\\ud800 to \\udfff) is no character: write the text as UTF-8"
+            )
 
 
 def split_by_speaker(
@@ -106,11 +167,3 @@ def _deal(position: float, fractions: Mapping[str, float]) -> str:
         if position < edge:
             return name
     return [name for name, fraction in fractions.items() if fraction > 0][-1]  # rounding of the last edge
-
-
-def _parse(line: str, place: str, folder: Path) -> Utterance:
-    try:
-        utterance = Utterance.from_dict(json_row(line))
-    except ManifestError as fault:
-        raise ManifestError(f"{place}: {fault}") from fault
-    return utterance.with_(path=str(folder / utterance.path))

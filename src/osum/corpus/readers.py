@@ -6,19 +6,18 @@ what the audio holds; an utterance in a tar is found by its bytes, see `osum.cor
 
 from __future__ import annotations
 
-import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from osum.audio import AUDIO_SUFFIXES
 from osum.corpus.clips import without_place
 from osum.corpus.dialects import DIALECTS, Dialect, Reading
-from osum.corpus.manifest import json_row
+from osum.corpus.manifest import json_lines, json_row
 from osum.errors import InputError, ManifestError
 from osum.tasks import OSUM, TaskSet
 from osum.utterance import Utterance
@@ -87,7 +86,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_json_lines(path: Path, dialect: Dialect, reading: Reading, root: Path) -> Iterator[Line]:
-    for place, row in _rows(path):
+    for place, row in json_lines(path):
         if isinstance(row, str):
             yield Line(place, fault=row)
             continue
@@ -98,66 +97,34 @@ def _read_json_lines(path: Path, dialect: Dialect, reading: Reading, root: Path)
             yield Line(place, fault=str(fault))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Place, and JSON object or fault, of every line that is not blank."""
-    place = str(path)
-    try:
-        with _open(path) as lines:
-            for number, line in enumerate(lines, 1):
-                place = f"{path}:{number}"
-                if line.strip():
-                    yield place, _row(line)
-    except _FAULTS as fault:
-        if place == str(path):
-            raise InputError(f"{path} cannot be read ({fault}): give a UTF-8 JSON-lines file") from fault
-        yield place, f"nothing behind this line can be read ({fault}): the file is cut off; fetch it again"
-
-
-def _row(line: bytes) -> dict[str, Any] | str:
-    try:
-        return json_row(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as fault:
-        return f"byte {line[fault.start]:#04x} at {fault.start} is not UTF-8: save the file as UTF-8"
-    except ManifestError as fault:
-        return str(fault)
-
-
-def _open(path: Path) -> BinaryIO:
-    file = path.open("rb")
-    is_gzip = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    if not is_gzip:
-        return file
-    file.close()
-    return cast(BinaryIO, gzip.open(path))
-
-
 def _detect(path: Path) -> Dialect:
-    """The dialect of the first line that is an object."""
-    fault = "it is empty"
-    for number, (_, row) in enumerate(_rows(path)):
-        if not isinstance(row, str):
-            return _dialect_of(path, row)
-        fault = fault if number else row
+    """The dialect of the first line that is a row of any."""
+    odd, fault = "", "it is empty"
+    for number, (place, row) in enumerate(json_lines(path)):
+        if isinstance(row, str):
+            fault = fault if number else row
+        elif dialect := next((known for known in DIALECTS if known.fits(row)), None):
+            return dialect
+        else:
+            odd = odd or _unknown(place, row)
         if number == _SNIFFED:
             break
+    if odd:
+        raise InputError(odd)
     if _begins_as_array(path):
         fault = "it is one JSON array; write an object per line: jq -c '.[]' OLD > NEW"
     raise InputError(f"{path}: no line is a JSON object ({fault})")
 
 
-def _dialect_of(path: Path, row: dict[str, Any]) -> Dialect:
-    dialect = next((known for known in DIALECTS if known.fits(row)), None)
-    if dialect is None:
-        fields = ", ".join(list(row)[:8]) or "none"
-        known = "; ".join(f"{dialect.name}: {' '.join(sorted(dialect.marks[0]))}" for dialect in DIALECTS)
-        raise InputError(f"{path}: fields {fields} are of no known manifest ({known}): rename them, or give --from")
-    return dialect
+def _unknown(place: str, row: Mapping[str, Any]) -> str:
+    fields = ", ".join(list(row)[:8]) or "none"
+    known = "; ".join(f"{dialect.name}: {' '.join(sorted(dialect.marks[0]))}" for dialect in DIALECTS)
+    return f"{place}: fields {fields} are of no known manifest ({known}): rename them, or give --from"
 
 
 def _begins_as_array(path: Path) -> bool:
-    with _open(path) as file:
-        return file.read(64).lstrip().startswith(b"[")
+    with path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 # Tars

@@ -27,6 +27,7 @@ from osum.corpus.packed import Float32, to_int16
 from osum.corpus.readers import Line
 from osum.errors import InputError, OsumError
 from osum.files import atomic_file
+from osum.text import to_json
 from osum.utterance import Utterance
 
 Storage = Literal["flac", "copy"]
@@ -119,7 +120,7 @@ def _write_shard(path: Path, rows: list[tuple[Line, Utterance]], first: int, sto
                 failed.append(Line(line.place, fault=str(fault)))
                 continue
             member = f"{key:09d}{suffix}"
-            text = json.dumps(row.with_(path=member).to_dict(), ensure_ascii=False)
+            text = to_json(row.with_(path=member).to_dict())
             _add(tar, file, f"{key:09d}.json", text.encode())
             offset = _add(tar, file, member, content)
             place = {"member": member, "offset": offset, "num_bytes": len(content), "crc32": zlib.crc32(content)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,7 @@ from osum.audio import AUDIO_SUFFIXES, END_SLACK, SAMPLE_RATE, Note, Notice
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line
 from osum.errors import AudioError, OsumError, TaskError
+from osum.scoring.normalize import mixed_units
 from osum.tasks import OSUM, TaskSet
 from osum.text import closest
 from osum.utterance import Utterance
@@ -23,6 +25,10 @@ AudioCheck = Literal["none", "header", "decode"]
 
 _TEXT_NAMES = ("txt", "transcript", "transcription", "sentence", "target", "answer", "normalized_text")
 """Fields in which other projects keep the text."""
+_MOST_UNITS = 12
+"""Words, or Chinese characters, of a second of the fastest speech; as many in any shorter clip."""
+_NO_TEXT = ("Cc", "Cs")
+"""Unicode categories of what nobody writes: control characters, halves of characters."""
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
@@ -74,6 +80,8 @@ class Validator:
             yield Problem(kind, self._once(str(fault), place))
             return
         yield from (Problem(note.kind, f"{row.path}: {note.message}") for note in notes)
+        if row.duration is None:
+            yield from (Problem("length", message) for message in _crowded(row, seconds))
         if row.duration is not None and abs(row.duration - seconds) > END_SLACK:
             yield Problem("length", f"duration is {row.duration:g}, the clip lasts {seconds:.2f} s: correct it")
 
@@ -92,6 +100,8 @@ class Validator:
 def _text_faults(row: Utterance) -> Iterator[str]:
     for name in ("text", "reply"):
         text = getattr(row, name)
+        if wrong := next(filter(_is_no_text, text or ""), None):
+            yield f"{name} {_short(text)} holds U+{ord(wrong):04X}, which nobody says: write it again from its source"
         if text is not None and ("<" in text or ">" in text):
             yield f"{name} {_short(text)} holds a tag: put its label into labels, as in {{'emotion': 'happy'}}"
     if row.text is not None and row.text.lower().endswith(tuple(AUDIO_SUFFIXES)):
@@ -100,6 +110,18 @@ def _text_faults(row: Utterance) -> Iterator[str]:
         other = next((name for name in _TEXT_NAMES if isinstance(row.extra.get(name), str)), None)
         if other is not None:
             yield f"the text stands in field {other!r}: name the field text"
+
+
+def _is_no_text(character: str) -> bool:
+    """U+FFFD stands for bytes that some reader could not decode."""
+    return character == "\ufffd" or unicodedata.category(character) in _NO_TEXT
+
+
+def _crowded(row: Utterance, seconds: float) -> Iterator[str]:
+    """More text than a mouth can say in the time: the text, or the stretch, is of another clip."""
+    units, most = len(mixed_units(row.text or "")), _MOST_UNITS * max(seconds, 1.0)
+    if units > most:
+        yield f"{units} words or characters in {seconds:.2f} s: nobody says more than {_MOST_UNITS} a second"
 
 
 def _label_faults(row: Utterance, tasks: TaskSet) -> Iterator[str]:
@@ -141,6 +163,8 @@ def _length_faults(row: Utterance) -> Iterator[str]:
         if not start <= word.start <= word.end <= limit:
             yield f"word {word.text!r} runs {word.start:g} to {word.end:g} s, outside the clip: correct its times"
             return
+    if row.duration is not None:
+        yield from _crowded(row, row.duration)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,6 @@ Texts and times are written as they are: this module corrects nothing and drops 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 
 from osum.errors import InputError
 from osum.tasks import OSUM
+from osum.text import to_json
 from osum.utterance import Answer, Segment, Utterance, VocalEvent, Word
 
 LABEL_COLUMNS = ("event", "emotion", "style", "gender", "age", "language")
@@ -30,8 +30,6 @@ _DIGITS = {
 _CUE_PAUSE = 3.0
 """Seconds without a word that end a cue, as Whisper has it."""
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_UNSAFE_IN_JSON = re.compile("[\u0085\u2028\u2029\ud800-\udfff]")
-"""Line ends to some readers, and halves of characters that stand for undecodable bytes in file names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,23 +207,18 @@ def _rounded(value: Any, digits: int | None) -> Any:
     return value
 
 
-def _dump(value: Any, indent: int | None = None) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
 def render_json(utterance: Utterance) -> str:
     """One JSON object."""
-    return _dump(to_row(utterance), indent=2) + "\n"
+    return to_json(to_row(utterance), indent=2) + "\n"
 
 
 def _json_array(utterances: Iterable[Utterance]) -> Iterator[str]:
-    yield _dump([to_row(utterance) for utterance in utterances], indent=2) + "\n"
+    yield to_json([to_row(utterance) for utterance in utterances], indent=2) + "\n"
 
 
 def render_jsonl(utterance: Utterance) -> str:
     """One JSON object on one line: a manifest row."""
-    return _dump(to_row(utterance)) + "\n"
+    return to_json(to_row(utterance)) + "\n"
 
 
 # txt, tsv
