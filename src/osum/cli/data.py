@@ -25,6 +25,7 @@ _EXAMPLES = """\
 examples:
   osum data convert train.json train.jsonl                any known manifest to ours
   osum data validate train.jsonl                          what is wrong, line by line
+  osum data cut labels.jsonl cut/ --max-seconds 15        segments of long recordings as rows
   osum data split train.jsonl data/ --valid 0.05          by speaker
   osum data shard data/train.jsonl shards/train           tars that many workers read
   osum data stats shards/train --plot stats.png
@@ -42,6 +43,7 @@ def register(commands: Subparsers) -> None:
     )
     acts = data.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     _add_convert(acts)
+    _add_cut(acts)
     _add_shard(acts)
     _add_split(acts)
     _add_validate(acts)
@@ -67,6 +69,15 @@ def _add_convert(acts: Subparsers) -> None:
     parser = _add(acts, "convert", run_convert, "any known manifest to ours", "IN")
     parser.add_argument("out", type=Path, metavar="OUT", help="JSON-lines file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+
+def _add_cut(acts: Subparsers) -> None:
+    parser = _add(acts, "cut", run_cut, "segments of long recordings as rows", "MANIFEST")
+    parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder for a manifest of the same name")
+    parser.add_argument("--max-seconds", type=_seconds, default=30.0, metavar="S", help="longest row (30)")
+    kept = "offset: rows point into the recordings (default); flac: a file of its own for each, 16 kHz"
+    parser.add_argument("--audio", choices=("offset", "flac"), default="offset", help=kept)
+    parser.add_argument("--overwrite", action="store_true", help="replace what is in OUTDIR")
 
 
 def _add_shard(acts: Subparsers) -> None:
@@ -113,6 +124,16 @@ def _moved(command: str, script: str, _: Namespace) -> int:
     raise InputError(f"{command} is now a script of the repository: run python -m {script} in its root folder")
 
 
+def _seconds(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"{word!r} is no number of seconds above 0")
+    return value
+
+
 def _fraction(word: str) -> float:
     try:
         value = float(word)
@@ -135,6 +156,39 @@ def run_convert(arguments: Namespace) -> int:
     count = write_manifest(arguments.out, _some(rows, arguments.manifest))
     tell(f"{arguments.out}: {count} rows{rows.told}")
     return rows.code
+
+
+def run_cut(arguments: Namespace) -> int:
+    """Write the segments of recordings that are longer than --max-seconds as rows of their own, with times, words,
+    labels and origin; shorter rows stay as they are. Silences are left out."""
+    from osum.corpus.cut import SILENCE, Cutter
+    from osum.corpus.manifest import write_manifest
+
+    given = arguments.manifest
+    out = arguments.out / f"{'rows' if given.is_dir() else given.name.partition('.')[0]}.jsonl"
+    _check_free([out], arguments.overwrite)
+    rows = _Good(_manifest(arguments))
+    cutter = Cutter(_manifest(arguments).tasks, arguments.max_seconds)
+    cut = cutter.cut(_some(rows, given))
+    count = write_manifest(out, cut if arguments.audio == "offset" else _as_files(cut, arguments.out / "audio"))
+    for reason, number in cutter.left_out.items():
+        tell(f"left out: {number} {reason}")
+    tell(f"{out}: {count} rows, {cutter.num_cut} recordings cut{rows.told}")
+    return 1 if set(cutter.left_out) - {SILENCE} else rows.code
+
+
+def _as_files(rows: Iterable[Utterance], folder: Path) -> Iterator[Utterance]:
+    """Each row with a file of its own."""
+    from osum.corpus.clips import ClipAudio, as_clip, without_place
+    from osum.corpus.shards import flac
+    from osum.files import atomic_file
+
+    for number, row in enumerate(rows):
+        samples = ClipAudio().read(row)
+        path = folder / f"{number:09d}.flac"
+        with atomic_file(path) as file:
+            file.write(flac(samples))
+        yield without_place(as_clip(row, len(samples))).with_(path=str(path))
 
 
 def run_shard(arguments: Namespace) -> int:

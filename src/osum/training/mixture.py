@@ -72,6 +72,7 @@ def read_mixture(
     seconds: list[float] = []
     dropped: Counter[str] = Counter()
     mislabelled = 0
+    too_long: Counter[str] = Counter()
     label_sets = tasks.label_sets
 
     def drop(reason: str, what: str) -> None:
@@ -98,17 +99,29 @@ def read_mixture(
             except AudioError as fault:
                 drop("audio that cannot be read", f"{line.place}: {fault}")
                 continue
+            too_long[part.manifest] += length > max_seconds
             if not 0 < length <= max_seconds:
                 drop(f"not within 0 and {max_seconds:g} s", f"{line.place}: {length:g} s")
                 continue
             rows.append(row)
             seconds.append(length)
             weights.append(part.weight * _passes(row, sources or {}))
-    for reason, number in dropped.items():
-        log.warning("left out, %s: %d of %d rows", reason, number, len(rows) + sum(dropped.values()))
-    if mislabelled:
-        log.warning("label left out: of %d of %d rows", mislabelled, len(rows) + sum(dropped.values()))
+    _log_left_out(dropped, mislabelled, too_long, len(rows) + sum(dropped.values()), max_seconds)
     return Mixture(tuple(rows), tuple(weights), tuple(seconds), dict(dropped))
+
+
+def _log_left_out(
+    dropped: Counter[str], mislabelled: int, too_long: Counter[str], num_rows: int, max_seconds: float
+) -> None:
+    for reason, number in dropped.items():
+        log.warning("left out, %s: %d of %d rows", reason, number, num_rows)
+    if mislabelled:
+        log.warning("label left out: of %d of %d rows", mislabelled, num_rows)
+    for manifest, number in (+too_long).items():
+        cut = f"osum data cut {manifest} OUTDIR --max-seconds {max_seconds:g}"
+        log.warning(
+            "%d rows are longer than the %g s that this model hears; cut them with: %s", number, max_seconds, cut
+        )
 
 
 def _passes(row: Utterance, sources: Mapping[str, float]) -> float:
