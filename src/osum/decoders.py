@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,13 +98,23 @@ def decoder(content: Path | bytes, name: str) -> Decoder:
     import soundfile
 
     try:
-        file = soundfile.SoundFile(content if isinstance(content, Path) else io.BytesIO(content))
+        # As bytes, since a file name need not be UTF-8 (but on Windows, which has no such names).
+        given = os.fsencode(content) if os.name == "posix" and isinstance(content, Path) else content
+        file = soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else given)
         return _SoundFileDecoder(file, name, file.format == "MP3" and _has_mp3_index(content))
     except (soundfile.LibsndfileError, TypeError) as fault:  # TypeError: a headerless .raw
         if _looks_like_media(content, name):
             return _MediaDecoder(content, name)
         reason = getattr(fault, "error_string", str(fault)).rstrip(".").replace(_MISLEADING, "No frame in it")
         raise AudioError(f"{name}: is no audio that can be decoded ({reason}); {_READS}") from fault
+
+
+def _is_utf8(path: Path) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in str(path))
+
+
+def _all_of(content: Path | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def _bytes_of(content: Path | bytes, at: int, count: int) -> bytes:
@@ -270,7 +281,7 @@ class _MediaDecoder:
         self.name = name
         self._fault = av.FFmpegError
         try:
-            given = str(content) if isinstance(content, Path) else io.BytesIO(content)
+            given = str(content) if isinstance(content, Path) and _is_utf8(content) else io.BytesIO(_all_of(content))
             self._container = av.open(given, metadata_errors="replace")  # titles may be in any encoding
         except av.FFmpegError as fault:
             raise AudioError(f"{name}: is no audio that can be decoded ({fault.strerror}); {_READS}") from fault

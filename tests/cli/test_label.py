@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_an_interrupted_run_keeps_the_rows_it_has(
     osum: Run, clip: MakeClip, tmp_path: Path, model: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def two_then_stop(items: Any, *_: object) -> Any:
-        yield from items[:2]
+        yield from islice(items, 2)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model, "label_files", two_then_stop)

@@ -40,6 +40,7 @@ _MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, rep
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _write_utf8(sys.stdout)
+    _write_utf8(sys.stderr)
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         code: int = arguments.run(arguments)
@@ -121,7 +122,7 @@ def _drop_output() -> None:
 
 
 def _write_utf8(stream: TextIO) -> None:
-    """Transcripts are Chinese as well; a terminal of another encoding must not stop a run."""
+    """Transcripts are Chinese as well, and file names may be of any bytes; neither must stop a run."""
     reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None and (stream.encoding or "").lower().replace("-", "") != "utf8":
-        reconfigure(encoding="utf-8")
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", errors="backslashreplace")

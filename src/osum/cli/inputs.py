@@ -1,6 +1,6 @@
-"""What a command line names, as utterances: files, folders, globs, manifests, lists of paths, standard input.
+"""What a command line names, as utterances: files, folders, globs, manifests, shards, lists of paths, standard input.
 
-A path that is of no use becomes an utterance with an `error`, so that the good ones are still answered.
+An unusable path and a broken line become an utterance with an `error`, so that the good ones are still answered.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from osum.audio import channels, find_audio, probe
-from osum.corpus.manifest import read_manifest
+from osum.audio import find_audio
+from osum.corpus.clips import ClipAudio
+from osum.corpus.readers import Manifest, holds_rows
 from osum.errors import InputError, OsumError
+from osum.results.on_disk import Spool
 from osum.utterance import Utterance
 
 STDIN = "-"
-_MANIFEST = ".jsonl"
+BROKEN_LINE = "broken_line"
+"""Field of the row that stands for a line of a manifest which cannot be read."""
+_MANIFESTS = (".jsonl", ".jsonl.gz", ".tar")
 
 ChannelChoice = Literal["mix", "each"] | int
 
@@ -32,11 +36,11 @@ def collected(given: Sequence[str], channel: ChannelChoice | None = None) -> Ite
     """The utterances that the paths in `given` mean, in their order.
 
     Args:
-        given: files, folders, globs, manifests; `-` is audio on standard input.
+        given: files, folders, globs, manifests, shards; `-` is audio on standard input.
         channel: for all of them; None keeps what a manifest says.
 
     Raises:
-        InputError, ManifestError: a manifest that cannot be read.
+        InputError: a manifest of which nothing can be read.
     """
     with TemporaryDirectory(prefix="osum-") as folder:
         inputs = Inputs(Path(folder) / "stdin", channel)
@@ -45,34 +49,55 @@ def collected(given: Sequence[str], channel: ChannelChoice | None = None) -> Ite
 
 
 class Inputs:
-    """Utterances to be answered."""
+    """Utterances to be answered; they are kept on disk, so that a corpus may have any size."""
 
     def __init__(self, piped: Path, channel: ChannelChoice | None) -> None:
         self._piped = piped
         self._channel = channel
-        self.items: list[Utterance] = []
+        self.items = Spool()
+        self.manifests: set[Path] = set()
 
     def add(self, given: Sequence[str]) -> None:
-        """Append what paths mean."""
-        root = _common_root(name for name in given if name != STDIN and not _is_manifest(name))
-        rows: dict[Path | int, Utterance] = {}
+        """Append what paths mean. The same file named twice is asked once; a manifest may repeat itself."""
+        self.manifests |= {_absolute(name) for name in given if _is_manifest(name)}
+        files = {name: list(self._files(name)) for name in given if not _is_manifest(name)}
+        named = self._named(given, files)
         for name in given:
-            for row in self._expand(name):
-                # The same file named twice is asked once; a manifest may have reasons to repeat itself.
-                rows.setdefault(len(rows) if _is_manifest(name) else _absolute(row.path), row)
-        named = _with_ids(rows.values(), root)
-        self.items += [item for row in named for item in _per_channel(_checked(row), self._channel)]
+            rows = _rows(name) if _is_manifest(name) else named.pop(name, ())
+            for row in rows:
+                for item in _per_channel(_checked(row), self._channel):
+                    self.items.add(item)
 
-    def _expand(self, name: str) -> Iterable[Utterance]:
+    def keep(self, wanted: Callable[[Utterance], bool]) -> None:
+        """Drop all others."""
+        self.items = Spool(filter(wanted, self.items))
+
+    def _files(self, name: str) -> Iterable[Utterance]:
         if name == STDIN:
             self._piped.write_bytes(read_stdin())
             return [Utterance(id="stdin", path=str(self._piped))]
-        if _is_manifest(name):
-            return [row.with_(error=None) for row in read_manifest(name)]  # an error is of an earlier run
         try:
             return [Utterance(id="", path=str(path)) for path in find_audio([name])]
         except InputError as fault:
             return [Utterance(id="", path=name, error=str(fault))]
+
+    def _named(self, given: Sequence[str], files: Mapping[str, Sequence[Utterance]]) -> dict[str, list[Utterance]]:
+        """The rows of files with ids: below the folder that all share, so that two files of one name stay two."""
+        root = _common_root(name for name in files if name != STDIN)
+        rows = {_absolute(row.path): row for name in files for row in files[name]}
+        whole = {path: row.id or _below(root, path) for path, row in rows.items()}
+        short = {path: rows[path].id or os.path.splitext(name)[0] for path, name in whole.items()}  # noqa: PTH122
+        count = Counter(short.values())
+        for name in given if files else ():
+            if _is_manifest(name):
+                count.update(row.id for row in _rows(name) if row.id in count)
+        found: dict[str, list[Utterance]] = {}
+        for name in files:
+            paths = [path for path in dict.fromkeys(_absolute(row.path) for row in files[name]) if path in rows]
+            found[name] = [
+                rows.pop(path).with_(id=whole[path] if count[short[path]] > 1 else short[path]) for path in paths
+            ]
+        return found
 
     def told(self, row: Utterance) -> Utterance:
         """A result as the user knows it: standard input was never a file."""
@@ -109,18 +134,38 @@ def read_list(name: str) -> list[str]:
 
 
 def _is_manifest(name: str) -> bool:
-    return name.lower().endswith(_MANIFEST)
+    """Whether a path holds rows: a manifest, a tar, or a folder of shards or of packed audio."""
+    return name.lower().endswith(_MANIFESTS) or holds_rows(Path(name))
+
+
+def _rows(name: str) -> Iterator[Utterance]:
+    """The rows of a manifest; a broken line is a row with an error. Errors of an earlier run are forgotten."""
+    for line in Manifest(Path(name)):
+        if line.utterance is None:
+            error = f"{line.place}: {line.fault}"
+            yield Utterance(Path(line.place).name, line.place, error=error, extra={BROKEN_LINE: True})
+        elif BROKEN_LINE in line.utterance.extra:
+            yield line.utterance
+        else:
+            yield line.utterance.with_(error=None)
 
 
 def _checked(row: Utterance) -> Utterance:
-    """Told before a model is loaded: a path where nothing is. Other faults show where the audio is read."""
-    if row.error is not None or Path(row.path).exists():
+    """Found before a model is loaded: a path where nothing is. Other faults show where the audio is read."""
+    if row.error is not None or _exists(row.path):
         return row
     try:
-        probe(row.path)
+        ClipAudio().duration(row)
     except OsumError as fault:
         return row.with_(error=str(fault))
     return row
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _per_channel(row: Utterance, channel: ChannelChoice | None) -> Iterable[Utterance]:
@@ -129,22 +174,13 @@ def _per_channel(row: Utterance, channel: ChannelChoice | None) -> Iterable[Utte
     if channel != "each":
         return [row.with_(channel=channel)]
     try:
-        each = channels(row.path)
+        each = ClipAudio().channels(row)
     except OsumError as fault:
         return [row.with_(error=str(fault))]
     return [row.with_(id=f"{row.id}-ch{index}", channel=index) for index in each]
 
 
-# Names: below the folder that all inputs share, so that two files of one name stay two
-
-
-def _with_ids(rows: Iterable[Utterance], root: Path) -> list[Utterance]:
-    rows = list(rows)
-    whole = [_below(root, _absolute(row.path)) for row in rows]
-    short = [row.id or os.path.splitext(name)[0] for row, name in zip(rows, whole, strict=True)]  # noqa: PTH122
-    count = Counter(short)
-    names = (long if count[name] > 1 else name for name, long in zip(short, whole, strict=True))
-    return [row if row.id else row.with_(id=name) for row, name in zip(rows, names, strict=True)]
+# Names
 
 
 def _below(root: Path, path: Path) -> str:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from osum.cli.arguments import (
@@ -25,7 +25,7 @@ from osum.cli.arguments import (
 if TYPE_CHECKING:
     from osum import LabelOptions, Recognizer, Utterance
     from osum.cli.inputs import ChannelChoice, Inputs
-    from osum.cli.outputs import Place, Target
+    from osum.cli.outputs import FailedList, Place, Rows, Target
     from osum.cli.tally import Tally
     from osum.corpus.share import Shard
     from osum.listening.transcripts import Transcriber
@@ -193,7 +193,8 @@ def _run(arguments: Namespace, tasks: str) -> int:
         if not inputs.items:
             raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")
         target = target_of(place, inputs.items)
-        inputs.items = [row for row in inputs.items if place.holds(row)]
+        if place.shard is not None:
+            inputs.keep(place.holds)
         if arguments.dry_run:
             return _show_plan(inputs.items, target.names)
         target.prepare()
@@ -245,43 +246,42 @@ def _given(arguments: Namespace) -> Sequence[str]:
     return given
 
 
-def _show_plan(rows: Sequence[Utterance], places: Sequence[str]) -> int:
+def _show_plan(rows: Rows, places: Iterable[str]) -> int:
     """One line per input: seconds, what is read, where its result would go."""
-    from osum.listening.workers import muted
-
-    with muted():
-        measured = [_measured(row) for row in rows]
-    for row, place in zip(measured, places, strict=True):
-        if row.error is not None:
-            tell(f"error: {row.error}")
+    seconds, good = 0.0, 0
+    for row, place in zip(rows, places, strict=True):
+        measured = _measured(row)
+        if measured.error is not None:
+            tell(f"error: {measured.error}")
         else:
             channel = "" if row.channel is None else f" channel {row.channel}"
-            print(f"{row.duration:10.2f} s  {row.path}{channel} -> {place}")
-    good = [row.duration or 0.0 for row in measured if row.error is None]
-    tell(f"{len(good)} recordings, {sum(good):.1f} s of audio, {len(rows) - len(good)} unreadable; nothing was run")
-    return 0 if len(good) == len(rows) else 1
+            print(f"{measured.duration:10.2f} s  {row.path}{channel} -> {place}")
+            seconds, good = seconds + (measured.duration or 0.0), good + 1
+    tell(f"{good} recordings, {seconds:.1f} s of audio, {len(rows) - good} unreadable; nothing was run")
+    return 0 if good == len(rows) else 1
 
 
 def _measured(row: Utterance) -> Utterance:
     """With the seconds that would be read, or with the error."""
-    from osum.audio import probe
+    from osum.corpus.clips import ClipAudio
     from osum.errors import OsumError
+    from osum.listening.workers import muted
 
     if row.error is not None:
         return row
     try:
-        end = probe(row.path).duration if row.end is None else row.end
+        with muted():
+            return row.with_(duration=ClipAudio().duration(row, lambda _: None))
     except OsumError as fault:
         return row.with_(error=str(fault))
-    return row.with_(duration=end - (row.start or 0.0))
 
 
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
-    from osum.cli.outputs import keep_failed
+    from osum.cli.outputs import FailedList
     from osum.cli.tally import Tally
     from osum.listening.workers import context
 
-    usable = sum(row.error is None for row in inputs.items)
+    usable = inputs.items.num_usable
     workers = _num_workers(arguments.num_workers, usable)
     if workers:
         context()  # before anything heavy is imported here, so that they are ready when the model is
@@ -293,23 +293,24 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     left = target.left(inputs.items, asked_of(model, options, transcriber) if model else {})
     if target.note and not arguments.quiet:
         tell(target.note)
+    failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
-    good = [row for row in left if row.error is None]
+    good = (row for row in left if row.error is None)  # a reader of its own, which runs ahead
     answers = label_all(model, good, options, tell, transcriber) if model else iter(())
     try:
         bar = sys.stderr.isatty() and not arguments.quiet and not target.streams
-        target.write(_watched(inputs, left, answers, tally, bar))
+        target.write(_noted(_watched(inputs, left, answers, bar), tally, failed))
     except KeyboardInterrupt:
         tally.stop(len(left), "; go on with --resume" if target.resumable else "")
         raise
     finally:
         # Also of a run that is interrupted: what was answered stays answered.
-        if target.failed_file is not None:
-            listed = keep_failed(target.failed_file, tally.asked, tally.failed)
+        if failed is not None:
+            listed = failed.write()
             way_out = f"run them again with: osum label {listed}" if listed else None
     tally.finish(way_out, target.failed_before)
-    return 1 if tally.failed or target.failed_before else 0
+    return 1 if tally.num_failed or target.failed_before else 0
 
 
 def _num_workers(asked: int | None, num_recordings: int) -> int:
@@ -353,15 +354,20 @@ def _transcriber(arguments: Namespace) -> Transcriber | None:
     )
 
 
-def _watched(
-    inputs: Inputs, items: Sequence[Utterance], answers: Iterator[Utterance], tally: Tally, bar: bool
-) -> Iterator[Utterance]:
-    """The results in the order of the items, counted, with the progress shown where `bar` says so."""
+def _watched(inputs: Inputs, items: Rows, answers: Iterator[Utterance], bar: bool) -> Iterator[Utterance]:
+    """The results in the order of the items, with the progress shown where `bar` says so."""
     from tqdm import tqdm
 
     rows = (row if row.error is not None else next(answers) for row in items)
     total, done = len(inputs.items), len(inputs.items) - len(items)
     for row in tqdm(rows, total=total, initial=done, unit="clip", file=sys.stderr, disable=not bar, leave=False):
-        told = inputs.told(row)
-        tally.add(told)
-        yield told
+        yield inputs.told(row)
+
+
+def _noted(rows: Iterable[Utterance], tally: Tally, failed: FailedList | None) -> Iterator[Utterance]:
+    """The rows, each counted, and listed where it failed."""
+    for row in rows:
+        tally.add(row)
+        if failed is not None:
+            failed.add(row)
+        yield row

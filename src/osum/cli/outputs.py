@@ -5,25 +5,33 @@ A target is checked when it is made, before any model is loaded, and never repla
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TextIO
 
-from osum.cli.inputs import STDIN
-from osum.corpus.manifest import read_manifest, write_manifest
+from osum.cli.inputs import BROKEN_LINE, STDIN
+from osum.corpus.manifest import json_lines, write_manifest
 from osum.corpus.share import Shard
-from osum.errors import InputError, OsumError
+from osum.errors import InputError, ManifestError, OsumError
+from osum.files import seen_from
 from osum.results.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
+from osum.results.on_disk import DiskCounter, Spool
 from osum.results.parquet import Parquet
 from osum.results.parts import JsonLines, Parts, RowFile
 from osum.results.table import table
 from osum.utterance import Utterance
 
+Rows = Spool | Sequence[Utterance]
+"""Rows that can be counted and gone through many times."""
 ALL, TABLE, PARQUET = "all", "table", "parquet"
 STDOUT = "standard output"
 _ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
@@ -31,6 +39,11 @@ _ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 _FORMATS_WITH_ERRORS = ("json", "jsonl", "tsv")
 _MANIFEST_FORMATS = ("json", "jsonl")
 """Formats whose `path` is read again: they tell it as seen from where they lie."""
+STRAY_BYTES = "backslashreplace"
+"""File names that are not UTF-8 are written with escapes, so that results are UTF-8 whatever they name."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_NAME = 200  # bytes; systems take 255, of which suffixes need some
+_LONGEST_ID = 1000  # bytes; systems take 4096 of a whole path
 _PIPED_WIDTH = 160  # characters of a table that no terminal shows
 FAILED_FILE = "failed.jsonl"
 _PARQUET_SUFFIX = ".parquet"
@@ -78,8 +91,8 @@ class Target(ABC):
     """Results of earlier runs that are errors and stay so."""
     note: str | None = None
     """What a user should know of the results of earlier runs."""
-    names: Sequence[str]
-    """Where the result of each input goes."""
+    names: Iterable[str]
+    """Where the result of each input goes, to be gone through once."""
 
     def prepare(self) -> None:  # noqa: B027 - not every place needs it
         """Make sure that writing will work.
@@ -88,7 +101,7 @@ class Target(ABC):
             InputError: it will not.
         """
 
-    def left(self, items: Sequence[Utterance], asked: Mapping[str, Any]) -> Sequence[Utterance]:  # noqa: ARG002
+    def left(self, items: Rows, asked: Mapping[str, Any]) -> Rows:  # noqa: ARG002
         """The inputs that are still to be answered, where `asked` is what they are asked.
 
         Raises:
@@ -101,13 +114,13 @@ class Target(ABC):
         """Write the results, one for each input that was left and in their order; `rows` is worked off here."""
 
 
-def target_of(place: Place, rows: Sequence[Utterance]) -> Target:
+def target_of(place: Place, rows: Rows) -> Target:
     """The target of all `rows`, or of those of a shard.
 
     Raises:
         InputError: the place cannot be written, holds results already, or the format does not fit it.
     """
-    count = sum(map(place.holds, rows))
+    count = len(rows) if place.shard is None else sum(map(place.holds, rows))
     if place.out is None:
         _refuse_resume(place, STDOUT)
         piped = _single(_formats(place), STDOUT)
@@ -119,7 +132,7 @@ def target_of(place: Place, rows: Sequence[Utterance]) -> Target:
         return Folder(path, _formats(place) or (FORMATS[place.folder_format],), rows, place)
     _check_agree(place, form)
     if form in _ROW_FILES:
-        return Rows(place.own(path), _ROW_FILES[form](), count, place)
+        return RowsFile(place.own(path), _ROW_FILES[form](), count, place)
     _refuse_resume(place, f"{form} in {place.out}")
     return File(place.own(path), formats_with(place.subtitles)[form], count, place.overwrite)
 
@@ -164,7 +177,7 @@ class Screen(Target):
     """A table on standard output, as wide as the terminal; it is drawn when every row is known."""
 
     def __init__(self, count: int) -> None:
-        self.names = [STDOUT] * count
+        self.names = repeat(STDOUT, count)
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Draw the table."""
@@ -182,7 +195,7 @@ class Pipe(Target):
     def __init__(self, form: Format, count: int) -> None:
         _check_count(form, count, STDOUT)
         self._form, self._one = form, count == 1
-        self.names = [STDOUT] * count
+        self.names = repeat(STDOUT, count)
         self.streams = sys.stdout.isatty()
 
     def write(self, rows: Iterable[Utterance]) -> None:
@@ -197,7 +210,7 @@ class File(Target):
         _check_count(form, count, str(path))
         _check_free([path], overwrite)
         self.failed_file = path.parent / FAILED_FILE
-        self.names = [str(path)] * count
+        self.names = repeat(str(path), count)
         self._path, self._form, self._one = path, form, count == 1
 
     def prepare(self) -> None:
@@ -217,7 +230,7 @@ class File(Target):
 
         try:
             # Line by line, so that what is written stands in the file if the run is killed.
-            with partial.open("w", encoding="utf-8", buffering=1) as stream:
+            with partial.open("w", encoding="utf-8", errors=STRAY_BYTES, buffering=1) as stream:
                 _write(self._form, portable(), stream, self._one)
         except OSError as fault:
             written = False
@@ -228,7 +241,7 @@ class File(Target):
             partial.unlink(missing_ok=True)
 
 
-class Rows(Target):
+class RowsFile(Target):
     """One file of rows that is written in parts, so that a run may end at any moment and another goes on.
 
     It appears when all rows are there. What failed is in it.
@@ -239,7 +252,7 @@ class Rows(Target):
     def __init__(self, path: Path, form: RowFile, count: int, place: Place) -> None:
         self._parts = Parts(path, form, place.part_size)
         self._resume, self._retry_failed, self._changed = place.resume, place.retry_failed, place.changed
-        self.names = [str(path)] * count
+        self.names = repeat(str(path), count)
         _check_free([path], place.overwrite or place.resume, "go on with --resume, give another -o, or --overwrite")
         if self._parts.begun and not (place.overwrite or place.resume):
             raise InputError(f"{path} has an unfinished run: go on with --resume, or begin anew with --overwrite")
@@ -248,7 +261,7 @@ class Rows(Target):
         """Make the folder."""
         _check_writable(self._parts.path.parent)
 
-    def left(self, items: Sequence[Utterance], asked: Mapping[str, Any]) -> Sequence[Utterance]:
+    def left(self, items: Rows, asked: Mapping[str, Any]) -> Rows:
         """The inputs that have no row yet, or with `--retry-failed` and `--changed` none that is to stay."""
         try:
             if self._resume and self._parts.begun:
@@ -287,14 +300,12 @@ class Rows(Target):
 class Folder(Target):
     """One file per result, named after its id; what failed is left out."""
 
-    def __init__(self, path: Path, formats: Sequence[Format], rows: Sequence[Utterance], place: Place) -> None:
+    def __init__(self, path: Path, formats: Sequence[Format], rows: Rows, place: Place) -> None:
         self.failed_file = place.own(path / FAILED_FILE)
         self._path, self._formats = path, formats
-        # Of all rows, since two shards must not give one name to two of them.
-        stems = zip(_stems(path, rows), rows, strict=True)
-        self._stems = [stem for stem, row in stems if place.holds(row)]
-        self.names = [str(_with_suffix(stem, formats[0])) for stem in self._stems]
-        _check_free([_with_suffix(stem, form) for stem in self._stems for form in formats], place.overwrite)
+        self._rows, self._place = rows, place
+        self.names = (str(_with_suffix(stem, formats[0])) for stem in self._stems())
+        _check_free((_with_suffix(stem, form) for stem in self._stems() for form in formats), place.overwrite)
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -302,13 +313,18 @@ class Folder(Target):
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write each result as it comes."""
-        for stem, row in zip(self._stems, rows, strict=False):  # an interrupted run has fewer rows
+        for stem, row in zip(self._stems(), rows, strict=False):  # an interrupted run has fewer rows
             for form in self._formats if row.error is None else ():
                 path = _with_suffix(stem, form)
                 try:
                     _write_whole(path, form.render(_portable(row, form, path.parent)))
                 except OSError as fault:
                     raise _unwritable(path, fault) from fault
+
+    def _stems(self) -> Iterator[Path]:
+        """Of the rows of this run; named among all, since two shards must not give one name to two of them."""
+        stems = _stems(self._path, self._rows)
+        return (stem for stem, row in zip(stems, self._rows, strict=True) if self._place.holds(row))
 
 
 def _tellable(rows: Iterable[Utterance], form: Format) -> Iterator[Utterance]:
@@ -327,7 +343,7 @@ def _write_whole(path: Path, text: str) -> None:
     """Write a file that is there whole or not at all, whenever a run is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", errors=STRAY_BYTES)
     partial.replace(path)
 
 
@@ -343,13 +359,16 @@ def _check_count(form: Format, count: int, place: str) -> None:
         )
 
 
-def _check_free(paths: Sequence[Path], overwrite: bool, fix: str = "give another -o, or --overwrite") -> None:
-    taken = [path for path in paths if path.exists()]
-    if taken and not overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise InputError(f"{taken[0]} exists{more}: {fix}")
-    if folder := next((path for path in taken if path.is_dir()), None):
-        raise InputError(f"{folder} is a folder: give a file name")
+def _check_free(paths: Iterable[Path], overwrite: bool, fix: str = "give another -o, or --overwrite") -> None:
+    first, count = None, 0
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: give a file name")
+        if path.exists():
+            first, count = first or path, count + 1
+    if first and not overwrite:
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise InputError(f"{first} exists{more}: {fix}")
 
 
 def _check_writable(folder: Path) -> None:
@@ -366,19 +385,34 @@ def _unwritable(path: Path, fault: OSError) -> OsumError:
     return InputError(f"{path} cannot be written ({fault.strerror or fault}): give another -o")
 
 
-def _stems(folder: Path, rows: Iterable[Utterance]) -> list[Path]:
+def _stems(folder: Path, rows: Iterable[Utterance]) -> Iterator[Path]:
     """Paths without suffix: the ids, kept inside the folder and apart from each other."""
-    stems: list[Path] = []
-    used: set[str] = set()
+    used = DiskCounter()
     for row in rows:
-        parts = [part for part in row.id.split("/") if part not in ("", ".", "..")] or ["unnamed"]
-        name = stem = "/".join(parts)
-        number = 2
-        while name.lower() in used:  # some file systems know no case
-            name, number = f"{stem}-{number}", number + 1
-        used.add(name.lower())
-        stems.append(folder / name)
-    return stems
+        name = stem = _file_name(row.id)
+        key = os.fsencode(stem.lower())  # some file systems know no case
+        before = used.count(key)
+        while before:  # a name that comes again is numbered from 2, past the numbers that are names themselves
+            name = f"{stem}-{before + 1}"
+            before = used.count(os.fsencode(name.lower())) and used.count(key)
+        yield folder / name
+
+
+def _file_name(row_id: str) -> str:
+    """An id as the path of a file; one that no file system takes is cut, and its hash tells it from others."""
+    whole = _CONTROL.sub("_", row_id)
+    parts = [part for part in whole.split("/") if part not in ("", ".", "..")] or ["unnamed"]
+    if len(os.fsencode(whole)) > _LONGEST_ID:
+        parts = ["-".join(parts)]
+    return "/".join(map(_short, parts))
+
+
+def _short(part: str) -> str:
+    content = os.fsencode(part)
+    if len(content) <= _LONGEST_NAME:
+        return part
+    digest = hashlib.blake2b(content, digest_size=6).hexdigest()
+    return f"{content[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
 
 
 def _absolute(path: str | Path) -> Path:
@@ -391,32 +425,57 @@ def _with_suffix(stem: Path, form: Format) -> Path:
 
 def _portable(row: Utterance, form: Format, folder: Path) -> Utterance:
     """A row whose path is right wherever it is read from."""
-    if form.name not in _MANIFEST_FORMATS or not Path(row.path).exists():
+    if form.name not in _MANIFEST_FORMATS or row.path == STDIN:
         return row
-    path, home = _absolute(row.path), _absolute(folder)
-    return row.with_(path=path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path))
+    return row.with_(path=seen_from(folder, Path(row.path)))
 
 
-def keep_failed(path: Path, asked: Iterable[Utterance], failed: Iterable[Utterance]) -> Path | None:
-    """Bring the list of what failed up to date: what was asked leaves it, what failed joins it.
+class FailedList:
+    """The list of what failed: what is answered leaves it, what fails joins it, rows of other runs stay.
 
-    Rows of other runs stay. Returns the file, None where nothing is left to be done.
-
-    Raises:
-        InputError, ManifestError: the file is something else, or cannot be written.
+    Whatever an earlier list holds, the new one gets written; lines of it that cannot be read are left out.
     """
-    places = {_place(row) for row in asked}
-    before = [row for row in read_manifest(path) if _place(row) not in places] if path.exists() else []
-    left = [*before, *(row.with_(path=str(_absolute(row.path))) for row in failed if row.path != STDIN)]
-    try:
-        if left:
-            write_manifest(path, left)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as fault:
-        raise _unwritable(path, fault) from fault
-    return path if left else None
+
+    def __init__(self, path: Path, manifests: Container[Path] = ()) -> None:
+        self._path = path
+        self._failed = Spool()
+        self._before: dict[tuple[object, ...], list[Utterance]] = {}
+        for row in _rows_of_list(path):
+            if BROKEN_LINE not in row.extra or Path(row.path.rpartition(":")[0]) not in manifests:
+                self._before.setdefault(_place(row), []).append(row)
+
+    def add(self, row: Utterance) -> None:
+        """Take the result of a recording."""
+        self._before.pop(_place(row), None)
+        if row.error is not None and row.path != STDIN:
+            self._failed.add(row.with_(path=str(_absolute(row.path))))
+
+    def write(self) -> Path | None:
+        """Write the list; None where nothing is left to be done.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        before = [row for rows in self._before.values() for row in rows]
+        try:
+            if before or len(self._failed):
+                write_manifest(self._path, chain(before, self._failed))
+                return self._path
+            self._path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise _unwritable(self._path, fault) from fault
+        return None
+
+
+def _rows_of_list(path: Path) -> Iterator[Utterance]:
+    if not path.exists():
+        return
+    for _, row in json_lines(path):
+        with suppress(ManifestError):
+            if not isinstance(row, str):
+                utterance = Utterance.from_dict(row)
+                yield utterance.with_(path=str(_absolute(path.parent / utterance.path)))
 
 
 def _place(row: Utterance) -> tuple[object, ...]:
-    return _absolute(row.path), row.channel, row.start, row.end
+    return _absolute(row.path), row.channel, row.start, row.end, row.extra.get("offset")

@@ -24,15 +24,13 @@ class Tally:
         self._labels: dict[str, Counter[str]] = {}
         self._apart: Counter[str] = Counter()
         self._seconds = 0.0
-        self.asked: list[Utterance] = []
-        """Every recording of the run, without its answers."""
-        self.failed: list[Utterance] = []
+        self.num_asked = self.num_failed = 0
 
     def add(self, row: Utterance) -> None:
         """Count one result, and tell its error or warnings at once."""
-        self.asked.append(Utterance(row.id, row.path, row.channel, row.start, row.end))
+        self.num_asked += 1
         if row.error is not None:
-            self.failed.append(row)
+            self.num_failed += 1
             tell(f"error: {_named(row, row.error)}")
         elif not self._quiet:
             for warning in row.warnings:
@@ -45,19 +43,19 @@ class Tally:
 
     def stop(self, num_left: int, way_on: str) -> None:
         """Tell how far an interrupted run came, of what it had to do."""
-        tell(f"{len(self.asked)} of {num_left} done, {len(self.failed)} of them failed{way_on}")
+        tell(f"{self.num_asked} of {num_left} done, {self.num_failed} of them failed{way_on}")
 
     def finish(self, way_out: str | None, failed_before: int = 0) -> None:
         """Tell the whole run, and with `way_out` what to do about what failed."""
-        if self.failed and way_out is not None:
-            tell(f"{len(self.failed)} of {len(self.asked)} failed; {way_out}")
+        if self.num_failed and way_out is not None:
+            tell(f"{self.num_failed} of {self.num_asked} failed; {way_out}")
         if failed_before:
             tell(f"{failed_before} failed in an earlier run; {way_out}")
-        answered = len(self.asked) - len(self.failed)
+        answered = self.num_asked - self.num_failed
         if self._quiet or not answered:
             return
         spent = time.perf_counter() - self._started
-        tell(f"{answered} answered, {len(self.failed)} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
+        tell(f"{answered} answered, {self.num_failed} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
         for key, counts in self._labels.items():
             shown = ", ".join(f"{label} {count}" for label, count in counts.most_common())
             task = self._task(key)

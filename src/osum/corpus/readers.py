@@ -18,6 +18,7 @@ from osum.audio import AUDIO_SUFFIXES
 from osum.corpus.clips import without_place
 from osum.corpus.dialects import DIALECTS, Dialect, Reading
 from osum.corpus.manifest import json_lines, json_row
+from osum.corpus.packed import AUDIO
 from osum.errors import InputError, ManifestError
 from osum.tasks import OSUM, TaskSet
 from osum.utterance import Utterance
@@ -25,6 +26,8 @@ from osum.utterance import Utterance
 TAR = "tar"
 FORMATS = (*(dialect.name for dialect in DIALECTS), TAR)
 _JSON_LINES = (".jsonl", ".jsonl.gz")
+PLAN = "shards.json"
+"""In a folder of shards: what they are made of."""
 _SNIFFED = 1000
 """Lines that may be broken before a file is given up."""
 _AUDIO_SUFFIXES = AUDIO_SUFFIXES | {".wma"}
@@ -76,10 +79,25 @@ def _files(path: Path) -> list[Path]:
     """The manifests that a path means: a folder's index files where it has some, else its tars."""
     if not path.is_dir():
         return [path]
-    for suffixes in (_JSON_LINES, (".tar",)):
-        if found := sorted(item for item in path.iterdir() if item.name.endswith(suffixes)):
-            return found
+    items = sorted(path.iterdir())
+    if indexes := [item for item in items if item.name.endswith(_JSON_LINES)]:
+        shards = [item for item in indexes if item.with_suffix(".tar").exists()]
+        return shards if shards and (path / PLAN).exists() else indexes
+    if tars := [item for item in items if item.name.endswith(".tar")]:
+        return tars
     raise InputError(f"{path}: no {', '.join(_JSON_LINES)} or .tar in it; name a manifest or a folder of shards")
+
+
+def holds_rows(folder: Path) -> bool:
+    """Whether a folder is a corpus by itself: shards, packed audio, or tars and no recordings beside them."""
+    if not folder.is_dir():
+        return False
+    if any((folder / name).exists() for name in (PLAN, AUDIO)):
+        return True
+    names = [item.name.lower() for item in folder.iterdir()]
+    return any(name.endswith(".tar") for name in names) and not any(
+        name.endswith(tuple(AUDIO_SUFFIXES)) for name in names
+    )
 
 
 # JSON lines
@@ -99,7 +117,7 @@ def _read_json_lines(path: Path, dialect: Dialect, reading: Reading, root: Path)
 
 def _detect(path: Path) -> Dialect:
     """The dialect of the first line that is a row of any."""
-    odd, fault = "", "it is empty"
+    odd, fault = "", "it is empty, with no rows"
     for number, (place, row) in enumerate(json_lines(path)):
         if isinstance(row, str):
             fault = fault if number else row

@@ -24,15 +24,13 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import ClipAudio, as_clip, is_packed, without_place
 from osum.corpus.manifest import fingerprint, write_manifest
 from osum.corpus.packed import Float32, to_int16
-from osum.corpus.readers import Line
+from osum.corpus.readers import PLAN, Line
 from osum.errors import InputError, OsumError
 from osum.files import atomic_file
 from osum.text import to_json
 from osum.utterance import Utterance
 
 Storage = Literal["flac", "copy"]
-PLAN = "shards.json"
-"""What the shards of a folder are made of; a run that is to go on must have the same."""
 
 
 @dataclass(frozen=True)

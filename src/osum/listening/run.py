@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -47,7 +47,7 @@ def asked_of(model: Recognizer, options: LabelOptions, transcriber: Transcriber 
 
 def label_all(
     model: Recognizer,
-    items: Sequence[Utterance],
+    items: Iterable[Utterance],
     options: LabelOptions,
     notice: Callable[[str], None],
     transcriber: Transcriber | None = None,

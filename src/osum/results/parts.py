@@ -16,7 +16,6 @@ import json
 import secrets
 import shutil
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -26,6 +25,7 @@ from osum.errors import InputError
 from osum.files import atomic_file, seen_from
 from osum.results.asked import check_asked, keep_asked, read_asked
 from osum.results.formats import render_jsonl, to_row
+from osum.results.on_disk import DiskCounter, DiskDict, Spool
 from osum.utterance import Utterance
 
 ASKED, STAMPS = "asked.json", "stamps"
@@ -77,8 +77,9 @@ class Parts:
         self.folder = path.with_name(f".{path.name}.parts")
         self._form, self._size = form, size
         self._run, self._number = secrets.token_hex(4), 0
-        self._marks: deque[tuple[bytes, bytes]] = deque()
-        """Key and stamp of each row that is missing."""
+        self._marks = DiskDict[bytes]()
+        """Number of each row that is missing to its key and stamp."""
+        self._added = 0
         self._waiting: list[bytes] = []
         self._written = time.monotonic()
         self._small: list[Path] = []
@@ -120,33 +121,38 @@ class Parts:
 
     def missing(
         self, items: Iterable[Utterance], retry_failed: bool = False, changed: bool = False
-    ) -> tuple[list[Utterance], int]:
+    ) -> tuple[Spool, int]:
         """The items that have no row yet, and how many of the others have one with an error.
 
         With `retry_failed` a row with an error is none, with `changed` one about a file that has changed since. The
         stamps of the items' files are taken here, before they are read: what changes later is found the next time.
         """
-        known = {row.key: (row.failed, row.stamp) for row in self._rows()}
-        left, num_failed = [], 0
-        self._marks.clear()
+        known = DiskDict[bytes]()
+        for row in self._rows():
+            known[row.key] = b"%d %s" % (row.failed, row.stamp)
+        left, num_failed = Spool(), 0
+        self._marks, self._added = DiskDict[bytes](), 0
         self.num_changed = self.num_unstamped = 0
         for item, key in _with_keys(items, lambda item: to_row(self._portable(item))):
-            failed, before = known.get(key, (False, NO_STAMP))
+            found = known.get(key)
+            failed, before = (b"0", NO_STAMP) if found is None else found.split(b" ", 1)
             stamp = stamp_of(item.path)
-            other = key in known and NO_STAMP not in (before, stamp) and stamp != before
+            other = found is not None and NO_STAMP not in (before, stamp) and stamp != before
             self.num_changed += other
-            self.num_unstamped += key in known and before == NO_STAMP != stamp
-            if key not in known or (retry_failed and failed) or (changed and other):
-                left.append(item)
-                self._marks.append((key, stamp))
+            self.num_unstamped += found is not None and before == NO_STAMP != stamp
+            if found is None or (retry_failed and failed == b"1") or (changed and other):
+                self._marks[b"%d" % len(left)] = b"%s %s" % (key, stamp)
+                left.add(item)
             else:
-                num_failed += failed
+                num_failed += failed == b"1"
         return left, num_failed
 
     def add(self, row: Utterance) -> None:
         """Take the row of the next of the items that were missing."""
         line = render_jsonl(self._portable(row)).encode()
-        self._waiting.append(_Row(*self._marks.popleft(), row.error is not None, line).pack())
+        key, stamp = (self._marks.get(b"%d" % self._added) or b"").split()
+        self._added += 1
+        self._waiting.append(_Row(key, stamp, row.error is not None, line).pack())
         if len(self._waiting) >= self._size or time.monotonic() > self._written + PATIENCE:
             self.flush()
 
@@ -167,11 +173,12 @@ class Parts:
         self.flush()
         if self.finished:
             return
-        last = {row.key: number for number, row in enumerate(self._rows())}
-        wanted = set(last.values())
+        last = DiskDict[int]()
+        for number, row in enumerate(self._rows()):
+            last[row.key] = number
 
         def rows() -> Iterator[_Row]:
-            return (row for number, row in enumerate(self._rows()) if number in wanted)
+            return (row for number, row in enumerate(self._rows()) if last.get(row.key) == number)
 
         # The stamps first: after a kill in between, the parts still say what stands in the file.
         self._keep_stamps(rows())
@@ -189,13 +196,14 @@ class Parts:
         with atomic_file(self.folder / STAMPS) as out:
             out.writelines(b"%s %s\n" % (row.key, row.stamp) for row in chain([first], stamped))
 
-    def _stamps(self) -> dict[bytes, bytes]:
-        path = self.folder / STAMPS
-        if not path.is_file():
-            return {}
-        with path.open("rb") as lines:
-            pairs = (line.split() for line in lines)
-            return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+    def _stamps(self) -> DiskDict[bytes]:
+        path, found = self.folder / STAMPS, DiskDict[bytes]()
+        if path.is_file():
+            with path.open("rb") as lines:
+                for pair in map(bytes.split, lines):
+                    if len(pair) == 2:
+                        found[pair[0]] = pair[1]
+        return found
 
     def _write(self, pieces: Iterable[bytes]) -> Path:
         path = self.folder / f"part-{self._number:08d}-{self._run}"
@@ -213,7 +221,7 @@ class Parts:
             stamps = self._stamps()
             lines = ((line, self._known(line)) for line in self._form.read(self.path))
             for (line, row), key in _with_keys(lines, lambda pair: pair[1]):
-                yield _Row(key, stamps.get(key, NO_STAMP), "error" in row, line)
+                yield _Row(key, stamps.get(key) or NO_STAMP, "error" in row, line)
         for part in self._parts():
             with part.open("rb") as packed:
                 yield from map(_Row.unpack, packed)
@@ -264,10 +272,9 @@ class _Row(NamedTuple):
 
 def _with_keys(items: Iterable[T], row_of: Callable[[T], Mapping[str, Any]]) -> Iterator[tuple[T, bytes]]:
     """Each item with what tells its row from all others: a manifest may repeat a row, so they are counted."""
-    seen: Counter[bytes] = Counter()
+    seen = DiskCounter()
     for item in items:
         row = row_of(item)
         text = json.dumps([row["id"], row["path"], row.get("channel"), row.get("start"), row.get("end")])
         digest = hashlib.blake2b(text.encode(), digest_size=12).digest()
-        yield item, f"{digest.hex()}-{seen[digest]}".encode()
-        seen[digest] += 1
+        yield item, f"{digest.hex()}-{seen.count(digest)}".encode()
