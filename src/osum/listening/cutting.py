@@ -27,7 +27,7 @@ class Source:
     """What to read: a manifest row, or anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
 
     audio: Any
-    """A row tells its own channel and stretch."""
+    """A row tells its own channel and stretch; an `OsumError` says why there is nothing to read."""
     channel: Any = "mix"
     start: float | None = None
     end: float | None = None
@@ -41,6 +41,8 @@ class Source:
 
     def blocks(self, notice: audio.Notice) -> Iterator[Samples]:
         """The samples (S,) at 16 kHz, block by block."""
+        if isinstance(self.audio, OsumError):
+            raise self.audio
         if isinstance(self.audio, Utterance):
             return ClipAudio().blocks(self.audio, notice)
         return audio.read_blocks(self.audio, channel=self.channel, start=self.start, end=self.end, notice=notice)

@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
@@ -19,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from osum import audio as audio_io
 from osum.audio import SAMPLE_RATE
 from osum.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from osum.corpus.clips import address
@@ -47,12 +45,13 @@ from osum.listening.events import events_of
 from osum.listening.feeding import Piece, read
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
+from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
+from osum.listening.sources import load as load_sound
 from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
 from osum.tasks import LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance
 
 Samples = NDArray[np.float32]
-Audio = str | PathLike[str] | bytes | Samples | tuple[Any, int] | Utterance
 Failed = Callable[[Exception], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
@@ -161,31 +160,33 @@ class Recognizer:
         """
         return prompts_of(self.tasks, self.tasks.find(task), None)
 
-    def label(self, audio: Audio | Sequence[Audio], tasks: str | Sequence[str] = "all", **options: Any) -> Any:
-        """Every label of one clip, or of each of a list.
+    def label(
+        self, audio: Audio | Sequence[Audio] | Iterator[Audio], tasks: str | Sequence[str] = "all", **options: Any
+    ) -> Any:
+        """Every label of one clip, or of each of many.
 
         Args:
-            audio: a path, the bytes of a file, `(array, rate)`, an array (S,) at 16 kHz, or a list of these.
+            audio: a clip as `osum.listening.sources.Audio` says, or a list or a generator of clips.
             tasks: see `LabelOptions.tasks`; further keywords are the other fields of `LabelOptions`.
 
         Returns:
-            An `Utterance`, or a list of them in order.
+            An `Utterance`; of a list, a list of them in order; of a generator, an iterator that reads it as results
+            are taken.
 
         Raises:
-            OsumError: the one clip that was given cannot be answered; in a list, `error` says so instead.
+            OsumError: the one clip that was given cannot be answered; among many, `error` says so instead.
         """
-        settings = LabelOptions(tasks=tasks, **options)
-        clips: list[Audio] = audio if isinstance(audio, list) else [cast(Audio, audio)]
-        sources = [(self._item(clip, index), clip) for index, clip in enumerate(clips)]
-        results = list(self._run(sources, Asked.of(self.tasks, settings), None if isinstance(audio, list) else _raise))
-        if isinstance(audio, list):
-            return results
-        (result,) = results
+        asked = Asked.of(self.tasks, LabelOptions(tasks=tasks, **options))
+        if is_stream(audio) or isinstance(audio, list):
+            results = self._run(((item_of(clip, index), clip) for index, clip in enumerate(audio)), asked)
+            return list(results) if isinstance(audio, list) else results
+        clip = cast(Audio, audio)
+        (result,) = self._run([(item_of(clip, 0), clip)], asked, _raise)
         if result.error is not None:
             raise InputError(result.error)
         return result
 
-    def transcribe(self, audio: Audio | Sequence[Audio], **options: Any) -> Any:
+    def transcribe(self, audio: Audio | Sequence[Audio] | Iterator[Audio], **options: Any) -> Any:
         """As `label`, the transcript alone."""
         return self.label(audio, tasks=TRANSCRIBE, **options)
 
@@ -200,7 +201,7 @@ class Recognizer:
         Raises:
             AudioError: the clip cannot be read or is longer than the model hears at once.
         """
-        samples = audio_io.load(_source(audio))
+        samples = load_sound(audio)
         generation = options or GenerationOptions()
         ask = Ask(self.engine.processor.request(question), generation.max_new_tokens or ASK_TOKENS, options=generation)
         request = Request(0, (self.engine.processor.log_mel(samples),), (ask,))
@@ -225,10 +226,6 @@ class Recognizer:
     def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         """As `label_files`, for clips whose audio is at hand."""
         yield from self._run(clips, Asked.of(self.tasks, options))
-
-    def _item(self, audio: Audio, index: int) -> Utterance:
-        path = str(audio) if isinstance(audio, (str, PathLike)) else f"clip-{index}"
-        return Utterance(id=Path(path).stem, path=path)
 
     def _run(
         self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, failed: Failed | None = None
@@ -305,7 +302,7 @@ class Recognizer:
             for number, (item, audio) in enumerate(sources):
                 started[number] = _File(item)
                 files.append(started[number])
-                yield Source(_source(audio), _channel(item.channel), item.start, item.end)
+                yield Source(sound_or_fault(audio), _channel(item.channel), item.start, item.end)
 
         options = asked.options
         processor, limit = self.engine.processor, self._max_samples
@@ -441,11 +438,6 @@ def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float
     """Label to probability: the scores of the whole tags, normalised over the set."""
     scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / task.temperature_of(labels)
     return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))
-
-
-def _source(audio: Audio) -> Any:
-    """What `osum.audio` reads: an array without a rate is taken to be at 16 kHz."""
-    return (audio, SAMPLE_RATE) if isinstance(audio, np.ndarray) else audio
 
 
 def _channel(channel: int | str | None) -> Any:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from osum.audio import SAMPLE_RATE
 from osum.engine.options import LabelOptions
-from osum.listening.recognizer import Audio, Recognizer, load
+from osum.listening.recognizer import Recognizer, load
+from osum.listening.sources import Audio
 from osum.peers.clips import hear, placed
 from osum.peers.facts import check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition

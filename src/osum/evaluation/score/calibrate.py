@@ -27,7 +27,8 @@ from osum.engine.options import LabelOptions
 from osum.errors import InputError, TaskError
 from osum.files import atomic_file
 from osum.listening.answers import answer_key
-from osum.listening.recognizer import Audio, Recognizer
+from osum.listening.recognizer import Recognizer
+from osum.listening.sources import Audio
 from osum.peers.clips import hear
 from osum.scoring import (
     MIN_SPEAKERS,
