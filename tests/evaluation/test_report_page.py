@@ -71,6 +71,11 @@ def several() -> list[Result]:
 # Figures
 
 
+def test_scores_that_are_all_zero_have_a_figure_too() -> None:
+    """Without a warning of an axis that has no length, which is an error here."""
+    assert [one.group for one in draw(Compared([result(VOICES, value=0.0)], BENCHMARKS))] == ["results"]
+
+
 def test_figures_are_pictures_of_a_sane_size_and_equal_for_equal_results() -> None:
     found = Compared(several(), BENCHMARKS)
     drawn = list(draw(found))

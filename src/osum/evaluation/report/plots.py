@@ -293,7 +293,7 @@ def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit, look
     axes.set_yticks(range(len(found)), labels=[drawable(title) for title, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(drawable(unit.head.replace("↓", "(lower is better)").replace("↑", "(higher is better)")))
-    most = max(unit.factor * score.high for _, scores in found for score in scores.values())
+    most = max(unit.factor * score.high for _, scores in found for score in scores.values()) or unit.factor
     axes.set_xlim(-0.015 * most, 1.04 * most)  # room for half a marker at 0
     axes.grid(axis="x", alpha=0.25)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(models)))
