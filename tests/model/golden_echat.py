@@ -64,12 +64,9 @@ class Forward:
     def batch(self) -> Any:
         rows = range(len(self.golden["batch_target"]))
         processor = self.processor
-        default = processor.chat_template
-        if self.layout.endswith("history"):
-            processor.chat_template = ECHAT_TRAINING_HISTORY
+        template = ECHAT_TRAINING_HISTORY if self.layout.endswith("history") else None
         conversations = [self.conversation(row) for row in rows]
-        texts = [processor.render(conversation) for conversation in conversations]
-        processor.chat_template = default
+        texts = [processor.render(conversation, template=template) for conversation in conversations]
         given = [ids for turns in conversations for turn in turns for ids in processor._given(turn)]
         features = [clip for row in rows for clip in self.clips(row)]
         answers = [self.answer(row) for row in rows]
@@ -165,9 +162,7 @@ def prompt_of(name: str, length: int, first_turn: Sequence[int], processor: Osum
             {"role": "assistant", "content": [{"type": "ids", "ids": given[0]}, {"type": "speech", "codes": []}]},
         ]
     turns.append({"role": "user", "content": parts})
-    default, processor.chat_template = processor.chat_template, mode.template
-    text = processor.render(turns) + ("<|ids|>" if mode.says == "speech" else "")
-    processor.chat_template = default
+    text = processor.render(turns, template=mode.template) + ("<|ids|>" if mode.says == "speech" else "")
     given += [[EDGE]] if mode.says == "speech" else []
     clips = text.count("<|audio|>")
     spare = length - len(processor.joint_ids(text, [0] * clips, given))

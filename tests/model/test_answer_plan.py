@@ -67,6 +67,18 @@ def test_what_is_laid_out_for_training_is_what_the_plan_follows(text: list[int],
         assert [step.over for step in followed(plan, answer)] == [False] * len(answer) + [True]
 
 
+@given(thought=WORDS, text=WORDS, codes=CODES)
+def test_a_thought_is_whole_before_turns_begin(thought: list[int], text: list[int], codes: list[int]) -> None:
+    closing = (7, 8)
+    plan = AnswerPlan(SPEECH, END, speaks=True, in_turns=True, turns_behind=closing)
+    first = [*(token for token in thought if token != 8), *closing]
+    written, spoken = [*(token for token in text if token != 8), END], SPEECH.of_codes(codes)
+    if 3 * len(written) <= len(spoken):
+        answer = first + in_turns(written, spoken)
+        assert heads(plan, answer) == "".join("s" if token >= SPEECH.first else "t" for token in answer)
+        assert followed(plan, answer)[-1].over
+
+
 @given(text=WORDS, codes=CODES)
 def test_turns_lose_nothing_and_keep_the_order(text: list[int], codes: list[int]) -> None:
     speech = SPEECH.of_codes(codes)

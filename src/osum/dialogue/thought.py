@@ -24,6 +24,8 @@ _FIELDS: dict[str, tuple[str, LabelSet]] = {
     "reply_emotion": ("推测使用的回复情感为", REPLY_EMOTIONS),
 }
 _WORDS = "用户说的话是"
+FIELDS_BEGIN = f"{_WORDS}:"
+"""How a thought in fields begins."""
 _LAST = "我应该综合用户的语义和副语言信息给出专业且对应的回答"
 _OPEN = re.compile(r"\s*<\s*think\s*>")
 _CLOSE = re.compile(r"<\s*/?\s*think\s+end\s*>|<\s*/\s*think\s*>")

@@ -44,13 +44,16 @@ class AnswerPlan:
     speaks: bool = False
     """Whether the answer is said aloud."""
     in_turns: bool = False
+    turns_behind: tuple[int, ...] = ()
+    """Ids behind which turns begin, such as those that close a thought; none where they begin at once."""
     begin_forced: bool = True
     """Whether speech must begin with its edge id; the release learned it instead."""
     rules: tuple[Rule, ...] = ()
 
     def begin(self) -> Progress:
         """Where an answer stands before its first id. Where nothing is written, the prompt has begun the speech."""
-        return Progress(self, aloud=not self.writes, edges=0 if self.writes else 1, left=self._turn(aloud=False))
+        left = None if self.turns_behind else self._turn(aloud=False)
+        return Progress(self, aloud=not self.writes, edges=0 if self.writes else 1, left=left)
 
     def _turn(self, aloud: bool) -> int | None:
         """Ids of one turn; None where there are no turns."""
@@ -68,6 +71,8 @@ class Progress:
     """How many ids that begin or end speech were said."""
     left: int | None = None
     """Ids left in this turn; None where it ends by itself."""
+    tail: tuple[int, ...] = ()
+    """The last ids before turns begin, as many as may begin them."""
     over: bool = False
     """Whether the answer is complete."""
 
@@ -90,6 +95,9 @@ class Progress:
         plan = self.plan
         if token == plan.text_end:
             return replace(self, aloud=plan.speaks, left=None, over=not plan.speaks)
+        if self.left is None and plan.turns_behind:
+            tail = (*self.tail, token)[-len(plan.turns_behind) :]
+            return replace(self, tail=tail, left=plan._turn(aloud=False) if tail == plan.turns_behind else None)
         return self._turned(plan)
 
     def _spoken(self, token: int) -> Progress:
@@ -105,6 +113,16 @@ class Progress:
         if self.left > 1:
             return replace(self, left=self.left - 1)
         return replace(self, aloud=not self.aloud, left=plan._turn(not self.aloud))
+
+
+@dataclass(frozen=True)
+class Opens:
+    """An answer begins with these ids."""
+
+    ids: tuple[int, ...]
+
+    def __call__(self, answer: Sequence[int]) -> Limits | None:
+        return Limits(only=frozenset((self.ids[len(answer)],))) if len(answer) < len(self.ids) else None
 
 
 @dataclass(frozen=True)

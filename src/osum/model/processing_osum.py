@@ -144,8 +144,10 @@ class OsumProcessor(ProcessorMixin):
         parts = audio + text if self.layout == "speech_first" else text + audio
         return self.render([{"role": "user", "content": parts}])
 
-    def render(self, conversation: Conversation, add_generation_prompt: bool = True) -> str:
-        """A conversation to text with one `<|audio|>` per clip.
+    def render(
+        self, conversation: Conversation, add_generation_prompt: bool = True, template: str | None = None
+    ) -> str:
+        """A conversation to text with one `<|audio|>` per clip, by the checkpoint's template or another one.
 
         Raises:
             LayoutError: more than one turn or clip in the `prompt_first` layout, which has no template for it.
@@ -159,7 +161,7 @@ class OsumProcessor(ProcessorMixin):
             )
         return self.tokenizer.apply_chat_template(
             list(conversation),
-            chat_template=self.chat_template,
+            chat_template=template or self.chat_template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             system_prompt=self.system_prompt,
@@ -185,11 +187,7 @@ class OsumProcessor(ProcessorMixin):
         """
         single = isinstance(conversation[0], Mapping)
         batch: list[Any] = [conversation] if single else list(conversation)
-        template, self.chat_template = self.chat_template, chat_template or self.chat_template
-        try:
-            texts = [self.render(item, add_generation_prompt) for item in batch]
-        finally:
-            self.chat_template = template
+        texts = [self.render(item, add_generation_prompt, chat_template) for item in batch]
         if not tokenize:
             return texts[0] if single else texts
         clips = [
@@ -235,9 +233,13 @@ class OsumProcessor(ProcessorMixin):
             LayoutError: a code outside the codebook, or too little speech to take turns with.
         """
         answer = SpokenAnswer(answer) if isinstance(answer, str) else answer
-        text = [] if answer.text is None else [*self.text_ids(answer.text), self.answer_end_token_id]
         speech = [] if answer.codes is None else self.speech_ids.of_codes(answer.codes)
-        return (in_turns(text, speech), []) if answer.in_turns else (text, speech)
+        if answer.text is None:
+            return [], speech
+        if answer.in_turns:
+            text = [*self.text_ids(answer.text), self.answer_end_token_id]
+            return self.text_ids(answer.thought) + in_turns(text, speech), []
+        return [*self.text_ids(answer.thought + answer.text), self.answer_end_token_id], speech
 
     def __call__(
         self,

@@ -24,6 +24,8 @@ class SpokenAnswer:
     """Speech codes from 0, without the begin and end ids; None where nothing is said aloud."""
     in_turns: bool = False
     """Text and speech in turns of 6 and 18 ids; otherwise the whole text, then the whole speech."""
+    thought: str = ""
+    """Written before the text, with its marks; whole, even where the rest takes turns."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,242 @@
+"""Talker: replies to a conversation, in text and aloud, whole or piece by piece.
+
+1. The conversation is checked and rendered for the mode that the options ask for.
+2. The engine answers by a plan. Its ids become text as soon as no later id can change it, and speech codes.
+3. `<think> ... <think end>` is kept apart: it may be shown, but is never part of the reply and is never spoken.
+
+Talkers share one engine with everything else that asks it. Knows nothing of wire formats. Shapes: S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osum.dialogue import modes
+from osum.dialogue.conversation import MAX_TURNS, Messages, Prompt, Turn, prompt_of, read_conversation
+from osum.dialogue.modes import Mode
+from osum.dialogue.thought import FIELDS_BEGIN, THINK, THINK_END, Thought, read_said
+from osum.dialogue.writing import Writing
+from osum.engine.engine import Engine
+from osum.engine.options import GenerationOptions
+from osum.engine.request import Ask, Request
+from osum.errors import CheckpointError, InputError
+from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, ThoughtBudget
+from osum.speech.synthesizer import Token2Wav
+from osum.speech.voice import Voice
+
+Samples = NDArray[np.float32]
+Thinking = Literal["tag", "language", "off"]
+MAX_NEW_TOKENS = 2000
+"""Longest reply in ids, speech included (echat 1.6)."""
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What one reply is asked for."""
+
+    thinking: Thinking = "off"
+    """`tag` names what was recognised, `language` thinks in sentences, `off` answers at once."""
+    thought_tokens: int = 200
+    """Longest thought; one that has used them up is closed."""
+    aloud: bool | None = None
+    """Whether to speak; None speaks where the model can and a voice is at hand."""
+    in_turns: bool = False
+    """Text and speech in turns, so that the first sound need not wait for the whole text."""
+    max_turns: int = MAX_TURNS
+    """Earlier exchanges that are remembered."""
+    generation: GenerationOptions | None = None
+    """How ids are picked; None takes the mode's own settings."""
+    released: bool = False
+    """Ask and decode as the released OSUM-EChat does, with its odd prompts and its rule for ages."""
+
+    def __post_init__(self) -> None:
+        if self.thinking not in ("tag", "language", "off"):
+            raise InputError(f"thinking is {self.thinking!r}: choose tag, language or off")
+        for name in ("thought_tokens", "max_turns"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InputError(f"{name} is {value!r}: it must be a whole number of 0 or more")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One whole reply."""
+
+    text: str
+    """What is shown and spoken; never the thought."""
+    thought: Thought | None = None
+    emotion: str | None = None
+    """The feeling that it is given with."""
+    codes: tuple[int, ...] = ()
+    audio: Samples | None = None
+    """(S,) of the reply aloud."""
+    sampling_rate: int = 0
+    """Hz of `audio`."""
+    ended: bool = True
+    """False where the limit cut it."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def cues(self) -> dict[str, str]:
+        """What was recognised of the speaker, where the reply thought about it: age, gender, emotion, event."""
+        names = ("age", "gender", "emotion", "event")
+        return {name: value for name in names if (value := getattr(self.thought, name, None))}
+
+    def message(self) -> dict[str, Any]:
+        """The turn as the next conversation holds it: what was said, without what was thought."""
+        speech = [{"type": "speech", "codes": list(self.codes)}] if self.codes else []
+        return {"role": "assistant", "content": [{"type": "text", "text": self.text}, *speech]}
+
+
+class ThoughtPiece(NamedTuple):
+    """More of the thought."""
+
+    text: str
+
+
+class TextPiece(NamedTuple):
+    """More of the reply's text."""
+
+    text: str
+
+
+class AudioPiece(NamedTuple):
+    """More of the reply aloud, (S,)."""
+
+    samples: Samples
+    sampling_rate: int
+
+
+Piece = ThoughtPiece | TextPiece | AudioPiece | Reply
+"""What a stream yields; the whole `Reply` comes last."""
+
+
+class Talker:
+    """Replies with one model and, where there is one, one voice.
+
+    Example:
+        >>> talker = Talker(osum.load(folder).engine)
+        >>> talker.reply([{"role": "user", "content": [{"type": "audio", "path": "question.wav"}]}]).text
+        'gladly'
+    """
+
+    def __init__(self, engine: Engine, speech: Token2Wav[Any] | None = None, voice: Voice | None = None) -> None:
+        self.engine, self.speech, self.voice = engine, speech, voice
+        processor = engine.processor
+        if (speech is None) != (voice is None):
+            raise InputError("speech without a voice, or a voice without what speaks: give both or neither")
+        num_codes = max(processor.num_speech_ids - 1, 0)
+        if speech is not None and speech.num_codes != num_codes:
+            raise CheckpointError(
+                f"{speech.name} speaks {speech.num_codes} codes, the model says {num_codes}: "
+                "take the codec that the model learned its codes from"
+            )
+
+    def reply(self, conversation: Messages, options: TalkOptions | None = None) -> Reply:
+        """The whole reply to the last turn of a conversation.
+
+        Raises:
+            InputError, AudioError, LayoutError: see `stream_reply`.
+        """
+        *_, last = self.stream_reply(conversation, options)
+        assert isinstance(last, Reply)
+        return last
+
+    def stream_reply(self, conversation: Messages, options: TalkOptions | None = None) -> Iterator[Piece]:
+        """Yield the reply as it comes, and last of all the whole. `close()` on the stream interrupts the model.
+
+        Raises:
+            InputError: a conversation, or an option, that cannot be answered.
+            AudioError: a clip that cannot be read or is longer than the model takes.
+            LayoutError: a conversation that is longer than the model takes, or a model without a speech head asked to
+                speak.
+        """
+        options = options or TalkOptions()
+        turns = read_conversation(conversation, self.engine.processor, options.max_turns)
+        mode = self._mode(turns, options)
+        return self._stream(prompt_of(turns, mode, self.engine.processor), mode, options)
+
+    def speak(self, text: str, options: TalkOptions | None = None) -> Iterator[AudioPiece]:
+        """Yield a text aloud, as it comes.
+
+        Raises:
+            InputError: nothing to say, or no voice to say it with.
+            LayoutError: a text that is longer than the model takes, or a model without a speech head.
+        """
+        options = options or TalkOptions()
+        if self.speech is None:
+            raise InputError("there is no voice to speak with: open the model with a codec and a voice")
+        turns = read_conversation([{"role": "user", "content": text}], self.engine.processor)
+        pieces = self._stream(prompt_of(turns, modes.SPEAK, self.engine.processor), modes.SPEAK, options)
+        return (piece for piece in pieces if isinstance(piece, AudioPiece))
+
+    def _mode(self, turns: tuple[Turn, ...], options: TalkOptions) -> Mode:
+        """The mode that fits what is given and what is wanted."""
+        can = self.engine.model.config.speech_output and self.speech is not None
+        aloud = can if options.aloud is None else options.aloud
+        thinks = options.thinking != "off"
+        if not aloud:
+            heard = any(turn.sounds for turn in turns)
+            name = "speech_to_text_think" if thinks else "speech_to_text" if heard else "text_to_text"
+        else:
+            name = "talk" + "_think" * thinks + "_in_turns" * options.in_turns
+        return (modes.RELEASED if options.released else modes.MODES)[name]
+
+    def _plan(self, mode: Mode, options: TalkOptions) -> AnswerPlan:
+        """How an answer in a mode goes."""
+        processor = self.engine.processor
+        opening, closing = (tuple(processor.text_ids(mark)) for mark in (THINK, THINK_END))
+        end = processor.answer_end_token_id
+        rules: list[Rule] = [AGE_IN_THOUGHT] if options.released else []
+        if mode.thinks:
+            rules.append(ThoughtBudget(opening, closing, end, options.thought_tokens))
+        if mode.thinks and not options.released:
+            begins = processor.text_ids(FIELDS_BEGIN) if options.thinking == "tag" else ()
+            rules.append(Opens((*opening, *begins)))
+        return AnswerPlan(
+            processor.speech_ids,
+            end,
+            writes=mode.says != "speech",
+            speaks=mode.says != "text",
+            in_turns=mode.says == "in_turns",
+            turns_behind=closing if mode.thinks else (),
+            begin_forced=not options.released,
+            rules=tuple(rules),
+        )
+
+    def _stream(self, prompt: Prompt, mode: Mode, options: TalkOptions) -> Iterator[Piece]:
+        plan, how = self._plan(mode, options), options.generation or mode.options
+        ask = Ask(prompt.text, how.max_new_tokens or MAX_NEW_TOKENS, options=how, plan=plan, runs=prompt.runs)
+        writing = Writing(self.engine.processor, plan)
+        sound: list[Samples] = []
+        state = None if self.speech is None or self.voice is None else self.speech.start(self.voice, how.seed or 0)
+        with self.engine.submit(Request("talk", prompt.features, (ask,))) as handle:
+            for event in handle:
+                news = writing.add(event.ids, last=event.reply is not None)
+                if news.thought:
+                    yield ThoughtPiece(news.thought)
+                if news.text:
+                    yield TextPiece(news.text)
+                if self.speech is None or not (writing.codes and (news.codes or event.reply is not None)):
+                    continue
+                state, wave = self.speech.feed(state, news.codes, last=event.reply is not None)
+                if len(wave):
+                    sound.append(wave.cpu().numpy())
+                    yield AudioPiece(sound[-1], self.speech.sampling_rate)
+            ended = handle.result().replies[0].ended
+        said = read_said(writing.raw)
+        yield Reply(
+            text=said.reply,
+            thought=said.thought,
+            emotion=said.emotion,
+            codes=tuple(writing.codes),
+            audio=np.concatenate(sound) if sound else None,
+            sampling_rate=self.speech.sampling_rate if self.speech is not None and sound else 0,
+            ended=ended,
+            problems=said.problems,
+        )
