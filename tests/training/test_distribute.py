@@ -97,6 +97,14 @@ def test_two_processes_are_one(
         assert torch.allclose(there[name], value, atol=1e-5), name
 
 
+def test_a_usage_error_of_all_processes_is_one_line_once(alone: tuple[TrainConfig, Path], tmp_path: Path) -> None:
+    recipe, log = tmp_path / "recipe.yaml", tmp_path / "log"
+    recipe.write_text(yaml.safe_dump({**alone[0].to_dict(), "freeze": [], "track": [], "steps": 0}))
+    assert by_torchrun(recipe, log) == 1  # torchrun's own code
+    told = [line for line in log.read_text().splitlines() if line.startswith("osum")]
+    assert told == ["osum: error: steps is 0: a whole number from 1 is needed", "osum FAILED"]
+
+
 def test_a_sharded_run_goes_on(
     alone: tuple[TrainConfig, Path], sharded: Path, tmp_path: Path, processes: ForkServerContext
 ) -> None:

@@ -137,7 +137,8 @@ def test_the_answer_loss_is_the_sum_over_answers_of_the_models_loss(config: Make
     batch = next(iter(trainer.valid_loader))
     inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
     logits = trainer.model(**inputs).logits
-    rows = [next_token_loss(logits[[row]], batch["labels"][[row]]) for row in range(len(logits))]
+    text_ids = trainer.model.config.get_text_config().vocab_size
+    rows = [next_token_loss(logits[[row]], batch["labels"][[row]], text_ids) for row in range(len(logits))]
     assert trainer.losses(batch)[0].item() == pytest.approx(torch.stack(rows).sum().item(), rel=1e-5)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,6 +34,11 @@ from osum.cli import (
 from osum.cli.arguments import Parser, ShowVersion, did_you_mean
 from osum.errors import OsumError, RecipeError
 
+SAME_FAULT = 10
+"""Seconds that a process of torchrun, but for a machine's first, waits before it says why it stops.
+
+A fault of them all is said by the first alone, since torchrun ends the others when that one has ended.
+"""
 FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
 _MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge, codes, voice)
 
@@ -110,6 +116,8 @@ def _end(fault: BaseException) -> int:
         case _:
             bug = f"{type(fault).__name__}: {fault}"
             code, message = FAILED, f"bug: {bug}; OSUM_DEBUG=1 shows where: please report it"
+    if os.environ.get("LOCAL_RANK", "0") != "0" and code != INTERRUPTED:
+        time.sleep(SAME_FAULT)
     with suppress(OSError):
         print(f"osum: {' '.join(message.split())}", file=sys.stderr)
     return code

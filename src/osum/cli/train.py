@@ -31,7 +31,8 @@ def run(arguments: Namespace) -> int:
 
     from osum.training.config import read_recipe
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("osum").setLevel(logging.INFO)  # ours alone: what others log is no news of a run
     stages = read_recipe(arguments.recipe, arguments.overrides)
     from transformers.utils import logging as transformers_logging
 

@@ -158,6 +158,16 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         raise RecipeError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
 
 
+def count_learned(learned: Mapping[str, nn.Parameter]) -> dict[str, int]:
+    """Parameters that learn, by part of the model, `lora`, and `heads`, which no checkpoint's model has."""
+    counts: dict[str, int] = {}
+    for name, parameter in learned.items():
+        part = next((part for part, prefixes in PARTS.items() if name.startswith(prefixes)), "heads")
+        part = LORA if ".lora_" in name else part
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    return counts
+
+
 def plain_state(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A model's tensors under the names they have without LoRA, LoRA left out; those held in 4 bit are unpacked."""
     state = {name.replace(".base_layer.", "."): value for name, value in tensors.items() if ".lora_" not in name}

@@ -1,4 +1,4 @@
-"""What a run tells: a log of JSON lines, a progress bar, trackers, and a plot at the end."""
+"""What a run reports: lines for people, a log of JSON lines for programs, trackers, and a plot at the end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from osum.errors import InputError, MissingExtraError
 from osum.training.objective import LOSSES
@@ -22,64 +21,96 @@ from osum.training.objective import LOSSES
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 PLOT_FILE = "loss.png"
+TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens"), strict=True))
+"""What a loss is of, as lines for people name it."""
 TRACKERS = ("tensorboard", "trackio")
 """What `track` may name."""
 Tracker = Callable[[Mapping[str, float], int], None]
 
 
 class Report:
-    """Rows of one run, told to whoever listens; of several processes the first tells."""
+    """What a run did, a line for each step that is logged; of several processes the first reports.
+
+    Args:
+        out: folder of `log.jsonl`, which has every figure.
+        steps: of the whole run.
+        trackers: names of `TRACKERS`.
+        config: of the run, for trackers.
+        tells: whether this process reports.
+        trained: the losses that are trained; lines for people leave the others out.
+    """
 
     def __init__(
-        self, out: Path, steps: int, trackers: tuple[str, ...], config: Mapping[str, Any], tells: bool
+        self,
+        out: Path,
+        steps: int,
+        trackers: tuple[str, ...],
+        config: Mapping[str, Any],
+        tells: bool,
+        trained: Sequence[str] = LOSSES,
     ) -> None:
-        self.out = out
-        self.tells = tells
+        self.out, self.steps, self.tells, self.trained = out, steps, tells, trained
         self.trackers = [_tracker(name, out, config) for name in trackers] if tells else []
         path = out / LOG_FILE
         if tells and path.is_file() and not path.read_bytes().endswith(b"\n"):  # half a line of a run that was cut off
             path.write_bytes(path.read_bytes() + b"\n")
-        self.bar = tqdm(total=steps, unit="step", disable=not tells or not sys.stderr.isatty(), dynamic_ncols=True)
+        self.headed = False
         self._start()
 
     def _start(self) -> None:
-        self.clock, self.seconds, self.tokens = time.monotonic(), 0.0, 0
+        self.clock, self.seconds, self.tokens, self.made = time.monotonic(), 0.0, 0, 0
+
+    def say(self, line: str) -> None:
+        """A line for whoever started the run."""
+        if self.tells:
+            log.info("%s", line)
 
     def count(self, seconds: float, tokens: int) -> None:
         """One step was made on this much audio and text."""
         self.seconds += seconds
         self.tokens += tokens
-        self.bar.update()
+        self.made += 1
 
     def pause(self) -> None:
         """What follows (a checkpoint, validation) is not training; speeds leave it out."""
         self._start()
 
     def step(self, step: int, losses: Mapping[str, float]) -> None:
-        """Tell the losses of a step, with speed and memory since the last time."""
+        """Report the losses of a step, with speed and memory since the last time."""
         passed = time.monotonic() - self.clock
         speed = {
             "audio_seconds_per_second": self.seconds / passed,
             "tokens_per_second": self.tokens / passed,
             "memory_gb": peak_memory() / 1e9,
         }
-        self.bar.set_postfix(
-            {
-                "loss": f"{losses['loss']:.3f}",
-                "audio s/s": f"{self.seconds / passed:.0f}",
-                "tokens/s": f"{self.tokens / passed:.0f}",
-                "GB": f"{speed['memory_gb']:.1f}",
-            }
-        )
         self.row(step, {**losses, **speed})
+        cells = {
+            "step": f"{step}/{self.steps}",
+            **{TITLES[name]: f"{losses[name]:.3f}" for name in self.trained},
+            "rate": f"{losses['rate']:.1e}",
+            "audio s/s": f"{speed['audio_seconds_per_second']:.0f}",
+            "memory": f"{speed['memory_gb']:.1f} GB",
+            "left": span((self.steps - step) * passed / max(1, self.made)),
+        }
+        if not self.headed:
+            self.say("".join(f"{title:>11}" for title in cells))
+            self.headed = True
+        self.say("".join(f"{cell:>11}" for cell in cells.values()))
         self._start()
 
+    def validated(self, step: int, valid: Mapping[str, float], better: bool, best: str) -> None:
+        """Report the figures of validation, after the checkpoint of the step is written."""
+        shown = {TITLES[name]: f"{valid[name]:.3f}" for name in self.trained if name in valid}
+        shown |= {name: f"{100 * value:.1f} %" for name, value in valid.items() if name not in LOSSES}
+        figures = ", ".join(f"{name} {value}" for name, value in shown.items())
+        kept = f"; the best {best} so far, kept as best/" if better else ""
+        self.say(f"step-{step} is written{f'; validation: {figures}' if figures else ''}{kept}")
+
     def row(self, step: int, values: Mapping[str, Any]) -> None:
-        """Tell something of a step."""
+        """Log something of a step, all digits, for programs."""
         if not self.tells:
             return
         row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, **values}
-        log.info("%s", row)
         path = self.out / LOG_FILE
         try:
             with path.open("a", encoding="utf8") as file:
@@ -93,15 +124,28 @@ class Report:
         for tracker in self.trackers:
             tracker(flat, step)
 
-    def close(self) -> None:
+    def close(self, last: Path) -> None:
         """Draw what was logged, where matplotlib is installed."""
-        self.bar.close()
         if not self.tells:
             return
         try:
             plot(self.out)
         except MissingExtraError as fault:
             log.info("no %s: %s", PLOT_FILE, fault)
+        self.say(f"done: {last}")
+
+
+def span(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds: 1:02:03."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def large(number: int) -> str:
+    """A count of parameters: 9.8 M."""
+    for size, unit in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)
 
 
 def plot(out: Path) -> Path:

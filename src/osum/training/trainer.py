@@ -36,12 +36,12 @@ from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questi
 from osum.training.check import check
 from osum.training.config import Part, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
-from osum.training.learn import choose, plain_state, with_lora
+from osum.training.learn import choose, count_learned, plain_state, with_lora
 from osum.training.mixture import Mixture, parts_to_train, read_mixture
 from osum.training.objective import LOSSES, counts
 from osum.training.optim import optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
-from osum.training.report import Report
+from osum.training.report import Report, large
 from osum.training.start import KINDS, find, task_set
 from osum.training.state import MODEL, optimizer_tensors, restore, restore_heads, tensors_of
 from osum.training.validation import answered
@@ -213,9 +213,16 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         last = checkpoint.path(self.out, self.step)
         report = Report(
-            self.out, self.config.steps, tuple(self.config.track), self.config.to_dict(), self.processes.is_main_process
+            self.out,
+            self.config.steps,
+            self.config.track,
+            self.config.to_dict(),
+            self.processes.is_main_process,
+            self._trained(),
         )
-        report.bar.update(self.step)
+        if report.tells:
+            for line in self.summary():
+                report.say(line)
         batches = iter(self.loader)
         while self.step < self.config.steps:
             share = self._share(batches)
@@ -239,10 +246,45 @@ class Trainer:
                 last = self.save(better)
                 if better and self.processes.is_main_process:
                     checkpoint.save_best(self.out, last)
+                report.validated(self.step, valid, better, self.config.best)
                 report.pause()
         del batches  # its workers end now: left to the collection of garbage, it waits ten seconds for them
-        report.close()
+        report.close(last)
         return last
+
+    def _trained(self) -> list[str]:
+        """The losses that are trained."""
+        config = self.config
+        weights = (config.questions_per_clip, config.ctc_weight, config.label_weight, config.token_weight)
+        return [name for name, weight in zip(LOSSES, weights, strict=True) if weight]
+
+    def summary(self) -> Iterator[str]:
+        """What a run is, for whoever starts it: what learns, on what, for how long, and what is validated."""
+        config, durations, weights = self.config, self.sampler.durations, self.sampler.weights
+        parts = count_learned(self.learned)
+        if self._trained() == ["loss"]:  # heads are there, and nothing moves them
+            parts.pop("heads", None)
+        whole = sum(parameter.numel() for parameter in self.model.parameters())
+        learns = ", ".join(f"{part} {large(number)}" for part, number in parts.items())
+        yield f"{self.out}: step {self.step} of {config.steps}, on {self.device.type}, {config.dtype}"
+        yield f"learns: {learns} parameters; the model has {large(whole)}"
+        hours = sum(seconds * weight for seconds, weight in zip(durations, weights, strict=True)) / 3600
+        steps = max(1, round(len(self.sampler.epoch(0)) / config.batches_per_step))
+        yield (
+            f"train: {len(durations)} rows, {hours:.2g} hours and {steps} steps per epoch, "
+            f"{config.steps / steps:.2g} epochs in all"
+        )
+        if not self.valid_rows:
+            yield (
+                f"valid: none ({Path(config.data) / 'valid.jsonl'} is not there): nothing is validated, and no best/ "
+                "is kept; osum data split makes one"
+            )
+            return
+        lowest = "lowest" if config.best in LOWER_IS_BETTER else "highest"
+        yield (
+            f"valid: {len(self.valid_rows)} rows every {config.save_every} steps; best/ keeps the checkpoint with the "
+            f"{lowest} {config.best}"
+        )
 
     def _share(self, batches: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The batches of a step; clips that cannot be read are left out, and told.
