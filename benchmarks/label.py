@@ -3,7 +3,9 @@
     python benchmarks/label.py [--model NAME_OR_DIR] [--samples DIR] [--out FILE.json] [--wheel]
 
 Cold is a fresh process from start to end with the files in the system's cache, warm is a pass over all clips by a
-model that has answered them once. Run it on an idle machine: the load it found stands in the report.
+model that has answered them once. One clip of 3 s is labelled next to a process that only imports what osum stands on
+(`FLOOR`), turn about, so that what osum adds can be read off. Run it on an idle machine: the load it found is in the
+report.
 """
 
 from __future__ import annotations
@@ -19,19 +21,33 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 # Nothing heavy is imported up here: a child's peak memory counts from what its parent held when it started it.
 
 ROOT = Path(__file__).parents[1]
-COLD_RUNS, WARM_RUNS, START_RUNS = 3, 5, 5
+COLD_RUNS, WARM_RUNS, START_RUNS, PAIRS = 3, 5, 5, 5
 TASKS = ("ASR", "all")
 BATCH_SIZES = (1, 8, 16)
+FLOOR = "import torch, transformers.models.qwen2.modeling_qwen2"
+SHORT = 3.0
+"""Seconds of the one clip; the sample nearest to it is taken."""
 IMPORT = "import time; start = time.perf_counter(); import osum; print(time.perf_counter() - start)"
 
 
-def run(command: Sequence[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident memory (MB) of one process.
+class Ran(NamedTuple):
+    """What one process took."""
+
+    seconds: float
+    """From start to end."""
+    cpu_seconds: float
+    """Of the processor, without those of the processes that read, which end with it."""
+    peak_mb: float
+    """Of resident memory."""
+
+
+def run(command: Sequence[str]) -> Ran:
+    """Run one process.
 
     Raises:
         SystemExit: the command failed; its own message stands on standard error.
@@ -43,7 +59,7 @@ def run(command: Sequence[str]) -> tuple[float, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed with {child.returncode}")
-    return seconds, usage.ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)  # Linux counts in KiB
 
 
 def cold(model: str, samples: Path, tasks: str) -> dict[str, Any]:
@@ -53,8 +69,27 @@ def cold(model: str, samples: Path, tasks: str) -> dict[str, Any]:
         asked = ["--model", model, "--tasks", tasks, "-o", out, "--overwrite"]
         command = [sys.executable, "-m", "osum", "label", str(samples), *asked]
         runs = [run(command) for _ in range(1 + COLD_RUNS)][1:]
-    seconds = [round(taken, 3) for taken, _ in runs]
-    return {"tasks": tasks, "seconds": median(seconds), "runs": seconds, "peak_mb": round(max(mb for _, mb in runs))}
+    seconds = [round(ran.seconds, 3) for ran in runs]
+    peak = round(max(ran.peak_mb for ran in runs))
+    return {"tasks": tasks, "seconds": median(seconds), "runs": seconds, "peak_mb": peak}
+
+
+def one_clip(model: str, clip: str, duration: float) -> dict[str, Any]:
+    """`osum label` on one short clip, all tasks, and `FLOOR`, turn about, `PAIRS` times after one that is dropped."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "label.json")
+        label = [sys.executable, "-m", "osum", "label", clip, "--model", model, "-o", out, "--overwrite", "--quiet"]
+        turns = [(run([sys.executable, "-c", FLOOR]), run(label)) for _ in range(1 + PAIRS)][1:]
+    return {
+        "clip": Path(clip).name,
+        "audio_seconds": round(duration, 2),
+        "floor": _medians([floor for floor, _ in turns]),
+        "label": _medians([ours for _, ours in turns]),
+    }
+
+
+def _medians(runs: Sequence[Ran]) -> dict[str, float]:
+    return {name: round(median(getattr(ran, name) for ran in runs), 3) for name in ("seconds", "cpu_seconds")}
 
 
 def warm(recognizer: Any, clips: Sequence[str], tasks: str, batch_size: int) -> dict[str, Any]:
@@ -76,7 +111,7 @@ def starting() -> dict[str, float]:
         float(subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True, text=True).stdout)
         for _ in range(START_RUNS)
     ]
-    helps = [run([sys.executable, "-m", "osum", "--help"])[0] for _ in range(START_RUNS)]
+    helps = [run([sys.executable, "-m", "osum", "--help"]).seconds for _ in range(START_RUNS)]
     return {"import_osum": round(median(imports), 3), "osum_help": round(median(helps), 3)}
 
 
@@ -119,15 +154,18 @@ def measure(model: str, samples: Path, with_wheel: bool) -> dict[str, Any]:
     from osum.checkpoints.checkpoint import locate
 
     clips = sorted(map(str, samples.glob("*.flac")))
-    seconds = sum(probe(clip).duration for clip in clips)
+    lengths = {clip: probe(clip).duration for clip in clips}
+    short = min(clips, key=lambda clip: abs(lengths[clip] - SHORT))
+    one = one_clip(model, short, lengths[short])
     recognizer = osum.load(model)
     passes = [warm(recognizer, clips, tasks, size) for tasks in TASKS for size in BATCH_SIZES]
     sizes = {"checkpoint_mb": folder_megabytes(locate(model, True, None))}
     return {
         "machine": machine() | {"load_before": load},
         "clips": len(clips),
-        "audio_seconds": round(seconds, 2),
+        "audio_seconds": round(sum(lengths.values()), 2),
         **first,
+        "one_clip": one,
         "warm": passes,
         "sizes": sizes | ({"wheel_mb": wheel_megabytes()} if with_wheel else {}),
     }
@@ -147,7 +185,20 @@ def markdown(report: Mapping[str, Any], batch_size: int | None = None) -> str:
     where = f"{report['clips']} clips, {audio:g} s of audio; {place['cpu']}, {place['cores']} cores, "
     where += f"{place['threads']} threads, torch {place['torch']}; medians."
     ends = f"`import osum` takes {start['import_osum']:.2f} s, `osum --help` {start['osum_help']:.2f} s; {sizes}."
-    return "\n".join([where, "", *rows, "", ends])
+    return "\n".join([where, "", *rows, "", *_added(report.get("one_clip")), ends])
+
+
+def _added(one: Mapping[str, Any] | None) -> list[str]:
+    """What osum adds to the imports it stands on; nothing of a report from before that was measured."""
+    if one is None:
+        return []
+    ours, floor = one["label"], one["floor"]
+    more, more_cpu = (ours[name] - floor[name] for name in ("seconds", "cpu_seconds"))
+    return [
+        f"One clip of {one['audio_seconds']:g} s in a fresh process: {ours['seconds']:.2f} s, of which `{FLOOR}` alone "
+        f"takes {floor['seconds']:.2f} s; osum adds {more:.2f} s ({more_cpu:.2f} s of the processor).",
+        "",
+    ]
 
 
 def _row(what: str, row: Mapping[str, Any], audio: float, memory: str) -> str:
