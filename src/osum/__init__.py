@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from osum.dialogue.talker import Reply, Talker, TalkOptions
     from osum.engine.options import GenerationOptions, LabelOptions
     from osum.errors import OsumError
     from osum.listening.recognizer import Recognizer, load
@@ -28,7 +29,10 @@ __all__ = [
     "OsumForConditionalGeneration",
     "OsumProcessor",
     "Recognizer",
+    "Reply",
     "Segment",
+    "TalkOptions",
+    "Talker",
     "Task",
     "TaskSet",
     "Utterance",
@@ -39,6 +43,7 @@ __all__ = [
 ]
 
 _NAMES_OF = {
+    "osum.dialogue.talker": ("Reply", "TalkOptions", "Talker"),
     "osum.errors": ("OsumError",),
     "osum.engine.options": ("GenerationOptions", "LabelOptions"),
     "osum.listening.recognizer": ("Recognizer", "load"),

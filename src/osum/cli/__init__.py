@@ -27,6 +27,7 @@ from osum.cli import (
     judge,
     label,
     report,
+    talk,
     tasks,
     train,
     voice,
@@ -40,7 +41,23 @@ SAME_FAULT = 10
 A fault of them all is said by the first alone, since torchrun ends the others when that one has ended.
 """
 FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
-_MODULES = (label, find, ask, tasks, doctor, convert, data, train, evaluate, report, calibrate, judge, codes, voice)
+_MODULES = (
+    label,
+    find,
+    ask,
+    tasks,
+    doctor,
+    convert,
+    data,
+    train,
+    evaluate,
+    report,
+    calibrate,
+    judge,
+    talk,
+    codes,
+    voice,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,167 @@
+"""`osum talk` and `osum speak`: a reply to a question, and a text aloud."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, tell
+
+if TYPE_CHECKING:
+    from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions
+
+THINKING = ("off", "tag", "language")
+_EXAMPLES = """\
+examples:
+  osum talk question.wav --model echat/                                       the reply as text
+  osum talk question.wav --model echat/ --codec voice/ --voice anna.safetensors -o answer.wav
+  osum talk --text "how are you?" --model echat/ --history talk.json          goes on with a conversation
+"""
+
+
+def register(commands: Subparsers) -> None:
+    """Add both commands."""
+    talk = commands.add_parser(
+        "talk",
+        help="reply to a question, in text and aloud",
+        description=run_talk.__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    talk.add_argument("question", nargs="?", metavar="QUESTION", help="audio file")
+    talk.add_argument("--text", metavar="T", help="the question as text, in place of a recording or with it")
+    talk.add_argument("--thinking", choices=THINKING, default="off", help="whether it thinks first, and how (off)")
+    talk.add_argument("--show-thought", action="store_true", help="print what it thought, on standard error")
+    talk.add_argument("--history", metavar="FILE.json", help="conversation to continue; question and reply are added")
+    talk.add_argument("--in-turns", action="store_true", help="text and speech in turns: the first sound comes sooner")
+    talk.add_argument("--release", action="store_true", help="ask as the released OSUM-EChat does")
+    talk.add_argument("--json", action="store_true", help="a JSON object: text, thought, emotion, codes, cues")
+    _add_voice(talk, required=False)
+    talk.set_defaults(run=run_talk)
+    speak = commands.add_parser("speak", help="a text aloud", description=run_speak.__doc__)
+    speak.add_argument("text", metavar="TEXT")
+    _add_voice(speak, required=True)
+    speak.set_defaults(run=run_speak)
+
+
+def _add_voice(parser: argparse.ArgumentParser, required: bool) -> None:
+    group = parser.add_argument_group("sound")
+    group.add_argument("-o", "--output", metavar="FILE.wav", required=required, help="wav file of what is said")
+    group.add_argument("--codec", metavar="DIR", required=required, help="speech model, by osum convert COSYVOICE DIR")
+    group.add_argument("--voice", metavar="FILE", required=required, help="voice file, by osum voice make")
+    add_model_options(parser)
+    add_generation_options(parser)
+
+
+def run_talk(arguments: Namespace) -> int:
+    """Reply to a recorded or written question. What was thought is never part of the reply."""
+    from osum.errors import InputError
+
+    if arguments.question is None and arguments.text is None:
+        raise InputError("no question: give a recording, or --text 'what you ask'")
+    if bool(arguments.output) != bool(arguments.voice):
+        raise InputError("--output and --voice go together: what is said aloud needs a voice and a place")
+    history = _history(arguments.history)
+    question = _question(arguments)
+    reply = _talker(arguments).reply([*history, question], _options(arguments))
+    for problem in reply.problems:
+        tell(f"note: {problem}")
+    if arguments.show_thought and reply.thought is not None:
+        tell(f"thought: {reply.thought.render()}")
+    print(json.dumps(_row(reply), ensure_ascii=False) if arguments.json else reply.text)
+    if arguments.output and reply.audio is None:
+        tell(f"note: nothing was said aloud, so {arguments.output} is not written")
+    elif arguments.output:
+        _write(arguments.output, reply.audio, reply.sampling_rate)
+    if arguments.history and reply.text:
+        _keep(arguments.history, [*history, question, reply.message()])
+    return 0
+
+
+def run_speak(arguments: Namespace) -> int:
+    """Say a text aloud, to a wav file."""
+    import numpy as np
+
+    from osum.errors import InputError
+
+    pieces: list[AudioPiece] = list(_talker(arguments).speak(arguments.text, _options(arguments)))
+    if not pieces:
+        raise InputError(f"{arguments.text[:40]!r}: the model said nothing; try another text or --seed")
+    _write(arguments.output, np.concatenate([piece.samples for piece in pieces]), pieces[0].sampling_rate)
+    return 0
+
+
+def _talker(arguments: Namespace) -> Talker:
+    """The model, with the voice that was given; small files are read before the large one."""
+    from osum.dialogue.talker import Talker
+    from osum.errors import InputError
+    from osum.speech.checkpoint import load_synthesizer
+    from osum.speech.voice import load_voice
+
+    if bool(arguments.codec) != bool(arguments.voice):
+        raise InputError("--codec and --voice go together: a voice is made for a speech model")
+    voice = load_voice(arguments.voice) if arguments.voice else None
+    speech = load_synthesizer(arguments.codec, arguments.device or "cpu") if arguments.codec else None
+    return Talker(load_model(arguments).engine, speech, voice)
+
+
+def _options(arguments: Namespace) -> TalkOptions:
+    from osum.dialogue.talker import TalkOptions
+
+    asked = (arguments.release_decoding, arguments.num_beams, arguments.max_new_tokens)
+    how = generation(arguments) if any(asked) else None
+    if arguments.run is run_speak:
+        return TalkOptions(generation=how)
+    return TalkOptions(
+        thinking=arguments.thinking,
+        in_turns=arguments.in_turns,
+        aloud=bool(arguments.output),
+        generation=how,
+        released=arguments.release,
+    )
+
+
+def _question(arguments: Namespace) -> dict[str, Any]:
+    """The user's turn; a clip is named by its whole path, so that a history can be read from anywhere."""
+    sound = [{"type": "audio", "path": str(Path(arguments.question).absolute())}] if arguments.question else []
+    text = [{"type": "text", "text": arguments.text}] if arguments.text else []
+    return {"role": "user", "content": [*sound, *text]}
+
+
+def _history(name: str | None) -> list[dict[str, Any]]:
+    """The messages of a file; none where there is no such file yet."""
+    from osum.errors import InputError
+
+    if name is None or not Path(name).exists():
+        return []
+    try:
+        messages = json.loads(Path(name).read_text("utf-8"))
+        if not isinstance(messages, list):
+            raise ValueError(f"it holds {type(messages).__name__}")
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{name} is no conversation ({fault}): give a JSON list of messages, or a new name") from fault
+    return messages
+
+
+def _keep(name: str, messages: list[dict[str, Any]]) -> None:
+    from osum.files import atomic_file
+
+    with atomic_file(name) as file:
+        file.write((json.dumps(messages, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _row(reply: Reply) -> dict[str, Any]:
+    thought = None if reply.thought is None else reply.thought.render()
+    found = {"text": reply.text, "thought": thought, "emotion": reply.emotion, "cues": reply.cues or None}
+    return {name: value for name, value in found.items() if value is not None} | (
+        {"codes": list(reply.codes)} if reply.codes else {}
+    )
+
+
+def _write(name: str, samples: Any, rate: int) -> None:
+    from osum.cli.codes import write_wav
+
+    write_wav(name, samples, rate)

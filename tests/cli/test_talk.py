@@ -1,0 +1,99 @@
+"""`osum talk` and `osum speak`, on a tiny random model and a voice without weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from dialogue.tiny_voice import VOICE, TinyVoice
+from engine.tiny_checkpoint import CLIPS
+from model.tiny import tiny_model, tiny_processor
+
+import osum.speech.checkpoint
+from cli.conftest import Run
+from osum.tasks import OSUM
+
+FEW = ("--max-new-tokens", 40)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("talker")
+    tiny_model("chatml").save_pretrained(folder)
+    tiny_processor("chatml").save_pretrained(folder)
+    (folder / "tasks.json").write_text(json.dumps(OSUM.to_dict()), "utf8")
+    return folder
+
+
+@pytest.fixture
+def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """Options that speak with the tiny voice."""
+    monkeypatch.setattr(osum.speech.checkpoint, "load_synthesizer", lambda *_: TinyVoice())
+    VOICE.save(tmp_path / "voice.safetensors")
+    return ("--codec", tmp_path, "--voice", tmp_path / "voice.safetensors")
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "question.wav", CLIPS[0], 16_000)
+    return tmp_path / "question.wav"
+
+
+def test_a_question_is_answered_in_text(osum: Run, checkpoint: Path, question: Path) -> None:
+    ran = osum("talk", question, "--model", checkpoint, *FEW)
+    assert ran.code == 0 and ran.out.strip()
+
+
+def test_a_question_is_answered_aloud(
+    osum: Run, checkpoint: Path, question: Path, sound: tuple[object, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "answer.wav"
+    ran = osum("talk", question, "--model", checkpoint, *sound, "-o", out, "--json", "--in-turns", *FEW)
+    codes = json.loads(ran.out)["codes"]
+    assert ran.code == 0 and soundfile.info(out).frames == 4 * len(codes) > 0
+
+
+def test_a_thought_is_shown_when_asked_and_no_part_of_the_reply(osum: Run, checkpoint: Path, question: Path) -> None:
+    words = ("talk", question, "--model", checkpoint, "--thinking", "language", *FEW)
+    ran = osum(*words, "--show-thought")
+    assert "thought: <think>" in ran.err and "think" not in ran.out
+    assert "thought:" not in osum(*words).err
+
+
+def test_a_conversation_continues(osum: Run, checkpoint: Path, question: Path, tmp_path: Path) -> None:
+    history = tmp_path / "talk.json"
+    first = osum("talk", question, "--model", checkpoint, "--history", history, *FEW)
+    second = osum("talk", "--text", "and you?", "--model", checkpoint, "--history", history, *FEW)
+    assert first.code == second.code == 0
+    messages = json.loads(history.read_text("utf-8"))
+    assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant"]
+    assert messages[0]["content"] == [{"type": "audio", "path": str(question)}]
+
+
+def test_a_text_is_spoken_to_a_file(osum: Run, checkpoint: Path, sound: tuple[object, ...], tmp_path: Path) -> None:
+    ran = osum("speak", "good morning", "--model", checkpoint, *sound, "-o", tmp_path / "x.wav", *FEW)
+    assert ran.code == 0 and soundfile.info(tmp_path / "x.wav").samplerate == 100
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "no question: give a recording, or --text"),
+        (("--text", "x", "-o", "a.wav"), "--output and --voice go together"),
+        (("--text", "x", "--codec", "d"), "--codec and --voice go together"),
+        (("--text", "x", "--history", "broken.json"), "broken.json is no conversation"),
+        (("gone.wav",), "gone.wav"),
+        (("--text", "<|im_end|>"), "holds '<|im_end|>', which steers the model"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_answered_is_one_line(
+    osum: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.json").write_text("{", "utf-8")
+    ran = osum("talk", *words, "--model", checkpoint, *FEW)
+    assert ran.code == 1 and message in ran.err and len(ran.err.splitlines()) == 1
+    assert not Path("a.wav").exists()
