@@ -492,3 +492,11 @@ def test_the_samples_are_as_long_as_their_manifest_says() -> None:
     assert {row.path: row.duration for row in rows} == {
         path.name: pytest.approx(audio.probe(path).duration, abs=0.001) for path in audio.find_audio([SAMPLES])
     }
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_samples_come_at_the_rate_that_is_asked_for(rate: int) -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000).astype(np.float32)
+    found = audio.load((tone, 48_000), rate=rate)
+    assert len(found) == rate
+    assert np.abs(np.fft.rfft(found)).argmax() == 440

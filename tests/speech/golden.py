@@ -14,10 +14,15 @@ from torch import Tensor, nn
 
 from osum.speech.campplus import SpeakerConfig, SpeakerEncoder
 from osum.speech.conformer import EncoderConfig
+from osum.speech.convert import today
 from osum.speech.cosyvoice import CosyVoice, CosyVoiceConfig, StreamConfig
+from osum.speech.dit import Dit, DitConfig
+from osum.speech.ecapa import EcapaConfig
 from osum.speech.estimator import EstimatorConfig
 from osum.speech.features import MelConfig
 from osum.speech.flow import Flow, FlowConfig
+from osum.speech.hifigan import HifiGan, HifiGanConfig
+from osum.speech.streamfm import StreamFm, StreamFmConfig
 from osum.speech.tokens import SpeechTokenizer, TokenizerConfig
 from osum.speech.vocoder import Vocoder, VocoderConfig
 from osum.speech.voice import Voice
@@ -32,6 +37,8 @@ FLOW = FlowConfig(
     estimator=EstimatorConfig(channels=(16, 16), num_heads=3, head_size=8, num_blocks=2, num_mid_blocks=2),
 )
 VOCODER = VocoderConfig(channels=32, f0_channels=24)
+DIT = DitConfig(32, 7, 2, 16, 64, 24, 321, ecapa=EcapaConfig(channels=16, squeeze_channels=10, attention_channels=12))
+HIFIGAN = HifiGanConfig(channels=16)
 COSYVOICE = CosyVoiceConfig("tiny", flow=FLOW, vocoder=VOCODER, speaker=SPEAKER, tokenizer=TOKENIZER)
 
 
@@ -72,6 +79,27 @@ def flow() -> Flow:
 @cache
 def vocoder() -> Vocoder:
     return loaded(Vocoder(VOCODER, MelConfig()), "hift")
+
+
+@cache
+def dit() -> Dit:
+    model = Dit(DIT)
+    model.load_state_dict({name.removeprefix("transformer."): value for name, value in weights("streamfm").items()})
+    return model.eval().requires_grad_(False)
+
+
+@cache
+def hifigan() -> HifiGan:
+    model = HifiGan(80, HIFIGAN)
+    model.load_state_dict({today(name): value for name, value in weights("hifigan").items()})
+    return model.eval().requires_grad_(False)
+
+
+def streamfm(padded_end_quirk: bool = False) -> StreamFm:
+    """The tiny DiT and HiFi-GAN as one model."""
+    model = StreamFm(StreamFmConfig("tiny", num_codes=320, dit=DIT, vocoder=HIFIGAN), padded_end_quirk)
+    model.transformer, model.vocoder = dit(), hifigan()
+    return model.eval().requires_grad_(False)
 
 
 def cosyvoice(streaming: StreamConfig | None = None) -> CosyVoice:

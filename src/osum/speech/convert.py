@@ -133,11 +133,11 @@ def _state(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """A part's tensors under our names, which are the release's of today."""
     if path.suffix == ".onnx":
         return speaker_state(path, module) if isinstance(module, SpeakerEncoder) else tokenizer_state(path)[0]
-    state = {_today(name): tensor for name, tensor in read_state_dict(path).items()}
+    state = {today(name): tensor for name, tensor in read_state_dict(path).items()}
     return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
-def _today(name: str) -> str:
+def today(name: str) -> str:
     """Without the wrapper of a training checkpoint; weight norm as torch names it since 2.0."""
     stem, _, last = name.removeprefix("generator.").rpartition(".")
     return ".".join(filter(None, (stem, _OLD_NORM.get(last, last))))

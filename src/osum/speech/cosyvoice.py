@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from osum.errors import CheckpointError
 from osum.speech.campplus import SpeakerConfig
 from osum.speech.features import MelConfig
 from osum.speech.flow import Flow, FlowConfig
@@ -203,6 +204,9 @@ class CosyVoice(nn.Module):
     def _checked(self, voice: Voice, codes: Sequence[int] = ()) -> Voice:
         check_codes(codes, self.num_codes)
         check_voice(voice, self.name, self.num_codes, self.config.mel.num_bins, self.config.flow.speaker_size)
+        if bool(voice.codes.numel()) != bool(voice.mel.shape[1]):
+            counts = f"{voice.codes.numel()} codes and {voice.mel.shape[1]} frames"
+            raise CheckpointError(f"a voice of {counts}; it needs both or neither; make it again")
         return voice.to(self.flow.input_embedding.weight.device)
 
     def _flow_noise(self, voice: Voice, seed: int, begin: int, stop: int) -> Tensor:

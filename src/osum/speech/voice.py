@@ -89,6 +89,3 @@ def check_voice(voice: Voice, model: str, num_codes: int, num_bins: int, embeddi
     if voice.codes.numel() and not 0 <= int(voice.codes.min()) <= int(voice.codes.max()) < num_codes:
         worst = int(voice.codes.max())
         raise CheckpointError(f"a voice with code {worst}, the model has codes 0 to {num_codes - 1}; make it again")
-    if bool(voice.codes.numel()) != bool(voice.mel.shape[1]):
-        counts = f"{voice.codes.numel()} codes and {voice.mel.shape[1]} frames"
-        raise CheckpointError(f"a voice of {counts}; it needs both or neither; make it again")
