@@ -107,7 +107,7 @@ def test_a_machine_without_probabilities_gives_none() -> None:
     [
         ({}, "classical needs the setting 'train': give train=FILE"),
         ({"trian": "a"}, "classical has no setting 'trian': did you mean train?"),
-        ({"train": "absent.jsonl"}, "absent.jsonl' cannot be read"),
+        ({"train": "absent.jsonl"}, "absent.jsonl'? cannot be read"),
     ],
 )
 def test_a_setting_that_is_missing_or_wrong_is_told(extra: dict[str, str], told: str) -> None:
