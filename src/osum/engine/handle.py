@@ -37,20 +37,29 @@ class Turn:
 
     def until(self, ready: Callable[[], object]) -> None:
         """Step, or sleep while another thread steps, until `ready()` is true."""
-        while True:
-            with self.lock:
-                self.lock.wait_for(lambda: ready() or not self._taken)
-                if ready():
-                    return
-                self._taken = True
-            self._make_step()
+        while self._step_unless(ready):
+            pass
 
     def once(self) -> None:
         """Make one step as soon as no other thread does."""
-        with self.lock:
-            self.lock.wait_for(lambda: not self._taken)
-            self._taken = True
-        self._make_step()
+        self._step_unless(lambda: False)
+
+    def _step_unless(self, ready: Callable[[], object]) -> bool:
+        """Make one step as soon as no other thread does, and say so; not where `ready()` is true before."""
+        mine = False
+        try:
+            with self.lock:
+                self.lock.wait_for(lambda: ready() or not self._taken)
+                if ready():
+                    return False
+                mine = self._taken = True  # in this order: Ctrl-C between the two must not leave the turn taken
+            self._step()
+            return True
+        finally:
+            if mine:
+                with self.lock:
+                    self._taken = False
+                self.tidy()
 
     def tidy(self) -> None:
         """Drop what has ended, now or, where a step is being made, behind it."""
@@ -58,14 +67,6 @@ class Turn:
             if not self._taken:
                 self._tidy()
             self.lock.notify_all()
-
-    def _make_step(self) -> None:
-        try:
-            self._step()
-        finally:
-            with self.lock:
-                self._taken = False
-            self.tidy()
 
 
 class Handle:
