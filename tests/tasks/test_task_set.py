@@ -170,3 +170,20 @@ def test_an_utterance_teaches_what_its_fields_answer():
 
 def test_an_utterance_may_name_its_tasks():
     assert [task.name for task in OSUM.answerable(EXAMPLE.with_(tasks=("ASR", "emotion")))] == ["ASR", "SER"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda row: row["label_sets"]["gender"].update(labels="low"), "labels is 'low': a list is needed"),
+        (lambda row: row["label_sets"]["gender"].update(fold={}), "fold is unknown: did you mean 'folds'?"),
+        (lambda row: row["tasks"][0].update(replly=True), "replly is unknown: did you mean 'reply'?"),
+        (lambda row: row["tasks"][0].update(reply="no"), "reply is 'no': true or false is needed"),
+        (lambda row: row["tasks"][0].update(metrics=[1]), r"metrics\[0\] is 1: a text is needed"),
+    ],
+)
+def test_a_field_that_is_not_what_it_must_be_is_named(change, told):
+    row = copy.deepcopy(OSUM.to_dict())
+    change(row)
+    with pytest.raises(TaskError, match=told):
+        TaskSet.from_dict(row)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osum.errors import TaskError
+from osum.records import RecordError, from_row
 from osum.tasks.label_set import LabelSet
 from osum.tasks.prompt_bank import fill, packaged_languages, packaged_prompts
 from osum.tasks.task import Task
@@ -218,11 +219,13 @@ class TaskSet(Mapping[str, Task]):
         try:
             if row["version"] != FORMAT_VERSION:
                 raise TaskError(f"tasks.json is version {row['version']!r}: this osum reads version {FORMAT_VERSION}")
-            label_sets = {name: LabelSet(name, **_tuples(fields)) for name, fields in row["label_sets"].items()}
+            label_sets = {
+                name: from_row(LabelSet, {"name": name, **fields}) for name, fields in row["label_sets"].items()
+            }
             tasks = tuple(_task(item, label_sets) for item in row["tasks"])
             prompts = {item["name"]: _frozen(item["prompts"]) for item in row["tasks"]}
             return cls(str(row["name"]), tasks, own_prompts=prompts)
-        except (KeyError, TypeError, AttributeError, ValueError) as fault:
+        except (RecordError, KeyError, TypeError, AttributeError, ValueError) as fault:
             reason = f"no {fault}" if isinstance(fault, KeyError) else str(fault)
             raise TaskError(f"tasks.json is damaged ({reason}): write it again with TaskSet.to_dict") from fault
 
@@ -255,10 +258,6 @@ def _plain(task: Task) -> dict[str, Any]:
     }
 
 
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-
-
 def _task(item: Mapping[str, Any], label_sets: Mapping[str, LabelSet]) -> Task:
-    fields = _tuples({key: value for key, value in item.items() if key != "prompts"})
-    return Task(**{**fields, "label_sets": tuple(label_sets[name] for name in item["label_sets"])})
+    fields = {key: value for key, value in item.items() if key != "prompts"}
+    return from_row(Task, {**fields, "label_sets": tuple(label_sets[name] for name in item["label_sets"])})
