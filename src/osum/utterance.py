@@ -28,6 +28,8 @@ class Word:
     start: float
     end: float
     confidence: float | None = None
+    estimated: bool = False
+    """The time was not measured: it is a share of the room between the words around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,10 @@ def _empty(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings to JSON values; empty fields inside records are kept."""
-    if isinstance(value, (Word, Answer, Segment, VocalEvent)):
+    if isinstance(value, Word):
+        row = {"text": value.text, "start": value.start, "end": value.end, "confidence": value.confidence}
+        return {**row, "estimated": True} if value.estimated else row
+    if isinstance(value, (Answer, Segment, VocalEvent)):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]

@@ -20,6 +20,7 @@ from osum.corpus.packed import PackedAudio, PackedWriter, to_int16
 from osum.data.augment import DEFAULT, Augmentation
 from osum.data.spec_augment import RELEASED
 from osum.model import OsumProcessor
+from osum.model.letters import letters
 from osum.tasks import OSUM, TaskSet
 from osum.training.batch import (
     CTC_PAD,
@@ -33,7 +34,6 @@ from osum.training.batch import (
     Pick,
     Questions,
 )
-from osum.training.letters import letters
 from osum.utterance import Utterance, Word
 
 DURATIONS = [0.5 + index % 7 for index in range(40)]

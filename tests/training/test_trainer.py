@@ -20,11 +20,11 @@ from osum.checkpoints.folder import STATE
 from osum.corpus.manifest import read_manifest, write_manifest
 from osum.engine.options import GenerationOptions
 from osum.errors import InputError
+from osum.model.letters import BLANK
 from osum.model.modeling_osum import next_token_loss
 from osum.tasks import OSUM, LabelSet, Task
 from osum.training.batch import CTC_PAD, CTC_UNKNOWN, Pick
 from osum.training.config import TrainConfig
-from osum.training.letters import BLANK
 from osum.training.objective import NOT_INPUTS, CtcHead, counts
 from osum.training.optim import rate
 from osum.training.trainer import Trainer, hand_back_memory, train

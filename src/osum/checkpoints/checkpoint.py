@@ -17,6 +17,7 @@ from osum.checkpoints.locate import first_line, locate, read_tasks
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, MissingExtraError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.model.letters import LetterHead
 from osum.tasks import TaskSet
 
 
@@ -29,6 +30,8 @@ class Checkpoint:
     model: OsumForConditionalGeneration
     processor: OsumProcessor
     tasks: TaskSet
+    letters: LetterHead | None = None
+    """Reads letters off encoder frames, for word times; an optional part of a checkpoint."""
 
 
 def open_checkpoint(
@@ -51,7 +54,10 @@ def open_checkpoint(
         raise CheckpointError(
             f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({first_line(fault)})"
         ) from fault
-    return Checkpoint(name, revision_of(folder), model, processor, read_tasks(folder))
+    head = LetterHead.load(folder, model.config.audio_config.hidden_size)
+    return Checkpoint(
+        name, revision_of(folder), model, processor, read_tasks(folder), None if head is None else head.to(device)
+    )
 
 
 def _check_config(name: str, folder: Path) -> None:

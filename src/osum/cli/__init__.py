@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from osum.cli import (
+    align,
     ask,
     calibrate,
     codes,
@@ -43,6 +44,7 @@ A fault of them all is said by the first alone, since torchrun ends the others w
 FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
 _MODULES = (
     label,
+    align,
     find,
     ask,
     tasks,

@@ -24,6 +24,7 @@ from transformers.generation import (
     TopPLogitsWarper,
 )
 
+from osum.engine.forced import Forced
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Reply
 from osum.engine.tree import Tree, common
@@ -114,7 +115,8 @@ class Branch:
     reply: Reply | None = None
 
     def __post_init__(self) -> None:
-        self.pick = sampler(self.ask.options)
+        self._forced = Forced(self.ask.words, self.text_ids, self.end) if self.ask.words else None
+        self.pick = self._forced or sampler(self.ask.options)
         self.limit = min(self.ask.max_new_tokens, self.room - tag_room(self.ask.task, self.text_ids))
         """Ids that the answer may have: behind it there is room for its tags, which are scored there."""
         self._guessed: tuple[Tree, Seen, int] | None = None  # a tree with tags, and the ids of the answer before it
@@ -137,6 +139,9 @@ class Branch:
     def start(self) -> None:
         """Begin, with every tag as a guess where the answer is nothing else."""
         self.tree = Tree(self.prompt)
+        if self._forced is not None:
+            self._add(self._forced.guess())
+            return
         self._offered = self._guess(map(self.text_ids, guesses(self.ask.task, None)))
 
     def follow(self) -> None:
@@ -179,6 +184,8 @@ class Branch:
         self.tree.add(ids[: self.room - len(self.ids)])
 
     def _continuation(self) -> list[int]:
+        if self._forced is not None:
+            return self._forced.guess()
         return continuation(self.ids, [other.ids for other in self.beside])
 
     def settle(self, ids: Sequence[int]) -> None:

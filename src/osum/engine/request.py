@@ -29,6 +29,8 @@ class Ask:
     """What a free question is answered with: text, speech or both (see `engine.planned`); None for text."""
     runs: tuple[Sequence[int], ...] = ()
     """Joint ids of each `<|ids|>` of the text, such as what earlier turns said aloud."""
+    words: tuple[str, ...] = ()
+    """Words that a timed answer consists of: its times alone are decoded (see `engine.forced`)."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens not in RANGES["max_new_tokens"] or self.max_new_tokens is None:

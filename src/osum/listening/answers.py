@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from osum.listening.word_times import in_file, placed, spans_of, units_of
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task, TaskResult, normalise_target
 from osum.utterance import Answer, Segment, Word
@@ -60,18 +61,21 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     no_speech = text == "" if heard.silent is None else heard.silent
     silent = no_speech and heard.withhold
     present = {"speech": not silent, "voice": not silent or bool(heard.voice), "sound": True}
-    words, word_problem = _words(tasks, parsed, heard, offset)
+    timed = next((parsed[task.name] for task in tasks if task.transcript == "timed"), None)
+    moved = _moved(timed, heard.seconds) if timed else None
+    sure = tuple(heard.sureness(teller.name, mixed_units(text or ""))) if teller and not silent else ()
+    words = _words(timed, text, heard.seconds) if timed and text and not silent else ()
     labels: dict[str, Answer] = {}
     for task in tasks:
-        extra = (word_problem,) if word_problem and task.transcript == "timed" else ()
+        extra = (moved,) if moved and task.transcript == "timed" else ()
         labels.update(_answers(task, parsed[task.name], heard, present[task.needs], extra))
     reply = next((parsed[task.name].reply for task in tasks if task.reply), None)
     return Segment(
         start=round(offset, 4),
         end=round(offset + heard.seconds, 4),
         text="" if silent else text or "",
-        confidences=() if silent or not teller else tuple(heard.sureness(teller.name, mixed_units(text or ""))),
-        words=() if silent else words,
+        confidences=sure,
+        words=in_file(words, offset, sure),
         labels=labels,
         reply=None if silent else reply,
         no_speech=no_speech,
@@ -126,23 +130,22 @@ def disagreements(segment: Segment) -> list[str]:
     return [key for key, problems in noted.items() if any(problem.startswith(DISAGREES) for problem in problems)]
 
 
-def _words(
-    tasks: Sequence[Task], parsed: Mapping[str, TaskResult], heard: Heard, offset: float
-) -> tuple[tuple[Word, ...], str | None]:
-    """Words in file time, never running backwards and never outside their window."""
-    teller = next((task.name for task in tasks if task.transcript == "timed"), None)
-    if teller is None:
-        return (), None
-    found, seconds = parsed[teller].words, heard.seconds
-    sure = heard.sureness(teller, [word.text for word in found]) or [None] * len(found)
-    words, last, moved = [], 0.0, 0
-    for word, value in zip(found, sure, strict=True):
+def _words(result: TaskResult, text: str, seconds: float) -> tuple[Word, ...]:
+    """The words of `text` by a timed answer, in seconds of the window; none where the answer says another text."""
+    units = units_of(text)
+    if normalise_target(result.text) != text or not units:
+        return ()
+    return placed([unit.text for unit in units], spans_of(result.words, units), seconds)
+
+
+def _moved(result: TaskResult, seconds: float) -> str | None:
+    """What is wrong with the times of an answer; that a word ends after the next begins is usual (OSUM spec 3.4)."""
+    last, moved = 0.0, 0
+    for word in result.words:
         start = min(max(word.start, last), seconds)
-        end = min(max(word.end, start), seconds)
-        moved += (start, end) != (word.start, word.end)
-        words.append(Word(word.text, round(offset + start, 4), round(offset + end, 4), value))
+        moved += (start, min(max(word.end, start), seconds)) != (word.start, word.end)
         last = start
-    return tuple(words), f"{moved} word times were out of order or outside the clip" if moved else None
+    return f"{moved} word times were out of order or outside the clip" if moved else None
 
 
 def summary_of(segments: Sequence[Segment], tasks: Sequence[Task]) -> dict[str, Answer]:

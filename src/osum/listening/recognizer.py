@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from os import PathLike
 from threading import Lock
 from typing import Any, cast
@@ -25,7 +26,8 @@ from osum.engine.confidence import confidences
 from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Reply, Request, Result
-from osum.errors import InputError, OsumError
+from osum.errors import InputError, OsumError, TaskError
+from osum.listening.align import Aligner, timed_task, with_words
 from osum.listening.answers import (
     Heard,
     answer_key,
@@ -43,13 +45,15 @@ from osum.listening.asked import prompts as prompts_of
 from osum.listening.cutting import Failure, Source
 from osum.listening.events import events_of
 from osum.listening.feeding import Piece, read
+from osum.listening.given import GivenText
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
 from osum.listening.merge import in_sequence
 from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
 from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
+from osum.listening.word_times import guessed
 from osum.tasks import LabelSet, Task, TaskSet
-from osum.utterance import Segment, Utterance
+from osum.utterance import Segment, Utterance, Word
 
 Samples = NDArray[np.float32]
 Failed = Callable[[Exception], None]
@@ -145,6 +149,7 @@ class Recognizer:
         self.disagreements: Counter[str] = Counter()
         """Task to the number of segments, so far, whose decoded tag was not the likeliest label."""
         self._lock = Lock()
+        self._letters = checkpoint.letters
         self._max_samples = checkpoint.model.config.max_samples
 
     @property
@@ -195,6 +200,45 @@ class Recognizer:
         result = self.label(audio, tasks=CHAT, **options)
         return join_text([segment.reply or "" for segment in result.segments])
 
+    def align(self, audio: Audio, text: str, **options: Any) -> tuple[Word, ...]:
+        """When each word of a known text is said in a clip, as it is written there: in order, apart, of some length.
+
+        A word of which no time can be measured is `estimated`. Further keywords are those of `label`.
+
+        Raises:
+            OsumError: the clip cannot be read, or this model has neither a letters head nor a task of word times.
+        """
+        item = replace(self._item(audio, 0), text=text)
+        (result,) = self.align_clips([(item, audio)], LabelOptions(**options))
+        if result.error is not None:
+            raise InputError(result.error)
+        return result.words
+
+    def align_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
+        """As `label_files`: each item's own `text`, or that of its segments, with the times of its words."""
+        yield from self.align_clips(((item, address(item)) for item in items), options or LabelOptions())
+
+    def align_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
+        """As `align_files`, for clips whose audio is at hand.
+
+        Raises:
+            TaskError: this model can measure no time.
+        """
+        aligner = self._aligner(options.prompt_language)
+        if not aligner.able:
+            raise TaskError(f"{self.name} has neither a letters head nor a task of word times: use another --model")
+        transcript = self.tasks.get(TRANSCRIBE)
+        prompt = prompts_of(self.tasks, transcript, options.prompt_language)[0] if transcript else ""
+        given = GivenText(self.engine, aligner, transcript, prompt, self._max_samples)
+        stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+        sources = ((item, _source(audio)) for item, audio in clips)
+        yield from (replace(row, **stamp) for row in given.rows(sources, options))
+
+    def _aligner(self, prompt_language: str | None) -> Aligner:
+        timed = timed_task(self.tasks)
+        prompt = prompts_of(self.tasks, timed, prompt_language)[0] if timed else ""
+        return Aligner(self.engine, self._letters, timed, prompt)
+
     def ask(self, audio: Audio, question: str, options: GenerationOptions | None = None) -> str:
         """The raw answer to a free prompt about one clip, which must fit one window.
 
@@ -233,33 +277,54 @@ class Recognizer:
         options = asked.options
         files: deque[_File] = deque()
         places: deque[tuple[_File, Piece]] = deque()
-        for result in self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size):
-            file, piece = places.popleft()
+        results = self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size)
+        for file, segment in self._timed(self._answered(results, places, asked, failed), asked):
             file.waiting -= 1
-            if (fault := self._answer(file, piece, result, asked)) is not None:
-                file.error = f"{file.item.path}: {_reason(fault)}"
-                if failed is not None:
-                    failed(fault)
+            if segment is not None:
+                file.segments.append(segment)
             while files and files[0].read and not files[0].waiting:
                 yield self._result(files.popleft(), options, asked)
         for file in files:
             yield self._result(file, options, asked)
 
-    def _answer(self, file: _File, piece: Piece, result: Result, asked: Asked) -> Exception | None:
-        """Put the answers about a window with its file; what went wrong that is no refusal of osum's own."""
-        if result.error is not None:
-            file.error = result.error
-            return result.fault
-        try:
-            file.segments.append(self._segment(result.replies, file, piece, asked))
-        except OsumError as fault:
-            file.error = str(fault)
-        except Exception as fault:
-            return fault
-        else:
-            with self._lock:
-                self.disagreements.update(disagreements(file.segments[-1]))
-        return None
+    def _answered(
+        self, results: Iterable[Result], places: deque[tuple[_File, Piece]], asked: Asked, failed: Failed | None
+    ) -> Iterator[tuple[_File, Piece, Segment | None]]:
+        """The segment of each window, None where there is no answer; `failed` is given what is no refusal of osum's."""
+        for result in results:
+            file, piece = places.popleft()
+            segment, fault = None, result.fault
+            if result.error is not None:
+                file.error = result.error
+            else:
+                try:
+                    segment = self._segment(result.replies, file, piece, asked)
+                except OsumError as refused:
+                    file.error = str(refused)
+                except Exception as broken:
+                    fault = broken
+            if fault is not None:
+                file.error = f"{file.item.path}: {_reason(fault)}"
+                if failed is not None:
+                    failed(fault)
+            if segment is not None:
+                with self._lock:
+                    self.disagreements.update(disagreements(segment))
+            yield file, piece, segment
+
+    def _timed(
+        self, windows: Iterator[tuple[_File, Piece, Segment | None]], asked: Asked
+    ) -> Iterator[tuple[_File, Segment | None]]:
+        """The segments with the times of the words of their text, where word times are asked for."""
+        task = next((task for task in asked.tasks if task.transcript == "timed"), None)
+        if task is None:
+            yield from ((file, segment) for file, _, segment in windows)
+            return
+        aligner = Aligner(self.engine, self._letters, task, asked.prompts[task.name])
+        while batch := list(islice(windows, asked.options.batch_size)):
+            texts = [(piece, segment) for _, piece, segment in batch if segment is not None]
+            found = iter(with_words(texts, aligner, own=all(each.transcript != "plain" for each in asked.tasks)))
+            yield from ((file, None if segment is None else next(found)) for file, _, segment in batch)
 
     def _requests(
         self,
@@ -390,6 +455,8 @@ class Recognizer:
             )
         if count := num_marked(segments):
             warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
+        if any(task.transcript == "plain" for task in asked.tasks):  # the timed answer's own problems are its own
+            warnings += guessed(word for segment in segments for word in segment.words)
         said = self._said(file.item, segments, asked)
         if asked.transcriber is not None and said["text"] and not spoken:
             warnings.append("no speech is detected, and yet there is a text")
@@ -414,11 +481,11 @@ class Recognizer:
         """
         replies = [segment.reply for segment in segments if segment.reply]
         found: dict[str, Any] = {"reply": join_text(replies) if replies else None}
+        words = tuple(word for segment in segments for word in segment.words)
         if asked.transcriber is not None and asked.transcriber.name == GIVEN:
-            return {**found, "text": item.text, "words": item.words, "text_from": item.text_from or GIVEN}
+            return {**found, "text": item.text, "words": item.words or words, "text_from": item.text_from or GIVEN}
         text = join_text([segment.text for segment in segments]) if _transcribed(asked.tasks) else None
         author = None if text is None else asked.transcriber.name if asked.transcriber else self.name
-        words = tuple(word for segment in segments for word in segment.words)
         return {**found, "text": text, "words": words, "text_from": author}
 
 

@@ -27,9 +27,9 @@ from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
 from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
+from osum.model.letters import letters
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
-from osum.training.letters import letters
 from osum.training.recorded import FRAMES, RecordedStates
 from osum.utterance import Utterance
 

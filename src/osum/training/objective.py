@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from osum.model import OsumForConditionalGeneration
 from osum.model.configuration_osum import IGNORED, audio_token_length, encoder_length
 from osum.model.encoder import OsumEncoder, length_mask
+from osum.model.letters import NUM_UNITS
 from osum.model.modeling_osum import scored_columns
 from osum.training.batch import CTC_UNKNOWN
-from osum.training.letters import NUM_UNITS
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
 """What a batch holds beside the model's inputs."""
