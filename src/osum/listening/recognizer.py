@@ -208,7 +208,7 @@ class Recognizer:
         Raises:
             OsumError: the clip cannot be read, or this model has neither a letters head nor a task of word times.
         """
-        item = replace(self._item(audio, 0), text=text)
+        item = replace(item_of(audio, 0), text=text, segments=())
         (result,) = self.align_clips([(item, audio)], LabelOptions(**options))
         if result.error is not None:
             raise InputError(result.error)
@@ -216,7 +216,7 @@ class Recognizer:
 
     def align_files(self, items: Iterable[Utterance], options: LabelOptions | None = None) -> Iterator[Utterance]:
         """As `label_files`: each item's own `text`, or that of its segments, with the times of its words."""
-        yield from self.align_clips(((item, address(item)) for item in items), options or LabelOptions())
+        yield from self.align_clips(((item, item) for item in items), options or LabelOptions())
 
     def align_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
         """As `align_files`, for clips whose audio is at hand.
@@ -231,7 +231,7 @@ class Recognizer:
         prompt = prompts_of(self.tasks, transcript, options.prompt_language)[0] if transcript else ""
         given = GivenText(self.engine, aligner, transcript, prompt, self._max_samples)
         stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
-        sources = ((item, _source(audio)) for item, audio in clips)
+        sources = ((item, sound_or_fault(audio)) for item, audio in clips)
         yield from (replace(row, **stamp) for row in given.rows(sources, options))
 
     def _aligner(self, prompt_language: str | None) -> Aligner:
