@@ -1,31 +1,40 @@
-"""Rows and keys on disk: what a run over a corpus has to remember, in flat memory whatever its size."""
+"""Rows and keys on disk: what a run over a corpus has to remember, in flat memory whatever its size.
+
+Each is a database of SQLite without a name, which nothing is left of, even when the process is killed.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from tempfile import mkdtemp
-from typing import BinaryIO, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import finalize
 
 from osum.text import to_json
 from osum.utterance import Utterance
 
-_CACHE = 16_384  # KiB of keys held in memory
+_CACHE = 16_384  # KiB of a database held in memory
+_PAGE = 500  # rows fetched at a time
 V = TypeVar("V", int, bytes)
 
 
+def _database(owner: object, table: str) -> sqlite3.Connection:
+    """A database that goes away with its owner. Other threads may read it: SQLite lets one in at a time."""
+    found = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    finalize(owner, found.close)
+    for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
+        found.execute(f"PRAGMA {setting}")
+    found.execute(f"CREATE TABLE {table}")
+    found.execute("BEGIN")
+    return found
+
+
 class Spool:
-    """Rows in the order they were added, gone through as often as needed; gone with the object."""
+    """Rows in the order they were added, gone through as often as needed, by several readers at once."""
 
     def __init__(self, rows: Iterable[Utterance] = ()) -> None:
-        folder = Path(mkdtemp(prefix="osum-"))
-        self._path = folder / "rows.jsonl"
-        self._file = self._path.open("wb")
-        finalize(self, _remove, self._file, folder)
+        self._database = _database(self, "rows (number INTEGER PRIMARY KEY, line TEXT)")
         self._count = 0
         self.num_usable = 0
         """Rows without an error."""
@@ -34,9 +43,9 @@ class Spool:
 
     def add(self, row: Utterance) -> None:
         """Append a row."""
-        self._file.write((to_json(row.to_dict()) + "\n").encode())
         self._count += 1
         self.num_usable += row.error is None
+        self._database.execute("INSERT INTO rows VALUES (?, ?)", (self._count, to_json(row.to_dict())))
 
     def __len__(self) -> int:
         return self._count
@@ -49,27 +58,18 @@ class Spool:
     __hash__ = None  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[Utterance]:
-        self._file.flush()
-        with self._path.open("rb") as lines:
-            for line in lines:
-                yield Utterance.from_dict(json.loads(line))
-
-
-def _remove(file: BinaryIO, folder: Path) -> None:
-    file.close()
-    shutil.rmtree(folder, ignore_errors=True)
+        query = "SELECT line FROM rows WHERE number > ? ORDER BY number LIMIT ?"
+        at = 0
+        while page := self._database.execute(query, (at, _PAGE)).fetchall():
+            yield from (Utterance.from_dict(json.loads(line)) for (line,) in page)
+            at += len(page)
 
 
 class DiskDict(Generic[V]):
     """Bytes to a number, or to bytes."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)  # a file without a name, which goes away by itself
-        finalize(self, self._database.close)
-        for setting in (f"cache_size = -{_CACHE}", "journal_mode = OFF", "synchronous = OFF"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.execute("CREATE TABLE pairs (key BLOB PRIMARY KEY, value) WITHOUT ROWID")
-        self._database.execute("BEGIN")
+        self._database = _database(self, "pairs (key BLOB PRIMARY KEY, value) WITHOUT ROWID")
 
     def get(self, key: bytes) -> V | None:
         """The value of a key, None where it has none."""
