@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from speech.releases import write_release
+from speech.releases import write_baseline, write_release
 
 from osum.speech.voice import load_voice
 
@@ -89,5 +89,18 @@ def test_a_release_with_a_file_missing_is_one_line_and_leaves_nothing(osum: Run,
     (release / "hift.pt").unlink()
     ran = osum("convert", release, tmp_path / "model")
     assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "has no hift.pt or hift.safetensors, the vocoder of CosyVoice" in ran.err
+    assert "has no hift.pt or hift.safetensors, the vocoder of the release" in ran.err
     assert not (tmp_path / "model").exists()
+
+
+def test_the_real_time_baseline_speaks_but_makes_no_codes(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+    model, voice, out = tmp_path / "model", tmp_path / "v.safetensors", tmp_path / "out.wav"
+    assert osum("convert", write_baseline(tmp_path / "baseline"), model).code == 0
+    assert osum("voice", "make", clip(seconds=3.5), voice, "--model", model, "--consent", "noise").code == 0
+    (tmp_path / "codes").write_text("1 2 3")
+    decode = ("codes", "decode", tmp_path / "codes", "--model", model, "--voice", voice, "-o", out)
+    assert osum(*decode).code == 0
+    assert (soundfile.info(out).samplerate, soundfile.info(out).frames) == (24_000, 3 * 960)
+    assert "speaks at its own speed alone" in osum(*decode, "--speed", "1.5").err
+    assert "has no tokenizer" in osum("codes", "encode", clip(), "--model", model).err
+    assert "lasts 2.0 s; 3 to 30 s" in osum("voice", "make", clip(seconds=2), voice, "--model", model).err

@@ -39,6 +39,7 @@ FLOW = FlowConfig(
 VOCODER = VocoderConfig(channels=32, f0_channels=24)
 DIT = DitConfig(32, 7, 2, 16, 64, 24, 321, ecapa=EcapaConfig(channels=16, squeeze_channels=10, attention_channels=12))
 HIFIGAN = HifiGanConfig(channels=16)
+STREAMFM = StreamFmConfig("tiny", num_codes=320, dit=DIT, vocoder=HIFIGAN, speaker=SPEAKER)
 COSYVOICE = CosyVoiceConfig("tiny", flow=FLOW, vocoder=VOCODER, speaker=SPEAKER, tokenizer=TOKENIZER)
 
 
@@ -97,7 +98,7 @@ def hifigan() -> HifiGan:
 
 def streamfm(padded_end_quirk: bool = False) -> StreamFm:
     """The tiny DiT and HiFi-GAN as one model."""
-    model = StreamFm(StreamFmConfig("tiny", num_codes=320, dit=DIT, vocoder=HIFIGAN), padded_end_quirk)
+    model = StreamFm(STREAMFM, padded_end_quirk)
     model.transformer, model.vocoder = dit(), hifigan()
     return model.eval().requires_grad_(False)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from osum.speech.checkpoint import write_config
 
-from .golden import COSYVOICE, speaker, weights
+from .golden import COSYVOICE, STREAMFM, speaker, weights
 
 FILES = {
     "flow": "flow.pt",
@@ -27,6 +27,19 @@ def write_release(folder: Path) -> Path:
     write_config(COSYVOICE, folder)
     for name, file in FILES.items():
         torch.save(weights(name), folder / file)
+    return folder
+
+
+def write_baseline(folder: Path) -> Path:
+    """The real-time baseline as its training checkpoints keep it, and the sizes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(STREAMFM, folder)
+    flow = {f"ema_model.{name}": value for name, value in weights("streamfm").items()}
+    flow |= {"initted": torch.ones(()), "step": torch.ones(())}
+    flow["ema_model.transformer.input_embed.conv_pos_embed.conv1d.0.bias"] = torch.ones(32)
+    torch.save({"ema_model_state_dict": flow, "step": 900_000}, folder / "fm_model_900000.pt")
+    torch.save({"generator": weights("hifigan")}, folder / "hifigan_g_00400000")
+    torch.save(weights("campplus"), folder / "campplus.pt")
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,11 +12,12 @@ from torch import nn
 
 from osum.errors import CheckpointError, ConversionError
 from osum.speech.checkpoint import load_synthesizer, load_voice_encoder, misfit, read_config
-from osum.speech.convert import PARTS, convert_speech, is_speech_release
+from osum.speech.convert import COSYVOICE as PARTS
+from osum.speech.convert import convert_speech, is_speech_release
 from osum.speech.cosyvoice import CosyVoiceConfig
 
-from .golden import COSYVOICE, codes, cosyvoice, far, full_shapes, speaker, tokenizer, voice, weights
-from .releases import write_release, write_speaker, write_tokenizer
+from .golden import COSYVOICE, codes, cosyvoice, far, full_shapes, speaker, streamfm, tokenizer, voice, weights
+from .releases import write_baseline, write_release, write_speaker, write_tokenizer
 
 LISTS = {"flow": "flow", "vocoder": "hift", "tokenizer": "s3tokenizer", "speaker": "campplus"}
 TINY = {"flow": "flow", "vocoder": "hift", "tokenizer": "s3tok", "speaker": "campplus"}
@@ -53,6 +55,16 @@ def test_the_full_size_takes_exactly_the_released_keys_and_shapes(part: object) 
         assert "1 tensors missing" in misfit(dict(list(state.items())[1:]), module)
 
 
+def test_the_real_time_baseline_is_converted_and_speaks_as_its_parts_do(tmp_path: Path) -> None:
+    assert is_speech_release(write_baseline(tmp_path / "baseline"))
+    convert_speech(tmp_path / "baseline", tmp_path / "ours")
+    model, encoder = load_synthesizer(tmp_path / "ours"), load_voice_encoder(tmp_path / "ours")
+    made = encoder.voice((np.random.default_rng(0).standard_normal(50_000).astype(np.float32) * 0.1, 16_000))
+    assert made.mel.shape == (80, 300)
+    wanted = streamfm().synthesize(codes()[:20], made)
+    assert far(model.synthesize(codes()[:20], made), wanted) < 1e-4
+
+
 def test_weight_norms_of_the_older_form_are_read(release: Path, tmp_path: Path) -> None:
     old = {
         "generator."
@@ -87,7 +99,7 @@ def test_cam_plus_plus_is_read_from_onnx_by_the_order_of_its_layers(release: Pat
 def test_a_missing_file_is_named(release: Path, tmp_path: Path, part: object) -> None:
     for name in part.files:
         (release / name).unlink(missing_ok=True)
-    with pytest.raises(ConversionError, match=rf"has no {part.files[0]} or .*, the {part.name} of CosyVoice: fetch"):
+    with pytest.raises(ConversionError, match=rf"has no {part.files[0]} or .*, the {part.name} of the release: fetch"):
         convert_speech(release, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
@@ -139,8 +151,8 @@ def test_the_folder_of_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "osum"}')
     with pytest.raises(CheckpointError, match="is not of a speech model"):
         load_synthesizer(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "osum_speech", "flow": {"sizee": 1}}')
-    with pytest.raises(CheckpointError, match=r"\['sizee'\] is no field of FlowConfig"):
+    (tmp_path / "config.json").write_text('{"model_type": "osum_cosyvoice", "flow": {"code_ratee": 1}}')
+    with pytest.raises(CheckpointError, match=r"flow\.code_ratee is unknown: did you mean 'code_rate'"):
         load_synthesizer(tmp_path)
 
 

@@ -41,11 +41,15 @@ def run_encode(arguments: Namespace) -> int:
     from contextlib import nullcontext
 
     from osum.audio import find_audio
+    from osum.errors import InputError
     from osum.files import atomic_file
     from osum.speech.checkpoint import load_voice_encoder
+    from osum.speech.voice_encoder import VoiceEncoder
 
     clips = find_audio(arguments.paths)
     encoder = load_voice_encoder(arguments.model, arguments.device)
+    if not isinstance(encoder, VoiceEncoder):
+        raise InputError(f"{encoder.config.name} has no tokenizer: its codes are CosyVoice's, take that folder")
     with atomic_file(arguments.output) if arguments.output else nullcontext() as file:
         for clip in clips:
             row = {"path": str(clip), "rate": encoder.config.flow.code_rate, "codes": encoder.codes(clip)}
@@ -61,13 +65,19 @@ def run_decode(arguments: Namespace) -> int:
     """Speak codes in a voice, to a wav file."""
     from osum.errors import InputError
     from osum.speech.checkpoint import load_synthesizer
+    from osum.speech.cosyvoice import CosyVoice
     from osum.speech.voice import load_voice
 
     if not 0.25 <= arguments.speed <= 4:
         raise InputError(f"--speed {arguments.speed:g}: 0.25 to 4 is needed")
     codes, voice = _codes(arguments.codes), load_voice(arguments.voice)
     model = load_synthesizer(arguments.model, arguments.device)
-    wave = model.synthesize(codes, voice, seed=arguments.seed, speed=arguments.speed)
+    if isinstance(model, CosyVoice):
+        wave = model.synthesize(codes, voice, seed=arguments.seed, speed=arguments.speed)
+    elif arguments.speed == 1:
+        wave = model.synthesize(codes, voice, seed=arguments.seed)
+    else:
+        raise InputError(f"--speed {arguments.speed:g}: {model.name} speaks at its own speed alone; leave it out")
     write_wav(arguments.output, wave.cpu().numpy(), model.sampling_rate)
     return 0
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeAlias, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from osum.errors import CheckpointError
+from osum.records import RecordError, from_row, to_row
 from osum.speech.cosyvoice import CosyVoice, CosyVoiceConfig
+from osum.speech.streamfm import StreamFm, StreamFmConfig
 from osum.speech.vocoder import fold_weight_norms
-from osum.speech.voice_encoder import VoiceEncoder
+from osum.speech.voice_encoder import PromptEncoder, VoiceEncoder
 
 CONFIG_FILE = "config.json"
-MODEL_TYPE = "osum_speech"
-Config = TypeVar("Config")
+Config: TypeAlias = CosyVoiceConfig | StreamFmConfig
+CONFIGS: dict[str, type[CosyVoiceConfig] | type[StreamFmConfig]] = {
+    "osum_cosyvoice": CosyVoiceConfig,
+    "osum_streamfm": StreamFmConfig,
+}
+"""By `model_type` of `config.json`."""
 Part = TypeVar("Part", bound=nn.Module)
 
 
@@ -28,26 +33,38 @@ def weights_file(part: str) -> str:
     return f"{part}.safetensors"
 
 
-def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice:
+def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice | StreamFm:
     """The speaking half of a speech model's folder, ready for use.
 
     Raises:
         CheckpointError: not the folder of a speech model, or weights that do not fit.
     """
-    model = CosyVoice(read_config(folder))
+    config = read_config(folder)
+    if isinstance(config, StreamFmConfig):
+        baseline = StreamFm(config)
+        load_part(baseline.transformer, folder, "flow")
+        load_part(baseline.vocoder, folder, "vocoder")
+        fold_weight_norms(baseline.vocoder)
+        return _ready(baseline, device)
+    model = CosyVoice(config)
     load_part(model.flow, folder, "flow")
     load_part(model.vocoder, folder, "vocoder")
     fold_weight_norms(model.vocoder)
     return _ready(model, device)
 
 
-def load_voice_encoder(folder: str | Path, device: str = "cpu") -> VoiceEncoder:
+def load_voice_encoder(folder: str | Path, device: str = "cpu") -> VoiceEncoder | PromptEncoder:
     """The listening half of a speech model's folder, ready for use.
 
     Raises:
         CheckpointError: not the folder of a speech model, or weights that do not fit.
     """
-    encoder = VoiceEncoder(read_config(folder))
+    config = read_config(folder)
+    if isinstance(config, StreamFmConfig):
+        prompts = PromptEncoder(config)
+        load_part(prompts.speaker, folder, "speaker")
+        return _ready(prompts, device)
+    encoder = VoiceEncoder(config)
     load_part(encoder.tokenizer, folder, "tokenizer")
     load_part(encoder.speaker, folder, "speaker")
     return _ready(encoder, device)
@@ -92,14 +109,15 @@ def misfit(state: Mapping[str, Tensor], module: nn.Module) -> str:
     return "; ".join(f"{len(names)} tensors {what} ({names[0]})" for what, names in complaints.items() if names)
 
 
-def write_config(config: CosyVoiceConfig, folder: Path) -> None:
+def write_config(config: Config, folder: Path) -> None:
     """Write `config.json`."""
-    text = json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, ensure_ascii=False, indent=1)
+    kind = next(name for name, made in CONFIGS.items() if isinstance(config, made))
+    text = json.dumps({"model_type": kind, **to_row(config)}, ensure_ascii=False, indent=1)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_config(folder: str | Path) -> CosyVoiceConfig:
-    """Read `config.json`.
+def read_config(folder: str | Path) -> Config:
+    """Read `config.json`; a size that it leaves out is the release's.
 
     Raises:
         CheckpointError: there is none, or it is another model's.
@@ -111,25 +129,10 @@ def read_config(folder: str | Path) -> CosyVoiceConfig:
         row = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as fault:
         raise CheckpointError(f"{path}: is no JSON ({fault}); convert the release again") from fault
-    if not isinstance(row, dict) or row.pop("model_type", None) != MODEL_TYPE:
+    kind = CONFIGS.get(row.pop("model_type", "")) if isinstance(row, dict) else None
+    if kind is None:
         raise CheckpointError(f"{path}: is not of a speech model; give the folder that osum convert made of CosyVoice")
-    return _built(CosyVoiceConfig, row, str(path))
-
-
-def _built(kind: type[Config], row: Any, place: str) -> Config:
-    """A dataclass from its row: nested ones too, lists to tuples, fields that are left out at their defaults."""
-    hints = get_type_hints(kind)
-    if not isinstance(row, dict) or not row.keys() <= hints.keys():
-        wrong = sorted(row.keys() - hints.keys())[:1] if isinstance(row, dict) else row
-        raise CheckpointError(f"{place}: {wrong} is no field of {kind.__name__}; fields: {', '.join(hints)}")
-    values = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name in row:
-            hint, value = hints[field.name], row[field.name]
-            nested = isinstance(hint, type) and is_dataclass(hint)
-            values[field.name] = _built(hint, value, place) if nested else _frozen(value)
-    return kind(**values)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    try:
+        return from_row(kind, row)
+    except RecordError as fault:
+        raise CheckpointError(f"{path}: {fault}; convert the release again") from fault

@@ -1,4 +1,4 @@
-"""The released CosyVoice-300M-25Hz to the folder of a speech model: flow, vocoder, tokenizer, speaker encoder.
+"""The released CosyVoice-300M-25Hz, or the real-time baseline, to the folder of a speech model.
 
 Keys and shapes are held to the sizes one by one; nothing is left out, added or guessed.
 """
@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,29 +18,43 @@ from osum.checkpoints.convert.source import read_state_dict
 from osum.checkpoints.folder import new_folder
 from osum.errors import ConversionError
 from osum.speech.campplus import SpeakerEncoder
-from osum.speech.checkpoint import CONFIG_FILE, misfit, read_config, weights_file, write_config
+from osum.speech.checkpoint import CONFIG_FILE, Config, misfit, read_config, weights_file, write_config
 from osum.speech.cosyvoice import CosyVoiceConfig
+from osum.speech.dit import Dit
 from osum.speech.flow import Flow
+from osum.speech.hifigan import HifiGan
 from osum.speech.onnx_weights import speaker_state, tokenizer_state
+from osum.speech.streamfm import StreamFmConfig
 from osum.speech.tokens import SpeechTokenizer
 from osum.speech.vocoder import Vocoder
 
+WRAPPERS = ("module", "ema_model_state_dict", "generator")
+"""Keys under which a training checkpoint keeps its state dict."""
+_WRAPPED = re.compile(r"^(generator\.|ema_model\.|transformer\.)+")
+_UNUSED = re.compile(r"num_batches_tracked$|^initted$|^step$|\.conv_pos_embed\.")
+"""Counters, and a module of the DiT that the release never applies."""
 RELEASE_CONFIG = "cosyvoice.yaml"
-GET = "fetch CosyVoice-300M-25Hz again, from FunAudioLLM"
+GET = "fetch it again, from FunAudioLLM/CosyVoice-300M-25Hz or where you had it from"
 _OLD_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One network of the release."""
+    """One network of a release."""
 
     name: str
     files: tuple[str, ...]
-    """Names under which it is found, the first one there is taken."""
-    build: Callable[[CosyVoiceConfig], nn.Module]
+    """Patterns of names under which it is found; the first that is there is taken."""
+    build: Callable[[Any], nn.Module]
+    """From the sizes of the whole."""
 
 
-PARTS = (
+SPEAKER = Part(
+    "speaker",
+    ("campplus.onnx", "campplus.pt", "campplus.bin", "campplus.safetensors"),
+    lambda config: SpeakerEncoder(config.speaker),
+)
+COSYVOICE = (
     Part("flow", ("flow.pt", "flow.safetensors"), lambda config: Flow(config.flow, config.mel)),
     Part("vocoder", ("hift.pt", "hift.safetensors"), lambda config: Vocoder(config.vocoder, config.mel)),
     Part(
@@ -47,11 +62,12 @@ PARTS = (
         ("speech_tokenizer_v1.onnx", "speech_tokenizer_v1.pt", "speech_tokenizer_v1.safetensors"),
         lambda config: SpeechTokenizer(config.tokenizer),
     ),
-    Part(
-        "speaker",
-        ("campplus.onnx", "campplus.pt", "campplus.bin", "campplus.safetensors"),
-        lambda config: SpeakerEncoder(config.speaker),
-    ),
+    SPEAKER,
+)
+STREAMFM = (
+    Part("flow", ("fm_model_*.pt", "fm_model_*.safetensors"), lambda config: Dit(config.dit)),
+    Part("vocoder", ("hifigan_g_*",), lambda config: HifiGan(config.dit.num_bins, config.vocoder)),
+    SPEAKER,
 )
 
 
@@ -59,6 +75,7 @@ PARTS = (
 class SpeechConversionReport:
     """What a conversion made."""
 
+    name: str
     folder: Path
     num_parameters: dict[str, int]
     """By part."""
@@ -67,22 +84,23 @@ class SpeechConversionReport:
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
-        lines = [f"cosyvoice: {sum(self.num_parameters.values()) / 1e6:,.1f} M parameters, {self.folder}"]
+        lines = [f"{self.name}: {sum(self.num_parameters.values()) / 1e6:,.1f} M parameters, {self.folder}"]
         lines += [f"{part}: {self.files[part]}, {count / 1e6:,.1f} M" for part, count in self.num_parameters.items()]
         return "\n".join(lines)
 
 
 def is_speech_release(source: Path) -> bool:
-    """Whether a path is the folder of a CosyVoice, whole or not."""
-    return source.is_dir() and any((source / name).exists() for part in PARTS for name in part.files)
+    """Whether a path is the folder of a CosyVoice or of the real-time baseline, whole or not."""
+    return source.is_dir() and any(_first(source, part) for part in (*COSYVOICE, *STREAMFM))
 
 
 def convert_speech(source: Path, out: Path, overwrite: bool = False) -> SpeechConversionReport:
     """Convert one released folder.
 
     Args:
-        source: the folder with flow.pt, hift.pt, campplus and speech_tokenizer_v1 as ONNX or in torch form. Other
-            sizes than the release's stand in a `config.json` there, as `osum convert` writes it.
+        source: the folder with flow.pt, hift.pt, campplus and speech_tokenizer_v1, the last two as ONNX or in torch
+            form; or with fm_model_*.pt, hifigan_g_* and campplus. Other sizes than the release's stand in a
+            `config.json` there, as `osum convert` writes it.
         out: new folder.
         overwrite: replace `out`.
 
@@ -90,12 +108,13 @@ def convert_speech(source: Path, out: Path, overwrite: bool = False) -> SpeechCo
         ConversionError: a file is missing or does not fit, the release is of 50 codes a second, or `out` exists.
         MissingExtraError: an ONNX file is there, and onnx is not.
     """
-    config = read_config(source) if (source / CONFIG_FILE).is_file() else CosyVoiceConfig()
-    found = {part.name: _find(source, part) for part in PARTS}
-    _check_rate(source, config, found["tokenizer"])
+    parts, config = _kind(source)
+    found = {part.name: _find(source, part) for part in parts}
+    if isinstance(config, CosyVoiceConfig):
+        _check_rate(source, config, found["tokenizer"])
     counts = {}
     with new_folder(out, overwrite) as folder:
-        for part in PARTS:
+        for part in parts:
             module = part.build(config)
             state = _state(found[part.name], module)
             if complaint := misfit(state, module):
@@ -103,14 +122,27 @@ def convert_speech(source: Path, out: Path, overwrite: bool = False) -> SpeechCo
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / weights_file(part.name))
             counts[part.name] = sum(tensor.numel() for tensor in state.values())
         write_config(config, folder)
-    return SpeechConversionReport(out, counts, {name: path.name for name, path in found.items()})
+    return SpeechConversionReport(config.name, out, counts, {name: path.name for name, path in found.items()})
+
+
+def _kind(source: Path) -> tuple[tuple[Part, ...], Config]:
+    """What a release consists of, and its sizes."""
+    is_baseline = any(_first(source, part) for part in STREAMFM[:2])
+    given = read_config(source) if (source / CONFIG_FILE).is_file() else None
+    if is_baseline:
+        return STREAMFM, given or StreamFmConfig()
+    return COSYVOICE, given or CosyVoiceConfig()
+
+
+def _first(source: Path, part: Part) -> Path | None:
+    return next((path for pattern in part.files for path in sorted(source.glob(pattern)) if path.is_file()), None)
 
 
 def _find(source: Path, part: Part) -> Path:
-    for name in part.files:
-        if (source / name).is_file():
-            return source / name
-    raise ConversionError(f"{source} has no {' or '.join(part.files)}, the {part.name} of CosyVoice: {GET}")
+    path = _first(source, part)
+    if path is None:
+        raise ConversionError(f"{source} has no {' or '.join(part.files)}, the {part.name} of the release: {GET}")
+    return path
 
 
 def _check_rate(source: Path, config: CosyVoiceConfig, tokenizer: Path) -> None:
@@ -133,11 +165,11 @@ def _state(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """A part's tensors under our names, which are the release's of today."""
     if path.suffix == ".onnx":
         return speaker_state(path, module) if isinstance(module, SpeakerEncoder) else tokenizer_state(path)[0]
-    state = {today(name): tensor for name, tensor in read_state_dict(path).items()}
-    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    state = {today(name): tensor for name, tensor in read_state_dict(path, WRAPPERS).items()}
+    return {name: tensor for name, tensor in state.items() if not _UNUSED.search(name)}
 
 
 def today(name: str) -> str:
-    """Without the wrapper of a training checkpoint; weight norm as torch names it since 2.0."""
-    stem, _, last = name.removeprefix("generator.").rpartition(".")
+    """Without the wrappers of a training checkpoint; weight norm as torch names it since 2.0."""
+    stem, _, last = _WRAPPED.sub("", name).rpartition(".")
     return ".".join(filter(None, (stem, _OLD_NORM.get(last, last))))

@@ -27,7 +27,7 @@ from osum.errors import CheckpointError
 from osum.speech.campplus import SpeakerConfig
 from osum.speech.features import MelConfig
 from osum.speech.flow import Flow, FlowConfig
-from osum.speech.noise import Noise
+from osum.speech.noise import Noise, generator
 from osum.speech.synthesizer import check_any, check_codes
 from osum.speech.tokens import TokenizerConfig
 from osum.speech.vocoder import Vocoder, VocoderConfig
@@ -123,7 +123,7 @@ class CosyVoice(nn.Module):
         if speed != 1:
             mel = functional.interpolate(mel, size=max(1, int(mel.shape[-1] / speed)), mode="linear")
         num_samples = mel.shape[-1] * self.config.mel.hop_length
-        return self.wave_of(mel, self._phases(seed), self._sample_noise(seed)(0, num_samples, mel.device))[0]
+        return self.wave_of(mel, self._phases(seed), self._sample_noise(seed)(0, num_samples).to(mel.device))[0]
 
     def mel_of(self, codes: Sequence[int], voice: Voice, noise: Tensor) -> Tensor:
         """The mel (1, M, F2) of codes, from noise (1, M, F1 + F2) whose first F1 frames are the prompt's."""
@@ -220,10 +220,9 @@ class CosyVoice(nn.Module):
 
     def _phases(self, seed: int) -> Tensor:
         """Where the harmonics start, (1, K) uniform in (-pi, pi); the fundamental at 0."""
-        random = torch.Generator().manual_seed(seed * 3 + START_PHASES)
-        phases = (2 * torch.rand(1, self.config.vocoder.num_harmonics + 1, generator=random) - 1) * math.pi
-        phases[:, 0] = 0
-        return phases.to(self.flow.input_embedding.weight.device)
+        drawn = generator(seed, START_PHASES).uniform(-math.pi, math.pi, (1, self.config.vocoder.num_harmonics + 1))
+        drawn[:, 0] = 0
+        return torch.from_numpy(drawn).to(self.flow.input_embedding.weight)
 
 
 def faded(old: Tensor, new: Tensor) -> Tensor:

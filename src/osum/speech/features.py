@@ -20,6 +20,7 @@ from osum.audio import SAMPLE_RATE
 KALDI_FFT = 512
 KALDI_WINDOW, KALDI_HOP = 400, 160  # samples, 25 and 10 ms
 PRE_EMPHASIS = 0.97
+PEAK_FLOOR = 1e-8  # added to a peak that is divided by
 EPSILON = 1.1920929e-7  # Kaldi's floor of an energy, float32's epsilon
 RESAMPLER_ZEROS = 6  # zero crossings on each side of the windowed sinc
 RESAMPLER_ROLLOFF = 0.99
@@ -73,7 +74,7 @@ def log_magnitude_mel(wave: Tensor, config: MelConfig) -> Tensor:
 
 def decibel_mel(wave: Tensor, config: MelConfig) -> Tensor:
     """Decibels scaled to [-1, 1], of a waveform whose peak is set to 1: (B, S) to (B, M, F) (13)."""
-    wave = wave / (wave.abs().amax(dim=1, keepdim=True) + 1e-8)
+    wave = wave / (wave.abs().amax(dim=1, keepdim=True) + PEAK_FLOOR)
     decibels = 20 * _magnitude_mel(wave, config).clamp(min=10**-5.75).log10() - 20
     return (2 * (decibels + 115) / 115 - 1).clamp(-1, 1)
 

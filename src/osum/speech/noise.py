@@ -29,13 +29,17 @@ class Noise:
     """Tells apart what one seed is used for."""
     channels: int
 
-    def __call__(self, start: int, stop: int, device: torch.device | str = "cpu") -> Tensor:
-        """Columns [start, stop), (1, C, stop - start), float32."""
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Columns [start, stop), (1, C, stop - start), float32, on the CPU whatever the model's device."""
         first, last = start // BLOCK, -(-stop // BLOCK)
         blocks = [self._block(number) for number in range(first, last)] or [np.zeros((self.channels, 0), np.float32)]
         columns = np.concatenate(blocks, axis=1)[None, :, start - first * BLOCK : stop - first * BLOCK]
-        return torch.from_numpy(columns.copy()).to(device)
+        return torch.from_numpy(columns.copy())
 
     def _block(self, number: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        philox = np.random.Philox(key=[self.seed, self.stream], counter=[0, number, 0, 0])
-        return np.random.Generator(philox).standard_normal((self.channels, BLOCK), dtype=np.float32)
+        return generator(self.seed, self.stream, number).standard_normal((self.channels, BLOCK), dtype=np.float32)
+
+
+def generator(seed: int, stream: int, block: int = 0) -> np.random.Generator:
+    """The numbers of one block of one stream; any whole number is a seed."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, block, 0, 0]))

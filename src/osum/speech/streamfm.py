@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from osum.audio import SAMPLE_RATE
+from osum.speech.campplus import SpeakerConfig
 from osum.speech.dit import Dit, DitConfig
 from osum.speech.features import MelConfig
 from osum.speech.hifigan import HifiGan, HifiGanConfig
@@ -51,6 +52,9 @@ class StreamFmConfig:
     """Of the prompt, at the rate of features; the vocoder writes another."""
     dit: DitConfig = field(default_factory=DitConfig)
     vocoder: HifiGanConfig = field(default_factory=HifiGanConfig)
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
+    prompt_frames: int = 300
+    """Of the prompt's mel that the transformer reads (3 s)."""
 
 
 @dataclass(frozen=True)

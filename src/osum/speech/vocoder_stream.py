@@ -113,5 +113,5 @@ class VocoderStream:
         before = max(known - F0_CONTEXT, 0)
         f0 = self.vocoder.f0(mel[..., before:])[:, known - before : until - before]
         start, stop = ((state.first + frame) * self.hop for frame in (known, until))
-        new, turns = self.vocoder.m_source(f0, phases, noise(start, stop), state.turns)
+        new, turns = self.vocoder.m_source(f0, phases, noise(start, stop).to(f0.device), state.turns)
         return torch.cat([state.source, new], dim=-1), turns

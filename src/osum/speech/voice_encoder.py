@@ -14,7 +14,16 @@ from osum.audio import SAMPLE_RATE, Source, load, probe
 from osum.errors import AudioError
 from osum.speech.campplus import SpeakerEncoder
 from osum.speech.cosyvoice import CosyVoiceConfig
-from osum.speech.features import KALDI_WINDOW, kaldi_fbank, log_magnitude_mel, resample, whisper_log_mel
+from osum.speech.features import (
+    KALDI_WINDOW,
+    PEAK_FLOOR,
+    decibel_mel,
+    kaldi_fbank,
+    log_magnitude_mel,
+    resample,
+    whisper_log_mel,
+)
+from osum.speech.streamfm import StreamFmConfig
 from osum.speech.tokens import SpeechTokenizer
 from osum.speech.voice import Voice
 
@@ -27,12 +36,13 @@ SILENCE = 1e-3  # root mean square below which a prompt holds no voice, -60 dB
 class VoiceEncoder(nn.Module):
     """The listening half of a speech model.
 
-    Example:
-        >>> from osum.speech.campplus import SpeakerConfig
-        >>> from osum.speech.tokens import TokenizerConfig
-        >>> config = CosyVoiceConfig(tokenizer=TokenizerConfig(width=64, num_heads=4, num_layers=1, num_codes=32))
-        >>> len(VoiceEncoder(config).eval().codes((torch.randn(48_000).numpy(), 48_000)))
-        25
+        Example:
+            >>> from osum.speech.campplus import SpeakerConfig
+            >>> from osum.speech.streamfm import StreamFmConfig
+    from osum.speech.tokens import TokenizerConfig
+            >>> config = CosyVoiceConfig(tokenizer=TokenizerConfig(width=64, num_heads=4, num_layers=1, num_codes=32))
+            >>> len(VoiceEncoder(config).eval().codes((torch.randn(48_000).numpy(), 48_000)))
+            25
     """
 
     def __init__(self, config: CosyVoiceConfig) -> None:
@@ -97,30 +107,53 @@ class VoiceEncoder(nn.Module):
             self.config.name,
             self.codes_of(at_16k).cpu(),
             log_magnitude_mel(for_mel, self.config.mel)[0],
-            self.embedding_of(at_16k).cpu(),
+            speaker_vector(self.speaker, at_16k),
             licence,
             consent,
         )
-
-    @torch.inference_mode()
-    def embedding_of(self, wave: Tensor) -> Tensor:
-        """Samples (S,) at 16 kHz to the speaker vector (E,)."""
-        features = kaldi_fbank(wave.to(self._device), self.config.speaker.num_mel_bins)
-        return self.speaker((features - features.mean(0))[None])[0]
 
     @property
     def _device(self) -> torch.device:
         return self.tokenizer.encoder.conv1.weight.device
 
 
-def _check_prompt(wave: Tensor, rate: int) -> None:
+class PromptEncoder(nn.Module):
+    """The listening half of the real-time baseline, whose codes are CosyVoice's."""
+
+    def __init__(self, config: StreamFmConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.speaker = SpeakerEncoder(config.speaker)
+
+    def voice(self, source: Source, licence: str = "", consent: str = "") -> Voice:
+        """A voice from a recording of 3 to 30 s, whose first 3 s are the prompt.
+
+        Raises:
+            AudioError: the recording cannot be read, is too short or too long, or silent.
+        """
+        wave = torch.from_numpy(load(source))
+        num_frames, mel = self.config.prompt_frames, self.config.mel
+        _check_prompt(wave, SAMPLE_RATE, num_frames * mel.hop_length / mel.sampling_rate)
+        prompt = decibel_mel(wave[None], mel)[0, :, :num_frames]
+        peak = wave.abs().max() + PEAK_FLOOR
+        embedding = speaker_vector(self.speaker, wave / peak)
+        return Voice(self.config.name, torch.zeros(0, dtype=torch.long), prompt, embedding, licence, consent)
+
+
+@torch.inference_mode()
+def speaker_vector(speaker: SpeakerEncoder, wave: Tensor) -> Tensor:
+    """Samples (S,) at 16 kHz to the speaker vector (E,), on the CPU."""
+    features = kaldi_fbank(wave, speaker.config.num_mel_bins)
+    return speaker((features - features.mean(0))[None].to(next(speaker.parameters()).device))[0].cpu()
+
+
+def _check_prompt(wave: Tensor, rate: int, shortest: float = MIN_PROMPT) -> None:
+    """Refuse what holds no voice, or too little or too much of it."""
     seconds = len(wave) / rate
-    if not MIN_PROMPT <= seconds <= MAX_PROMPT:
+    if not shortest <= seconds <= MAX_PROMPT:
         raise AudioError(
-            f"the prompt lasts {seconds:.1f} s; {MIN_PROMPT} to {MAX_PROMPT:.0f} s are needed; cut another"
+            f"the prompt lasts {seconds:.1f} s; {shortest:g} to {MAX_PROMPT:.0f} s are needed; cut another"
         )
     level = float(wave.square().mean().sqrt())
     if level < SILENCE:
-        raise AudioError(
-            f"the prompt is silent (root mean square {level:.1g}, full scale 1); give one that holds a voice"
-        )
+        raise AudioError(f"the prompt is silent (root mean square {level:.1g}, full scale 1); give one with a voice")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,8 +17,9 @@ from torch import Tensor
 from osum.errors import ConversionError
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by key, mapped from the file: a `.pt` (bare, or DeepSpeed's under `module`) or `.safetensors`.
+def read_state_dict(path: Path, wrappers: Sequence[str] = ("module",)) -> dict[str, Tensor]:
+    """Tensors by key, mapped from the file: a `.pt` (bare, or under one of `wrappers`, `module` being DeepSpeed's) or
+    `.safetensors`.
 
     Raises:
         ConversionError: no such file, not a state dict, or more than tensors in it.
@@ -26,8 +27,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ConversionError(f"{path} is not a file: give the original's .pt or .safetensors state dict")
     held = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if isinstance(held, Mapping) and isinstance(held.get("module"), Mapping):
-        held = held["module"]
+    if isinstance(held, Mapping):
+        held = next((held[key] for key in wrappers if isinstance(held.get(key), Mapping)), held)
     if not isinstance(held, Mapping) or not held or not all(isinstance(value, Tensor) for value in held.values()):
         raise ConversionError(f"{path} holds no state dict (names to tensors): give the original's infer.pt")
     return dict(held)
