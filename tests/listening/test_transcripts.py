@@ -15,7 +15,7 @@ import osum
 from osum.audio import SAMPLE_RATE
 from osum.engine.engine import Counts
 from osum.engine.options import LabelOptions
-from osum.errors import InputError, TaskError
+from osum.errors import InputError
 from osum.listening.recognizer import Recognizer
 from osum.listening.run import asked_of
 from osum.listening.transcripts import OwnText, Transcript, Window
@@ -144,10 +144,18 @@ def test_loops_in_a_given_text_are_what_was_said(nano: Recognizer, clip: Path) -
     assert found.segments[0].text == ("no " * 60).strip()
 
 
-def test_what_decodes_its_own_transcript_is_refused(nano: Recognizer, clip: Path) -> None:
+@pytest.mark.parametrize("tasks", ["SGC,SRWT", "SRWT"])
+def test_word_times_of_a_given_text_are_those_of_align(nano: Recognizer, tasks: str) -> None:
+    path, text = SAMPLES / "en_child_boy.flac", "Good morning to you"
+    options = LabelOptions(tasks=tasks, transcript="given", withhold=False)
+    (found,) = nano.label_files([Utterance("a", str(path), text=text)], options)
+    times = [(word.start, word.end) for word in nano.align(path, text)]
+    assert [(word.start, word.end) for word in found.words] == times and len(times) == 4
+    assert (found.text, set(found.summary)) == (text, {"SGC"} if "SGC" in tasks else set())
+
+
+def test_a_reply_is_not_searched_by_beams(nano: Recognizer, clip: Path) -> None:
     row = Utterance("a", str(clip), text="yes")
-    with pytest.raises(TaskError, match="task SRWT decodes its own transcript"):
-        list(nano.label_files([row], LabelOptions(tasks="SGC,SRWT", transcript="given")))
     beams = osum.GenerationOptions(num_beams=2)
     with pytest.raises(InputError, match="without beams"):
         list(nano.label_files([row], LabelOptions(tasks="STTC", transcript="given", generation=beams)))

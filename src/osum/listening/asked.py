@@ -70,6 +70,8 @@ class Asked:
     """The task that decides on a voice, and its prompt."""
     transcriber: Transcriber | None = None
     """Who gives the transcripts; None where they are decoded."""
+    aligned: Task | None = None
+    """The task of word times, where a transcript that is given gets the times of its words."""
 
     @classmethod
     def of(cls, tasks: TaskSet, options: LabelOptions, transcriber: Transcriber | None = None) -> Asked:
@@ -86,10 +88,15 @@ class Asked:
             raise TaskError(f"no prompts in {language!r}: this model has them in {known}")
         chosen = tasks.select(options.tasks if isinstance(options.tasks, str) else list(options.tasks))
         transcriber = transcriber or (OwnText() if options.transcript == GIVEN else None)
+        aligned = None
         if transcriber is not None:
-            chosen = _behind(chosen, options)
+            aligned = next((task for task in chosen if task.transcript == "timed" and options.tasks != "all"), None)
+            chosen = _behind(chosen, tasks, options)
         given = {tasks.find(name).name: prompt for name, prompt in options.prompts.items()}
-        words = {task.name: given.get(task.name) or prompts(tasks, task, language)[0] for task in chosen}
+        words = {
+            task.name: given.get(task.name) or prompts(tasks, task, language)[0]
+            for task in (*chosen, *([aligned] if aligned else ()))
+        }
         silence = voice = None
         if options.withhold and TRANSCRIBE in tasks:
             silence = tasks[TRANSCRIBE], prompts(tasks, tasks[TRANSCRIBE], language)[0]
@@ -97,7 +104,7 @@ class Asked:
             tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
             teller = min(tellers, key=lambda task: task.transcript != "none", default=None)
             voice = None if teller is None else (teller, prompts(tasks, teller, language)[0])
-        return cls(options, chosen, words, detector_named(options.vad), silence, voice, transcriber)
+        return cls(options, chosen, words, detector_named(options.vad), silence, voice, transcriber, aligned)
 
     def questions(
         self, seconds: float, request: Callable[[str], str], limit: TokenLimit, given: str | None = None
@@ -134,12 +141,19 @@ def _begins_alike(ask: Ask, wanted: Ask) -> bool:
     return (ask.text, ask.given) == (wanted.text, wanted.given) and (decoded or ask.given is not None)
 
 
-def _behind(chosen: tuple[Task, ...], options: LabelOptions) -> tuple[Task, ...]:
-    """The tasks that are answered behind a transcript that is given; `all` are those of which nothing is decoded."""
+def _behind(chosen: tuple[Task, ...], tasks: TaskSet, options: LabelOptions) -> tuple[Task, ...]:
+    """The tasks that are answered behind a transcript that is given; `all` are those of which nothing is decoded.
+
+    Word times are not answered: the text is aligned.
+    """
     if options.tasks == "all":
         return tuple(task for task in chosen if task.transcript != "timed" and not task.reply)
-    if timed := next((task.name for task in chosen if task.transcript == "timed"), None):
-        raise TaskError(f"task {timed} decodes its own transcript: leave it out where the transcript is given")
+    timed = next((task for task in chosen if task.transcript == "timed"), None)
+    if timed is not None and timed.label_sets:
+        raise TaskError(f"task {timed.name} decodes its own transcript: leave it out where the transcript is given")
+    chosen = tuple(task for task in chosen if task.transcript != "timed")
+    if timed is not None and not any(task.transcript == "plain" for task in chosen):
+        chosen = (tasks.find(TRANSCRIBE), *chosen)
     if options.generation.searches and any(task.reply for task in chosen):
         raise InputError("a reply behind a transcript that is given is decoded without beams: leave --num-beams out")
     return chosen

@@ -316,7 +316,7 @@ class Recognizer:
         self, windows: Iterator[tuple[_File, Piece, Segment | None]], asked: Asked
     ) -> Iterator[tuple[_File, Segment | None]]:
         """The segments with the times of the words of their text, where word times are asked for."""
-        task = next((task for task in asked.tasks if task.transcript == "timed"), None)
+        task = asked.aligned or next((task for task in asked.tasks if task.transcript == "timed"), None)
         if task is None:
             yield from ((file, segment) for file, _, segment in windows)
             return
@@ -483,7 +483,8 @@ class Recognizer:
         found: dict[str, Any] = {"reply": join_text(replies) if replies else None}
         words = tuple(word for segment in segments for word in segment.words)
         if asked.transcriber is not None and asked.transcriber.name == GIVEN:
-            return {**found, "text": item.text, "words": item.words or words, "text_from": item.text_from or GIVEN}
+            own = words if asked.aligned else item.words or words
+            return {**found, "text": item.text, "words": own, "text_from": item.text_from or GIVEN}
         text = join_text([segment.text for segment in segments]) if _transcribed(asked.tasks) else None
         author = None if text is None else asked.transcriber.name if asked.transcriber else self.name
         return {**found, "text": text, "words": words, "text_from": author}
