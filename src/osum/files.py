@@ -38,18 +38,23 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Keep other processes away until the block ends or the process dies, on systems that can lock.
 
+    `path` is a file, made where it is missing, or a folder, which needs no file of its own for it.
+
     Raises:
         BlockingIOError: another process holds it, and `wait` is False.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system
-            pass
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
         yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def seen_from(folder: Path, path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from osum.errors import InputError
 from osum.results.asked import check_asked
 from osum.results.parts import STAMPS, JsonLines, Parts
 from osum.utterance import Utterance
@@ -55,6 +56,22 @@ def resumed(folder: Path) -> Parts:
     return parts
 
 
+def test_a_second_run_stops_while_the_first_is_writing(tmp_path: Path, items: list[Utterance]) -> None:
+    """Until the first has ended: in the same process, in another one, with --resume or from the beginning."""
+    first = begun(tmp_path, items, finish=False)
+    for second in (lambda: resumed(tmp_path), lambda: parts_of(tmp_path).start({"revision": "1"})):
+        with pytest.raises(InputError, match=r"another run is writing .*rows\.jsonl"):
+            second()
+    first.merge()
+    assert (tmp_path / "rows.jsonl").read_text("utf-8").count("old") == 3
+    resumed(tmp_path)
+
+
+def test_a_run_that_was_killed_keeps_nobody_out(tmp_path: Path, items: list[Utterance]) -> None:
+    begun(tmp_path, items, finish=False)  # forgotten, as its process would be
+    assert answer(resumed(tmp_path), items, "new") == []
+
+
 @pytest.mark.parametrize("finish", [True, False], ids=["finished", "unfinished"])
 def test_another_size_or_another_time_is_a_change(tmp_path: Path, items: list[Utterance], finish: bool) -> None:
     begun(tmp_path, items, finish)
@@ -97,8 +114,7 @@ def test_a_row_that_was_taken_out_of_the_file_is_missing_and_the_others_keep_the
 
 
 def test_rows_of_an_osum_that_kept_no_stamps_are_kept_and_counted(tmp_path: Path, items: list[Utterance]) -> None:
-    parts = begun(tmp_path, items, finish=False)
-    for part in parts.folder.glob("part-*"):
+    for part in list(begun(tmp_path, items, finish=False).folder.glob("part-*")):
         part.write_bytes(b"".join(b" ".join(line.split(b" ", 3)[i] for i in (0, 1, 3)) for line in _lines(part)))
     parts = resumed(tmp_path)
     assert (parts.missing(items, changed=True), parts.num_unstamped) == (([], 0), 3)

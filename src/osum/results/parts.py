@@ -14,15 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from osum.errors import InputError
-from osum.files import atomic_file, seen_from
+from osum.files import atomic_file, locked, seen_from
 from osum.results.asked import check_asked, keep_asked, read_asked
 from osum.results.formats import render_jsonl, to_row
 from osum.results.on_disk import DiskCounter, DiskDict, Spool
@@ -77,6 +77,7 @@ class Parts:
         self.folder = path.with_name(f".{path.name}.parts")
         self._form, self._size = form, size
         self._run, self._number = secrets.token_hex(4), 0
+        self._claimed = ExitStack()
         self._marks = DiskDict[bytes]()
         """Number of each row that is missing to its key and stamp."""
         self._added = 0
@@ -99,8 +100,14 @@ class Parts:
         return self.path.exists() and not any(self._parts())
 
     def start(self, asked: Mapping[str, Any]) -> None:
-        """Begin anew: what stood there goes away."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Begin anew: what stood there goes away.
+
+        Raises:
+            InputError: another run is writing the file.
+        """
+        self._claim()
+        for item in self.folder.iterdir():
+            item.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         keep_asked(self.folder / ASKED, asked)
 
@@ -108,8 +115,10 @@ class Parts:
         """Go on with what is there. An empty `asked` is that of a run in which nothing could be asked.
 
         Raises:
-            InputError: the rows that are there were asked something else, or nobody knows what.
+            InputError: the rows that are there were asked something else, nobody knows what, or another run is
+                writing the file.
         """
+        self._claim()
         before = read_asked(self.folder / ASKED, self.path)
         if before.get("language") == "auto":  # an option that was taken away: this value asked for nothing
             del before["language"]
@@ -118,6 +127,16 @@ class Parts:
         self._number = max((int(part.name.split("-")[1]) for part in self._parts()), default=-1) + 1
         if asked:
             keep_asked(self.folder / ASKED, asked)
+
+    def _claim(self) -> None:
+        """Keep other runs away until this object or the process goes, or is killed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._claimed.enter_context(locked(self.folder, wait=False))
+        except BlockingIOError as fault:
+            raise InputError(
+                f"another run is writing {self.path}: wait until it has ended, or give another -o"
+            ) from fault
 
     def missing(
         self, items: Iterable[Utterance], retry_failed: bool = False, changed: bool = False
@@ -169,10 +188,13 @@ class Parts:
         self._written = time.monotonic()
 
     def merge(self) -> None:
-        """Make the file of all rows, and clear the parts away."""
+        """Make the file of all rows, clear the parts away, and let other runs in."""
         self.flush()
-        if self.finished:
-            return
+        if not self.finished:
+            self._join()
+        self._claimed.close()
+
+    def _join(self) -> None:
         last = DiskDict[int]()
         for number, row in enumerate(self._rows()):
             last[row.key] = number
