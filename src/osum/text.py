@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 CJK = "一-鿿"
@@ -50,8 +50,8 @@ def join_units(units: Iterable[str]) -> str:
     return close_cjk(" ".join(units))
 
 
-def edit_distance(left: str, right: str) -> int:
-    """The least number of inserted, deleted and changed characters (Levenshtein)."""
+def edit_distance(left: Sequence[str], right: Sequence[str]) -> int:
+    """The least number of inserted, deleted and changed characters, or words (Levenshtein)."""
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
         diagonal, row[0] = row[0], i

@@ -38,3 +38,11 @@ def test_a_character_of_several_tokens_is_as_likely_as_all_of_them() -> None:
     log_probs = [math.log(0.9)] * 3 + [math.log(0.5)] * 3 + [math.log(0.7)]
     found = confidences("新年a", ["新", "年", "a"], ids, log_probs, tokenizer.decode)
     assert found == pytest.approx([0.729, 0.125, 0.7])
+
+
+def test_digits_of_times_and_names_of_tags_are_no_words() -> None:
+    raw = "<0.70>7<0.90><0.90>İs<1.00><happy>"
+    sure = [0.5 if letter == "7" and at != 3 else 0.9 for at, letter in enumerate(raw)]
+    ids = list(range(len(raw)))
+    found = confidences(raw, ["7", "happy"], ids, [math.log(value) for value in sure], lambda row: raw[: len(row)])
+    assert found == [pytest.approx(0.5), None]

@@ -16,6 +16,7 @@ from osum.audio import SAMPLE_RATE
 from osum.listening.longform import Silence, windows
 from osum.listening.merge import Seam, in_sequence, merge, seam_of
 from osum.listening.vad import Energy
+from osum.scoring.normalize import mixed_units
 from osum.text import join_units
 from osum.utterance import Answer, Segment, Word
 
@@ -178,3 +179,66 @@ def test_no_word_of_spliced_audio_is_lost_or_doubled(seed: int, phrases: int, ti
     assert text_of(found) == " ".join(texts)
     assert [word.text for each in found for word in each.words] == (texts if timed else [])
     assert all(one.end == other.start for one, other in pairwise(found))
+
+
+# A perfect listener, words that repeat
+
+
+def cut_and_merged(
+    pattern: list[str], count: int, seed: int, limit: float, shared: float, timed: bool, steady: bool
+) -> list[str]:
+    """What is left of words without a pause, heard whole in windows that share some seconds, and put together."""
+    random = Random(seed)
+    lengths = [(30, 0) if steady else (random.randint(12, 60), random.randint(0, 10)) for _ in range(count)]
+    words = said([pattern[at % len(pattern)] for at in range(count)], lengths)
+    start, segments = 0.0, []
+    while not segments or segments[-1].end < words[-1].end:
+        end = min(start + limit, words[-1].end)
+        heard = tuple(word for word in words if start <= (word.start + word.end) / 2 < end or word.end == end)
+        segments.append(Segment(start, end, join_units(w.text for w in heard), words=heard if timed else ()))
+        start = end - shared
+    found = in_sequence(segments)
+    if timed:
+        assert [word.text for each in found for word in each.words] == [word.text for word in words]
+    return mixed_units(" ".join(each.text for each in found))
+
+
+PATTERNS = (["no"], ["one", "two", "three"], ["新"], ["对", "对", "的"], ["ha", "ha", "no"])
+
+
+@given(st.sampled_from(PATTERNS), SEEDS, st.floats(4, 20), st.floats(0.2, 1), st.booleans())
+def test_words_that_repeat_are_kept_to_the_last_where_they_have_times(
+    pattern: list[str], seed: int, limit: float, share: float, steady: bool
+) -> None:
+    found = cut_and_merged(pattern, 120, seed, limit, share * limit / 4, timed=True, steady=steady)
+    assert found == [pattern[at % len(pattern)] for at in range(120)]
+
+
+@given(st.integers(3, 6), SEEDS, st.floats(12, 20), st.floats(3, 4))
+def test_without_times_a_phrase_that_repeats_at_a_steady_rate_is_kept(
+    size: int, seed: int, limit: float, shared: float
+) -> None:
+    pattern = [f"w{at}" for at in range(size)]
+    found = cut_and_merged(pattern, 120, seed, limit, shared, timed=False, steady=True)
+    assert found == [pattern[at % size] for at in range(120)]
+
+
+@given(SEEDS, st.floats(12, 20), st.floats(2, 4), st.sampled_from(["no", "新"]))
+def test_without_times_one_word_that_repeats_is_kept_to_one_a_cut(
+    seed: int, limit: float, shared: float, word: str
+) -> None:
+    """Where nothing but the rate tells how many words both windows heard, it may be wrong by one."""
+    found = cut_and_merged([word], 120, seed, limit, shared, timed=False, steady=True)
+    cuts = 36 // (limit - shared) + 1
+    assert set(found) == {word} and abs(len(found) - 120) <= cuts
+
+
+def test_the_worked_example_of_the_seam() -> None:
+    first, second = merge(Segment(0, 4, "no no no no"), Segment(2, 6, "no no no"))
+    assert len((first.text + " " + second.text).split()) == 5
+
+
+def test_estimated_times_prove_nothing() -> None:
+    words = tuple(Word("no", at, at + 1, estimated=True) for at in range(4))
+    first, second = merge(Segment(0, 4, "no no no no", words=words), Segment(3, 7, "no no no no", words=words))
+    assert len(first.words) + len(second.words) == 7

@@ -7,8 +7,10 @@ of two words counts for both. Pure values: knows neither the model nor tasks.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
+_TAG = re.compile(r"<[^<>]*>?")
 _PARTIAL = "\ufffd"
 """What stands for a character of which only some bytes are there."""
 
@@ -31,9 +33,11 @@ def confidences(
     """
     spans = _spans(ids, decode)
     found: list[float | None] = []
-    written, at = raw.lower(), 0
+    # A word stands outside the tags: the digits of a time are no number that was said.
+    written = "".join(_lower(letter) for letter in _TAG.sub(lambda tag: "\0" * len(tag[0]), raw))
+    at = 0
     for unit in units:
-        first = written.find(unit.lower(), at)
+        first = written.find("".join(map(_lower, unit)), at)
         if first < 0 or not log_probs:
             found.append(None)
             continue
@@ -41,6 +45,11 @@ def confidences(
         inside = [value for (start, end), value in zip(spans, log_probs, strict=True) if start < at and end > first]
         found.append(math.exp(sum(inside)))
     return found
+
+
+def _lower(letter: str) -> str:
+    """In lower case where that is one letter as well, so that places stay."""
+    return low if len(low := letter.lower()) == 1 else letter
 
 
 def _spans(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[tuple[int, int]]:

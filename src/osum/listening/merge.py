@@ -7,11 +7,13 @@ but for what either heard wrongly at its edge. The seam lies in words that both 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from osum.scoring.normalize import mixed_units
-from osum.text import join_units
+from osum.text import edit_distance, join_units
 from osum.utterance import Segment, Word
 
 SHARED = 0.01
@@ -20,6 +22,10 @@ SAME_MOMENT = 0.5
 """Seconds by which two hearings of one word may differ in time."""
 UNITS_PER_SECOND = 12
 """Words, or Chinese characters, of the fastest speech."""
+FASTER = 2.0
+"""Times the rate of both windows at which the seconds that they share may be spoken."""
+ALIKE = 1 / 3
+"""Share of units that two hearings of the same seconds have in common at least."""
 MATCH, DIFFER = 3, -1
 """Points of a unit that both have, and of one that only one has or that the other has otherwise."""
 
@@ -50,9 +56,11 @@ def merge(left: Segment, right: Segment) -> tuple[Segment, Segment]:
     and replies stay as they are: they were heard in the whole of each window.
     """
     middle = (right.start + left.end) / 2
-    kept, rest, middle = _merge_words(left.words, right.words, middle)
     ours, theirs = mixed_units(left.text), mixed_units(right.text)
-    seam = _seam_in_text(left, right, ours, theirs)
+    of_words = _seam_of_words(left, right, middle)
+    kept, rest, middle = _cut(left.words[: of_words.left], right.words[of_words.right :], middle)
+    one_text = len(left.words) == len(ours) and len(right.words) == len(theirs)
+    seam = of_words if one_text else _seam_in_text(left, right, ours, theirs)
     return (
         replace(
             left,
@@ -71,16 +79,23 @@ def merge(left: Segment, right: Segment) -> tuple[Segment, Segment]:
     )
 
 
-def _merge_words(
-    left: Sequence[Word], right: Sequence[Word], middle: float
-) -> tuple[tuple[Word, ...], tuple[Word, ...], float]:
-    """The words of either, and the time between them."""
-    seam = (
-        _seam_in_time(left, right, middle)
-        or seam_of([word.text for word in left], [word.text for word in right])
-        or _seam_without_words([_centre(word) for word in left], [_centre(word) for word in right], middle)
+def _seam_of_words(left: Segment, right: Segment, middle: float) -> Seam:
+    """By the times of words; those that were not measured prove nothing."""
+    texts = [word.text for word in left.words], [word.text for word in right.words]
+    bounds = _shared_units(left, right, *map(len, texts))
+    if not all(word.estimated for word in (*left.words, *right.words)):  # times that are off all the same bound it
+        late = sum(_centre(word) >= right.start for word in left.words)
+        early = sum(_centre(word) <= left.end for word in right.words)
+        bounds = (late + early) / 2, max(late, early) if late + early > 2 else 0
+    return (
+        _seam_in_time(left.words, right.words, middle)
+        or _bounded(*texts, *bounds)
+        or _seam_without_words([_centre(word) for word in left.words], [_centre(word) for word in right.words], middle)
     )
-    kept, rest = left[: seam.left], right[seam.right :]
+
+
+def _cut(kept: Sequence[Word], rest: Sequence[Word], middle: float) -> tuple[tuple[Word, ...], tuple[Word, ...], float]:
+    """The words of either side of the seam, and the time between them."""
     low, high = sorted((kept[-1].end if kept else -math.inf, rest[0].start if rest else math.inf))
     middle = min(max(middle, low), high)
     return (
@@ -91,27 +106,84 @@ def _merge_words(
 
 
 def _seam_in_text(left: Segment, right: Segment, ours: Sequence[str], theirs: Sequence[str]) -> Seam:
-    most = 1 + round(UNITS_PER_SECOND * (left.end - right.start))
-    first = max(len(ours) - most, 0)
-    seam = seam_of(ours[first:], theirs[:most])
+    seam = _bounded(ours, theirs, *_shared_units(left, right, len(ours), len(theirs)))
     if seam is not None:
-        return Seam(first + seam.left, seam.right)
+        return seam
     centres = _spread(left, len(ours)), _spread(right, len(theirs))
     return _seam_without_words(*centres, (right.start + left.end) / 2)
 
 
+def _shared_units(left: Segment, right: Segment, ours: int, theirs: int) -> tuple[float, int]:
+    """How many units are likely said in the time that both share, by the rate of both, and how many at most."""
+    shared = left.end - right.start
+    likely = shared * (ours + theirs) / (left.end - left.start + right.end - right.start)
+    return likely, 1 + round(min(UNITS_PER_SECOND * shared, FASTER * likely + 1))
+
+
+def _bounded(left: Sequence[str], right: Sequence[str], likely: float, most: int) -> Seam | None:
+    """The seam where an end of `left` is laid over a beginning of `right` that is as long as what they share may be.
+
+    1. Each length up to `most` units is tried. What counts is the share of units that are the same, not their number:
+       where words repeat, the longest overlay has the most of them. One more that differs is added, since few may be
+       the same by chance.
+    2. A length other than `likely` costs, so that of overlays that fit alike the likeliest is taken.
+    3. The seam is in the middle of the longest run of equal units at equal places; where words are missing from one
+       side there may be none worth the name, and `seam_of` finds the way around them.
+
+    Example: `no no no no` and `no no no` share 2 s of 4 s each, so some 1.75 units. Lengths 1, 2 and 3 fit alike; 2 is
+    nearest, so that `no no no | no no` remains after one of two, five words in all.
+    """
+    fits = {
+        size: (size - edits) / (size + 1) - abs(size - likely) / max(size, likely)
+        for size in range(1, min(most, len(left), len(right)) + 1)
+        if 1 - (edits := edit_distance(left[-size:], right[:size])) / size > ALIKE
+    }
+    if not fits:
+        return None
+    best = max(fits, key=lambda size: fits[size])
+    ours, theirs, before = left[-best:], right[:best], len(left) - best
+    start, size = _longest_run(ours, theirs)
+    other = seam_of(ours, theirs)
+    if other is not None and 2 * size < _longest_match(ours, theirs):
+        return Seam(before + other.left, other.right)
+    return Seam(before + start + (size + 1) // 2, start + (size + 1) // 2) if size else None
+
+
+def _longest_run(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:
+    """Place and length of the longest run of equal units at equal places."""
+    best, begin = (0, 0), 0
+    for at, (one, other) in enumerate(zip(left, right, strict=True)):
+        if one != other:
+            begin = at + 1
+        elif at + 1 - begin > best[1]:
+            best = (begin, at + 1 - begin)
+    return best
+
+
+def _longest_match(left: Sequence[str], right: Sequence[str]) -> int:
+    return SequenceMatcher(None, left, right, autojunk=False).find_longest_match().size
+
+
 def _seam_in_time(left: Sequence[Word], right: Sequence[Word], middle: float) -> Seam | None:
     """Behind the word that both have at the same moment, nearest to the middle of the time they share."""
+    often = Counter(word.text for word in left) | Counter(word.text for word in right)
     pairs = []
     for i, word in enumerate(left):
-        j = _nearest(word, right)
-        if j is not None and _nearest(right[j], left) == i:
+        j = _nearest(word, right, often[word.text] > 1)
+        if j is not None and _nearest(right[j], left, often[word.text] > 1) == i:
             pairs.append((abs((_centre(word) + _centre(right[j])) / 2 - middle), i, j))
     return Seam(min(pairs)[1] + 1, min(pairs)[2] + 1) if pairs else None
 
 
-def _nearest(word: Word, others: Sequence[Word]) -> int | None:
-    found = [(abs(_centre(other) - _centre(word)), at) for at, other in enumerate(others) if other.text == word.text]
+def _nearest(word: Word, others: Sequence[Word], repeats: bool) -> int | None:
+    """The same word nearest in time; one that is said again and again must be heard in part at the same time."""
+    found = [
+        (abs(_centre(other) - _centre(word)), at)
+        for at, other in enumerate(others)
+        if other.text == word.text
+        and not (word.estimated or other.estimated)
+        and (not repeats or max(word.start, other.start) < min(word.end, other.end))
+    ]
     return min(found)[1] if found and min(found)[0] <= SAME_MOMENT else None
 
 
