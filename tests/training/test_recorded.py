@@ -38,6 +38,13 @@ def test_a_run_on_stored_states_trains(config: MakeConfig) -> None:
     assert (last / "model.safetensors").is_file()
 
 
+def test_half_precision_is_held_to_the_running_encoder_too(config: MakeConfig, tmp_path: Path) -> None:
+    half = FROZEN | {"dtype": "bfloat16"}
+    running = batch_losses(Trainer(config(**half)))
+    stored = batch_losses(Trainer(config(**half, encoder_copies=1, out=str(tmp_path / "other"))))
+    torch.testing.assert_close(stored, running, rtol=0.05, atol=0.1)
+
+
 def test_copies_but_the_first_are_changed(config: MakeConfig) -> None:
     trainer = Trainer(config(**FROZEN | {"augment": 1.0}, encoder_copies=3))
     kept = trainer.loader.collate_fn.recorded  # type: ignore[attr-defined]
