@@ -131,7 +131,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 def clip(source: str, number: int, path: str, end: float | None = None) -> KitClip:
     samples = burst(number)[: None if end is None else round(end * RATE)]
-    fields = {"language": "en", "text": f"text {number}", "source": source, "licence": "CC0", "orig_sr": RATE}
+    fields = {"language": "en", "text": f"text {'abcdef'[number]}", "source": source, "licence": "CC0", "orig_sr": RATE}
     return KitClip(f"{source}/{number}", path, samples.size / RATE, fingerprint(samples), fields, end)
 
 
@@ -162,7 +162,7 @@ def test_the_kit_is_what_nano_reads(tmp_path: Path, kit: KitList, mirror: Mirror
     assert faults(run(tmp_path, kit, mirror)) == {}
     rows, dropped = real_utterances(tmp_path)
     assert [row.id for row in rows] == [f"x/{number}" for number in range(4)] + ["y/4", "y/5"]
-    assert (rows[0].text, rows[0].licence, rows[0].duration, dropped) == ("text 0", "CC0", 0.4, [])
+    assert (rows[0].text, rows[0].licence, rows[0].duration, dropped) == ("text a", "CC0", 0.4, [])
     np.testing.assert_allclose(audio.load(rows[1].path), burst(1), atol=1 / 32768)
     assert [audio.probe(row.path).duration for row in rows] == [0.4, 0.4, 0.4, 0.2, 0.4, 0.4]
     assert read_rows(tmp_path / "smoke/manifest.jsonl") == list(kit.samples)

@@ -69,7 +69,7 @@ class RecordedStates:
         self._check(hashlib.sha256(f"{made_from} {digest(encoder)}".encode()).hexdigest()[:16])
         # What is frozen is held in half precision but for its vectors; all of it in one dtype is quickest.
         encoder = deepcopy(encoder).to(encoder.conv1.weight.dtype)
-        vars(encoder).pop("forward", None)  # of `pass_on`: it would encode with the weights of before
+        encoder.__dict__.pop("forward", None)  # of `pass_on`: it would encode with the weights of before
         wanted = [(index, copy) for copy in range(self.copies) for index in indices]
         files = [wanted[first : first + PER_FILE] for first in range(0, len(wanted), PER_FILE)]
         for number, keys in enumerate(files):
