@@ -115,7 +115,7 @@ def test_convert_takes_merge_or_keep_but_not_both(osum: Run) -> None:
 
 def test_train_tells_a_missing_recipe_in_one_line(osum: Run, tmp_path: Path) -> None:
     code, _, err = osum("train", tmp_path / "no.yaml")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "no.yaml" in err
 
 

@@ -18,7 +18,7 @@ _EXAMPLES = """\
 examples:
   osum talk question.wav --model echat/                                       the reply as text
   osum talk question.wav --model echat/ --codec voice/ --voice anna.safetensors -o answer.wav
-  osum talk --text "how are you?" --model echat/ --history talk.json          goes on with a conversation
+  osum talk --text "how are you?" --model echat/ --history talk.json          continues a conversation
 """
 
 

@@ -181,8 +181,8 @@ class Talker:
         aloud = can if options.aloud is None else options.aloud
         thinks = options.thinking != "off"
         if not aloud:
-            heard = any(turn.sounds for turn in turns)
-            name = "speech_to_text_think" if thinks else "speech_to_text" if heard else "text_to_text"
+            has_sound = any(turn.sounds for turn in turns)
+            name = "speech_to_text_think" if thinks else "speech_to_text" if has_sound else "text_to_text"
         else:
             name = "talk" + "_think" * thinks + "_in_turns" * options.in_turns
         return (modes.RELEASED if options.released else modes.MODES)[name]

@@ -29,7 +29,7 @@ class News(NamedTuple):
 
 
 class Writing:
-    """One answer on its way."""
+    """One answer, as it arrives."""
 
     def __init__(self, processor: OsumProcessor, plan: AnswerPlan) -> None:
         self.processor, self.plan = processor, plan

@@ -180,7 +180,7 @@ def positions(attention_mask: Tensor) -> Tensor:
 
 
 class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
-    """Hears speech and text, answers in text (and, with `speech_output`, in speech ids).
+    """Takes speech and text, answers in text (and, with `speech_output`, in speech ids).
 
     Example:
         >>> inputs = processor(text=prompts, audio=waveforms)
