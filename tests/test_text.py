@@ -51,3 +51,8 @@ def test_a_loop_at_the_end_is_found(unit, count):
     assert found is not None
     assert len(found[0]) == len(unit)
     assert found[1] in (count - 1, count)
+
+
+def test_broken_bytes_again_and_again_are_a_loop_however_short() -> None:
+    assert repetition("你好" + "\ufffd" * 15) == ("\ufffd", 15)
+    assert repetition("你好\ufffd\ufffd") is None and repetition("ha " * 6) is None

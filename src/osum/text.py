@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -74,6 +75,11 @@ def closest(text: str, choices: Iterable[str]) -> str | None:
     return near[0][1]
 
 
+def is_broken(character: str) -> bool:
+    """Whether nobody can say a character: U+FFFD, of which only some bytes were there, or a control character."""
+    return character == "\ufffd" or (unicodedata.category(character) in ("Cc", "Cs") and not character.isspace())
+
+
 def repetition(text: str) -> tuple[str, int] | None:
     """The shortest unit that fills the end of `text` in a loop, and how often; None for ordinary text."""
     text = text.rstrip()
@@ -82,6 +88,6 @@ def repetition(text: str) -> tuple[str, int] | None:
         count, position = 1, len(text) - size
         while position >= size and text.startswith(unit, position - size):
             count, position = count + 1, position - size
-        if count >= _LOOP_MIN_REPEATS and count * size >= _LOOP_MIN_LENGTH:
+        if count >= _LOOP_MIN_REPEATS and (count * size >= _LOOP_MIN_LENGTH or all(map(is_broken, unit))):
             return unit, count
     return None

@@ -156,3 +156,8 @@ def test_a_doubtful_label_is_unknown_and_keeps_its_distribution() -> None:
     answers = {"SGC": Answer("female", 0.8, FEMALE), "VED": Answer("laugh", 0.81), "SSR": Answer(None, problems=("x",))}
     found = doubted(answers, 0.81)
     assert found == {**answers, "SGC": Answer("unknown", 0.8, FEMALE)}
+
+
+def test_broken_bytes_are_no_part_of_the_text() -> None:
+    found = segment({"ASR": "你\ufffd\ufffd好\x00"})
+    assert found.text == "你好" and found.labels["ASR"].problems == ("U+FFFD, which nobody says",)

@@ -28,6 +28,7 @@ TIMED = "".join(f"<{at / 10:.1f}>again<{at / 10 + 0.1:.1f}>" for at in range(30)
         ("SRWT", TIMED, 10, False, True),
         ("STTC", f"hi<开始回答>{LOOP}", 10, False, True),
         ("SER", LOOP + "<sad>", 10, True, False),
+        ("ASR", "你好" + "\ufffd" * 15, 10, True, True),
     ],
 )
 def test_a_loop_never_ends_or_says_more_than_can_be_said(

@@ -236,3 +236,14 @@ def test_digits_may_be_labels():
     digits = replace(OSUM["SGC"], label_sets=(LabelSet("digit", ("1", "2")),))
     result = digits.parse("one<1>")
     assert (result.text, result.labels, result.problems) == ("one", {"digit": "1"}, ())
+
+
+@pytest.mark.parametrize("broken", ["\ufffd", "\x00", "\x1b", "\udcff"])
+def test_what_nobody_can_say_is_told(broken: str) -> None:
+    found = OSUM["ASR"].parse(f"good{broken} morning")
+    assert found.problems == (f"U+{ord(broken):04X}, which nobody says",)
+
+
+def test_half_a_tag_is_told() -> None:
+    assert OSUM["ASR"].parse("a cand>").problems == ("a stray >",)
+    assert OSUM["ASR"].parse("a <cand").problems != ()

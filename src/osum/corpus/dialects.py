@@ -243,7 +243,7 @@ def _answer(text: object, named: str | None, row: Row, reading: Reading, begin: 
     task = reading.find(named)
     result = task.parse(text)
     # People do say one thing many times; a loop is a fault of a model's answer only.
-    if wrong := [problem for problem in result.problems if not problem.startswith("repetition loop")]:
+    if wrong := [problem for problem in result.problems if not problem.startswith(("repetition loop", "U+"))]:
         shown = text if len(text) <= 40 else f"{text[:40]}…"
         raise ManifestError(f"{shown!r} does not fit task {task.name}: {'; '.join(wrong)}; {_form(task)}")
     labels |= {name: label for name, label in result.labels.items() if label is not None}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from osum.listening.word_times import in_file, placed, spans_of, units_of
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task, TaskResult, normalise_target
+from osum.text import is_broken
 from osum.utterance import Answer, Segment, Word
 
 Sureness = Callable[[str, Sequence[str]], Sequence[float | None]]
@@ -57,7 +58,7 @@ def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
     """Put one window's answers together; times count from `offset`, in seconds of the file."""
     parsed = {task.name: task.parse(heard.raws[task.name]) for task in tasks}
     teller = _teller(tasks)
-    text = normalise_target(parsed[teller.name].text) if teller else None
+    text = normalise_target(_sayable(parsed[teller.name].text)) if teller else None
     no_speech = text == "" if heard.silent is None else heard.silent
     silent = no_speech and heard.withhold
     present = {"speech": not silent, "voice": not silent or bool(heard.voice), "sound": True}
@@ -130,10 +131,15 @@ def disagreements(segment: Segment) -> list[str]:
     return [key for key, problems in noted.items() if any(problem.startswith(DISAGREES) for problem in problems)]
 
 
+def _sayable(text: str) -> str:
+    """Without what nobody can say; the answer's problems tell of it."""
+    return "".join(character for character in text if not is_broken(character))
+
+
 def _words(result: TaskResult, text: str, seconds: float) -> tuple[Word, ...]:
     """The words of `text` by a timed answer, in seconds of the window; none where the answer says another text."""
     units = units_of(text)
-    if normalise_target(result.text) != text or not units:
+    if normalise_target(_sayable(result.text)) != text or not units:
         return ()
     return placed([unit.text for unit in units], spans_of(result.words, units), seconds)
 

@@ -1,6 +1,7 @@
 """Repetition loops: told from speech that repeats itself, decoded again, marked.
 
-1. An answer is a loop if it ends in one and never ended, or holds more than anybody can say in the time.
+1. An answer is a loop if it ends in one and never ended, holds more than anybody can say in the time, or repeats what
+   nobody can say, such as U+FFFD.
 2. Only the question that looped is asked again, so that no answer depends on what else is asked: first with a
    penalty on repetition, except for word times, which need their digits again and again; then by drawing,
    warmer each time, from a fixed seed.
@@ -19,7 +20,7 @@ from osum.engine.request import Ask, Reply
 from osum.listening.answers import answer_key
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task
-from osum.text import repetition
+from osum.text import is_broken, repetition
 from osum.utterance import Segment
 
 UNITS_PER_SECOND = 8
@@ -34,9 +35,10 @@ AskAgain = Callable[[Sequence[Ask]], Sequence[Reply]]
 def loops(task: Task, reply: Reply, seconds: float) -> bool:
     """Whether the answer of a task about `seconds` of sound is a repetition loop."""
     found = task.parse(reply.text)
-    repeats = any(repetition(part) for part in (reply.text, found.text, found.reply or ""))
+    repeats = [loop for part in (reply.text, found.text, found.reply or "") if (loop := repetition(part))]
     too_much = len(mixed_units(found.text)) > UNITS_PER_SECOND * max(seconds, 1.0)
-    return repeats and (too_much or not reply.ended)
+    nonsense = any(is_broken(unit[0]) for unit, _ in repeats)
+    return bool(repeats) and (nonsense or too_much or not reply.ended)
 
 
 def unlooped(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from osum.tasks.label_set import LabelSet
-from osum.text import closest, edit_distance, join_units
+from osum.text import closest, edit_distance, is_broken, join_units
 from osum.utterance import Word
 
 REPLY_SEPARATOR = "<开始回答>"
@@ -176,4 +176,6 @@ def _clean(text: str, problems: list[str]) -> str:
     if ">" in text:
         problems.append("a stray >")
         text = text.replace(">", " ")
+    if wrong := next(filter(is_broken, text), None):
+        problems.append(f"U+{ord(wrong):04X}, which nobody says")
     return text.strip()
