@@ -36,13 +36,11 @@ SILENCE = 1e-3  # root mean square below which a prompt holds no voice, -60 dB
 class VoiceEncoder(nn.Module):
     """The listening half of a speech model.
 
-        Example:
-            >>> from osum.speech.campplus import SpeakerConfig
-            >>> from osum.speech.streamfm import StreamFmConfig
-    from osum.speech.tokens import TokenizerConfig
-            >>> config = CosyVoiceConfig(tokenizer=TokenizerConfig(width=64, num_heads=4, num_layers=1, num_codes=32))
-            >>> len(VoiceEncoder(config).eval().codes((torch.randn(48_000).numpy(), 48_000)))
-            25
+    Example:
+        >>> from osum.speech.tokens import TokenizerConfig
+        >>> config = CosyVoiceConfig(tokenizer=TokenizerConfig(width=64, num_heads=4, num_layers=1, num_codes=32))
+        >>> len(VoiceEncoder(config).eval().codes((torch.randn(48_000).numpy(), 48_000)))
+        25
     """
 
     def __init__(self, config: CosyVoiceConfig) -> None:
