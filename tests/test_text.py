@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.text import closest, edit_distance, join_units, normalise_target, repetition
+from osum.text import closest, edit_distance, has_punctuation, join_units, normalise_target, repetition
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,16 @@ def test_targets_are_normalised_as_the_release_does(text, target):
 @given(st.text(st.sampled_from("aB 新年<>\t.")))
 def test_normalising_twice_changes_nothing(text):
     assert normalise_target(normalise_target(text)) == normalise_target(text)
+
+
+@pytest.mark.parametrize("text", ["yes, no", "is it?", "a.", "你好，", "好。", "你好,我是", "wait… what"])
+def test_marks_of_a_sentence_are_punctuation(text):
+    assert has_punctuation(text)
+
+
+@pytest.mark.parametrize("text", ["", "don't", "3.5", "at 10:30", "1,000 people", "well-known", "新年快乐"])
+def test_marks_inside_a_word_or_number_are_none(text):
+    assert not has_punctuation(text)
 
 
 def test_units_are_joined_with_spaces_between_words_only():

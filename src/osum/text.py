@@ -16,6 +16,7 @@ CJK = "一-鿿"
 
 _AROUND_CJK = re.compile(rf"\s+(?=[{CJK}])|(?<=[{CJK}])\s+")
 _AROUND_BRACKETS = re.compile(r"\s*([<>])\s*")
+_MARK = re.compile(r"[,.?!;:](?![0-9A-Za-z])|[，。？！；：、…]")
 _MAX_SPELLED = 40  # characters; a longer text is no misspelt name
 
 _LOOP_MAX_UNIT = 60  # characters
@@ -44,6 +45,11 @@ def normalise_target(text: str) -> str:
     No space around Chinese characters, lower case, no space around `<` and `>`; punctuation stays.
     """
     return _AROUND_BRACKETS.sub(r"\1", close_cjk(text).lower()).strip()
+
+
+def has_punctuation(text: str) -> bool:
+    """Whether a text has a mark of a sentence: `don't`, `3.5` and `10:30` have none."""
+    return _MARK.search(text) is not None
 
 
 def join_units(units: Iterable[str]) -> str:

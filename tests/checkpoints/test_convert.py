@@ -12,7 +12,7 @@ from osum.checkpoints.convert import convert
 from osum.checkpoints.convert.lora import merge
 from osum.errors import ConversionError
 from osum.model import OsumForConditionalGeneration
-from osum.tasks import RELEASE, TaskSet
+from osum.tasks import ECHAT, RELEASE, TaskSet
 
 from .originals import HEADS, RANK, random_original, write_original
 
@@ -210,10 +210,12 @@ def test_the_report_says_what_was_kept_and_what_is_left_to_do(tmp_path: Path) ->
     assert "LoRA: merged" in str(report)
 
 
-def test_a_checkpoint_carries_the_tasks_of_the_release(tmp_path: Path) -> None:
-    convert(write_original(tmp_path, random_original("osum")), tmp_path / "ours", **HEADS)
+@pytest.mark.parametrize(("release", "tasks"), [("osum", RELEASE), ("echat", ECHAT)])
+def test_a_checkpoint_carries_the_tasks_of_its_release(tmp_path: Path, release: str, tasks: TaskSet) -> None:
+    convert(write_original(tmp_path, random_original(release)), tmp_path / "ours", **HEADS)
     held = json.loads((tmp_path / "ours" / "tasks.json").read_text())
-    assert list(TaskSet.from_dict(held)) == list(RELEASE)
+    assert held == tasks.to_dict()
+    assert TaskSet.from_dict(held).tasks == tasks.tasks
 
 
 def test_the_files_are_readable_by_others(tmp_path: Path) -> None:

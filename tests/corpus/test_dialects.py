@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tasks.strategies import utterances
+from tasks.strategies import answering, utterances
 
 from osum.corpus.dialects import DIALECTS, Reading
 from osum.errors import ManifestError
-from osum.tasks import OSUM
+from osum.tasks import ECHAT, OSUM
 from osum.text import normalise_target
 from osum.utterance import Utterance, Word
 
@@ -60,6 +60,21 @@ def test_the_maintainers_example_gives_text_label_and_task() -> None:
 def test_tags_of_every_kind_land_in_labels(task: str, txt: str, text: str | None, labels: dict[str, str]) -> None:
     row = original(txt, task=task)
     assert (row.text, row.labels) == (text, labels)
+
+
+@pytest.mark.parametrize("name", [name for name in ECHAT if name not in OSUM])
+@given(data=st.data())
+def test_rows_of_echat_are_read_whichever_tasks_are_understood(name: str, data: st.DataObject) -> None:
+    task = ECHAT[name]
+    clip = data.draw(answering(task))
+    row = original(task.render(clip), task=task.tag.upper().replace("> <", "><"))
+    assert (row.tasks, task.render(row)) == ((name,), task.render(clip))
+    assert row.labels == {labels.name: clip.labels[labels.name] for labels in task.label_sets}
+
+
+def test_a_task_of_the_set_goes_before_one_of_the_releases() -> None:
+    assert Reading().find("<CAPTION>") is OSUM["VED-only"]
+    assert Reading(OSUM.keep("ASR")).find("<CAPTION>") is ECHAT["VED-only"]
 
 
 def test_a_reply_and_word_times_are_read() -> None:

@@ -21,7 +21,7 @@ from osum.engine.request import Reply, Request, Result
 from osum.errors import AudioError, TaskError
 from osum.listening.recognizer import Recognizer
 from osum.results.formats import to_row
-from osum.tasks import OSUM, RELEASE, LabelSet, Task
+from osum.tasks import ECHAT, OSUM, RELEASE, LabelSet, Task, TaskSet
 from osum.utterance import Utterance, Word
 
 BRIEF: dict[str, Any] = {"generation": GenerationOptions(max_new_tokens=4)}
@@ -244,9 +244,10 @@ def with_tasks(tasks: Any) -> Recognizer:
     return Recognizer(Checkpoint("own", "1", known.model, known.processor, tasks))
 
 
-def test_the_release_is_asked_in_chinese() -> None:
-    prompts = with_tasks(RELEASE).label(CLIPS[0], tasks=FEW, **BRIEF).extra["prompts"]
-    assert prompts == {name: RELEASE.prompt(name, "zh") for name in FEW}
+@pytest.mark.parametrize("tasks", [RELEASE, ECHAT], ids=lambda tasks: tasks.name)
+def test_a_release_is_asked_in_chinese(tasks: TaskSet) -> None:
+    prompts = with_tasks(tasks).label(CLIPS[0], tasks=FEW, **BRIEF).extra["prompts"]
+    assert prompts == {name: tasks.prompt(name, "zh") for name in FEW}
 
 
 def test_prompts_are_asked_in_the_language_given(recognizer: Recognizer) -> None:

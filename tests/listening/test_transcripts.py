@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import osum
 from osum.audio import SAMPLE_RATE
 from osum.engine.engine import Counts
 from osum.engine.options import LabelOptions
-from osum.errors import InputError
+from osum.errors import InputError, TaskError
+from osum.listening.asked import Asked
 from osum.listening.recognizer import Recognizer
 from osum.listening.run import asked_of
 from osum.listening.transcripts import OwnText, Transcript, Window
+from osum.tasks import ECHAT
 from osum.utterance import Utterance, Word
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -161,6 +163,12 @@ def test_a_reply_is_not_searched_by_beams(nano: Recognizer, clip: Path) -> None:
         list(nano.label_files([row], LabelOptions(tasks="STTC", transcript="given", generation=beams)))
     with pytest.raises(InputError, match="transcript 'gvien': choose one of decoded, given"):
         LabelOptions(transcript="gvien")
+
+
+def test_a_given_text_is_no_answer_where_punctuation_is_asked_for() -> None:
+    assert "PUNC" not in {task.name for task in Asked.of(ECHAT, GIVEN).tasks}
+    with pytest.raises(TaskError, match="task PUNC decodes its own transcript"):
+        Asked.of(ECHAT, replace(GIVEN, tasks="ASR,PUNC"))
 
 
 def test_a_reply_is_given_where_it_is_asked_for_by_name(nano: Recognizer) -> None:

@@ -1,8 +1,8 @@
-"""Random utterances that every task can render."""
+"""Random utterances that a task can render."""
 
 from hypothesis import strategies as st
 
-from osum.tasks import OSUM
+from osum.tasks import OSUM, Task
 from osum.utterance import Utterance, Word
 
 texts = st.text(
@@ -19,12 +19,21 @@ def words(draw) -> tuple[Word, ...]:
     return tuple(Word(unit, *span) for unit, span in zip(units, spans, strict=True))
 
 
-utterances = st.builds(
-    Utterance,
-    id=st.just("u"),
-    path=st.just("u.wav"),
-    text=texts,
-    words=words(),
-    labels=st.fixed_dictionaries({name: st.sampled_from(labels.labels) for name, labels in OSUM.label_sets.items()}),
-    reply=texts,
-)
+sentences = st.builds(str.__add__, texts, st.sampled_from(".?!,。？！，、…"))
+
+
+def answering(*tasks: Task) -> st.SearchStrategy[Utterance]:
+    """Utterances that hold all that the tasks ask for, in texts with punctuation where one wants it."""
+    label_sets = OSUM.label_sets | {labels.name: labels for task in tasks for labels in task.label_sets}
+    return st.builds(
+        Utterance,
+        id=st.just("u"),
+        path=st.just("u.wav"),
+        text=sentences if any(task.punctuated for task in tasks) else texts,
+        words=words(),
+        labels=st.fixed_dictionaries({name: st.sampled_from(labels.labels) for name, labels in label_sets.items()}),
+        reply=texts,
+    )
+
+
+utterances = answering(*OSUM.tasks)

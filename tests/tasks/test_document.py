@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+from osum.tasks import ECHAT, OSUM
 from osum.tasks.document import markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
@@ -8,6 +9,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 
 def test_the_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m osum.tasks.document > docs/tasks.md"
+
+
+def test_the_page_shows_what_only_echat_answers():
+    _, page = PAGE.read_text(encoding="utf-8").split("## What OSUM-EChat answers as well")
+    assert all(f"| {name} | {ECHAT[name].title} | `{ECHAT[name].tag}` |" in page for name in ECHAT if name not in OSUM)
 
 
 def test_the_example_of_a_label_of_ones_own_runs():

@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import TaskError
-from osum.tasks import EMOTIONS, GENDERS, OSUM, RELEASE, REPLY_SEPARATOR, LabelSet, Task, normalise_target
-from osum.tasks.document import EXAMPLE
+from osum.tasks import ECHAT, EMOTIONS, GENDERS, OSUM, RELEASE, REPLY_SEPARATOR, LabelSet, Task, normalise_target
+from osum.tasks.document import EXAMPLE, PUNCTUATED
 from osum.text import join_units
 from osum.utterance import Utterance, Word
 
-from .strategies import utterances
+from .strategies import answering, utterances
 
-EVERY_TASK = pytest.mark.parametrize("task", OSUM.tasks, ids=lambda task: task.name)
+EVERY_TASK = pytest.mark.parametrize(
+    "task", (*OSUM.tasks, *(ECHAT[name] for name in ECHAT if name not in OSUM)), ids=lambda task: task.name
+)
 PARSE_CASES = [
     ("SER", "hello <HAPPY>", "hello", {"emotion": "happy"}, ()),
     ("SER", "hello<happpy>", "hello", {"emotion": "happy"}, ("read <happpy> as <happy>",)),
@@ -35,8 +37,9 @@ PARSE_CASES = [
 
 
 @EVERY_TASK
-@given(utterance=utterances)
-def test_what_is_rendered_is_parsed_back(task: Task, utterance: Utterance):
+@given(data=st.data())
+def test_what_is_rendered_is_parsed_back(task: Task, data: st.DataObject):
+    utterance = data.draw(answering(task))
     result = task.parse(task.render(utterance))
     if task.transcript == "plain":
         assert result.text == normalise_target(utterance.text or "")
@@ -55,7 +58,7 @@ def test_word_times_come_back_to_a_hundredth_of_a_second(utterance: Utterance):
 
 @EVERY_TASK
 def test_a_clean_answer_has_no_problems(task: Task):
-    assert task.parse(task.render(EXAMPLE)).problems == ()
+    assert task.parse(task.render(PUNCTUATED)).problems == ()
 
 
 @EVERY_TASK
@@ -68,9 +71,9 @@ def test_the_parser_survives_any_text(task: Task, raw: str):
 
 
 @EVERY_TASK
-@given(utterance=utterances, seed=st.integers())
-def test_the_parser_survives_damaged_answers(task: Task, utterance: Utterance, seed: int):
-    characters = list(task.render(utterance))
+@given(data=st.data(), seed=st.integers())
+def test_the_parser_survives_damaged_answers(task: Task, data: st.DataObject, seed: int):
+    characters = list(task.render(data.draw(answering(task))))
     chance = random.Random(seed)
     for _ in range(5):
         characters.insert(chance.randint(0, len(characters)), chance.choice("<>0.新a "))
@@ -176,6 +179,35 @@ def test_the_release_has_no_event_none():
     silent = EXAMPLE.with_(labels={"event": "none"})
     assert OSUM["VED"].render(silent) == "good morning<none>"
     assert not RELEASE["VED"].can_render(silent)
+
+
+def test_a_punctuated_transcript_keeps_its_marks():
+    task, text = ECHAT["PUNC"], "你好，really? Yes."
+    assert task.render(EXAMPLE.with_(text=text)) == "你好，really? yes."
+    assert task.parse("你好，really? yes.").text == "你好，really? yes."
+
+
+@pytest.mark.parametrize("text", ["", "Good morning", "don't", "at 10:30 or 3.5", "新年快乐"])
+def test_a_text_without_punctuation_teaches_none(text: str):
+    plain = EXAMPLE.with_(text=text)
+    assert ECHAT["ASR"].can_render(plain)
+    with pytest.raises(TaskError, match="task PUNC needs punctuation in the field 'text'"):
+        ECHAT["PUNC"].render(plain)
+
+
+@pytest.mark.parametrize("age", ["youth", "middle_age", "middle", "MIDDLE_AGE", "adult"])
+@pytest.mark.parametrize("name", [task.name for task in ECHAT.tasks if "AGE" in task.tag])
+def test_ages_that_the_release_writes_are_read_as_adult(name: str, age: str):
+    task = ECHAT[name]
+    answer = task.render(EXAMPLE).replace("<adult>", f"<{age}>")
+    assert (task.parse(answer).labels, task.parse(answer).problems) == (task.parse(task.render(EXAMPLE)).labels, ())
+
+
+def test_labels_that_two_sets_share_are_told_apart_by_their_order():
+    labels = {"event": "other", "age": "old", "gender": "male", "emotion": "other", "style": "其他"}
+    task = ECHAT["VED+SAP+SGC+SER+SSR"]
+    assert task.parse("hi<other><old><male><other><其他>").labels == labels
+    assert task.parse("hi<old><male><other><其他>").labels == {**labels, "event": None}
 
 
 @pytest.mark.parametrize(

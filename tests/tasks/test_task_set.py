@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from osum.errors import TaskError
-from osum.tasks import AGES, EMOTIONS, OSUM, RELEASE, LabelSet, Task, TaskSet
+from osum.tasks import AGES, ECHAT, EMOTIONS, OSUM, RELEASE, LabelSet, Task, TaskSet
 from osum.tasks.document import EXAMPLE
 
 PITCH = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch", label_sets=(LabelSet("pitch", ("low", "high")),))
@@ -15,8 +15,8 @@ CALIBRATED = RELEASE.with_task(replace(RELEASE["SAP+SGC"], temperature=(1.5, 0.8
 
 @pytest.mark.parametrize(
     "tasks",
-    [OSUM, RELEASE, OSUM.with_task(PITCH, PROMPTS), CALIBRATED],
-    ids=["osum", "release", "own", "calibrated"],
+    [OSUM, RELEASE, ECHAT, OSUM.with_task(PITCH, PROMPTS), CALIBRATED],
+    ids=["osum", "release", "echat", "own", "calibrated"],
 )
 def test_a_task_set_survives_json(tasks):
     row = json.loads(json.dumps(tasks.to_dict()))
@@ -166,6 +166,17 @@ def test_a_set_behaves_as_a_mapping():
 def test_an_utterance_teaches_what_its_fields_answer():
     spoken = EXAMPLE.with_(labels={"gender": "male"}, words=(), reply=None)
     assert [task.name for task in OSUM.answerable(spoken)] == ["ASR", "SGC", "LID", "SGC-only", "LID-only"]
+
+
+def test_only_a_text_with_punctuation_teaches_it():
+    bare = EXAMPLE.with_(labels={}, words=(), reply=None)
+    assert [task.name for task in ECHAT.answerable(bare)] == ["ASR"]
+    assert [task.name for task in ECHAT.answerable(bare.with_(text="Good morning!"))] == ["ASR", "PUNC"]
+
+
+@pytest.mark.parametrize(("asked", "found"), [("event", "VED"), ("<CAPTION><AUDIO>", "VED-sound"), ("punc", "PUNC")])
+def test_a_label_set_of_echat_still_names_the_task_with_a_transcript(asked, found):
+    assert ECHAT.find(asked).name == found
 
 
 def test_an_utterance_may_name_its_tasks():

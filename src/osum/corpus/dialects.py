@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from osum.errors import ManifestError, TaskError
-from osum.tasks import OSUM, RELEASE, Task, TaskSet
+from osum.tasks import ECHAT, OSUM, RELEASE, Task, TaskSet
 from osum.text import closest
 from osum.utterance import Utterance
 
@@ -35,7 +36,7 @@ class Reading:
     """What a reader needs to know beside the row."""
 
     tasks: TaskSet = OSUM
-    """Whose tags and prompts are understood."""
+    """Whose tags and prompts are understood; a task that it does not have is one of the releases'."""
     task: str | None = None
     """The task of rows that do not tell theirs; transcription without it."""
     seen: Counter[str] = field(default_factory=Counter)
@@ -47,9 +48,12 @@ class Reading:
         Raises:
             ManifestError: there is none.
         """
+        wanted = name or self.task or "ASR"
         try:
-            return self.tasks.find(name or self.task or "ASR")
+            return self.tasks.find(wanted)
         except TaskError as fault:
+            with suppress(TaskError):
+                return ECHAT.find(wanted)
             raise ManifestError(str(fault)) from fault
 
     @cached_property
@@ -57,7 +61,7 @@ class Reading:
         """Every known prompt to the name of its task."""
         return {
             prompt.strip(): task.name
-            for tasks in (RELEASE, self.tasks)
+            for tasks in (RELEASE, ECHAT, self.tasks)
             for task in tasks.tasks
             for language in tasks.languages
             for prompt in _prompts(tasks, task, language)

@@ -23,7 +23,7 @@ from osum.errors import InputError, TaskError
 from osum.listening.answers import NO_EVENT, tells_event
 from osum.listening.transcripts import GIVEN, OwnText, Transcriber
 from osum.listening.vad import Detector, detector_named
-from osum.tasks import RELEASE, Task, TaskSet
+from osum.tasks import ECHAT, RELEASE, Task, TaskSet
 
 TRANSCRIBE = "ASR"
 GREEDY = GenerationOptions()
@@ -147,21 +147,26 @@ def _behind(chosen: tuple[Task, ...], tasks: TaskSet, options: LabelOptions) -> 
     Word times are not answered: the text is aligned.
     """
     if options.tasks == "all":
-        return tuple(task for task in chosen if task.transcript != "timed" and not task.reply)
-    timed = next((task for task in chosen if task.transcript == "timed"), None)
-    if timed is not None and timed.label_sets:
-        raise TaskError(f"task {timed.name} decodes its own transcript: leave it out where the transcript is given")
+        return tuple(task for task in chosen if not (task.transcript == "timed" or task.punctuated or task.reply))
+    if own := next((task.name for task in chosen if task.punctuated or _times_and_labels(task)), None):
+        raise TaskError(f"task {own} decodes its own transcript: leave it out where the transcript is given")
+    timed = any(task.transcript == "timed" for task in chosen)
     chosen = tuple(task for task in chosen if task.transcript != "timed")
-    if timed is not None and not any(task.transcript == "plain" for task in chosen):
+    if timed and not any(task.transcript == "plain" for task in chosen):
         chosen = (tasks.find(TRANSCRIBE), *chosen)
     if options.generation.searches and any(task.reply for task in chosen):
         raise InputError("a reply behind a transcript that is given is decoded without beams: leave --num-beams out")
     return chosen
 
 
+def _times_and_labels(task: Task) -> bool:
+    return task.transcript == "timed" and bool(task.label_sets)
+
+
 def prompt_language(tasks: TaskSet) -> str:
-    """The language of prompts that were not asked for in another; the release saw Chinese ones alone."""
-    return "zh" if tasks.name == RELEASE.name and "zh" in tasks.languages else tasks.languages[0]
+    """The language of prompts that were not asked for in another; those of the releases are Chinese."""
+    released = tasks.name in (RELEASE.name, ECHAT.name)
+    return "zh" if released and "zh" in tasks.languages else tasks.languages[0]
 
 
 def prompts(tasks: TaskSet, task: Task, language: str | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from osum.tasks.answer import REPLY_SEPARATOR, TaskResult
 from osum.tasks.catalog import (
     AGES,
+    ECHAT,
     EMOTIONS,
     EVENTS,
     EVENTS_OR_NONE,
@@ -20,6 +21,7 @@ from osum.text import normalise_target
 
 __all__ = [
     "AGES",
+    "ECHAT",
     "EMOTIONS",
     "EVENTS",
     "EVENTS_OR_NONE",

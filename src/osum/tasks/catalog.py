@@ -1,6 +1,7 @@
 """Every label set and every task, spelled once (OSUM spec 3.2, 3.3).
 
-`RELEASE` is what the released OSUM answers; `OSUM` is what checkpoints of our own answer.
+`RELEASE` is what the released OSUM answers, `ECHAT` what the released OSUM-EChat answers (echat spec 2.6); `OSUM` is
+what checkpoints of our own answer.
 """
 
 from __future__ import annotations
@@ -78,6 +79,13 @@ LANGUAGES = LabelSet("language", ("zh", "en"), display={"zh": "Mandarin", "en": 
 LABEL_METRICS = ("accuracy", "macro_f1", "unweighted_recall")
 
 ASR = Task("ASR", "<TRANSCRIBE>", "transcript", metrics=("wer", "cer", "mer"))
+PUNC = Task(
+    "PUNC",
+    "<TRANSCRIBE> <PUNCTUATION>",
+    "transcript with punctuation",
+    punctuated=True,
+    metrics=("wer", "cer", "mer"),
+)
 SRWT = Task("SRWT", "<TRANSCRIBE> <ALIGN>", "transcript with word times", "timed", metrics=("aas", "mer"))
 VED = Task(
     "VED", "<TRANSCRIBE> <CAPTION>", "vocal event", label_sets=(EVENTS_OR_NONE,), needs="sound", metrics=LABEL_METRICS
@@ -116,10 +124,21 @@ def _only(task: Task) -> Task:
 _WHOLE = (ASR, SRWT, VED, SER, SSR, SGC, SAP, STTC)
 _COMPOSITES = (_together(SAP, SGC), _together(SSR, SAP, SGC))
 _OURS = (*_WHOLE, LID, *_COMPOSITES, *(_only(task) for task in (VED, SER, SSR, SGC, SAP, STTC, LID, *_COMPOSITES)))
+_SOUND = replace(_only(VED), name="VED-sound", tag="<CAPTION> <AUDIO>", title="vocal event in any audio, no transcript")
+"""Asked of any recording, with speech or without. That its labels are those of `VED` is our inference."""
+_ECHATS = (
+    PUNC,
+    _SOUND,
+    _together(VED, SAP, SGC),
+    _together(SER, SAP, SGC),
+    _together(SAP, SGC, SSR, SER),
+    _together(VED, SAP, SGC, SER, SSR),
+)
 
 
 def _released(task: Task) -> Task:
-    return replace(task, label_sets=(EVENTS,)) if EVENTS_OR_NONE in task.label_sets else task
+    sets = (EVENTS if labels == EVENTS_OR_NONE else labels for labels in task.label_sets)
+    return replace(task, label_sets=tuple(sets))
 
 
 OSUM = TaskSet("osum", _OURS, prompt_sets=("osum", "release"))
@@ -131,3 +150,10 @@ RELEASE = TaskSet(
     prompt_sets=("release", "osum"),
 )
 """What the released OSUM answers. Its Chinese prompts are the ones it was trained with; it saw no English ones."""
+
+ECHAT = TaskSet(
+    "echat",
+    (*RELEASE.tasks, *(_released(task) for task in _ECHATS)),
+    prompt_sets=("echat", "release", "osum"),
+)
+"""What the released OSUM-EChat answers. Where its demo has a prompt for a task, that is the Chinese one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from osum.tasks.catalog import OSUM
+from osum.tasks.catalog import ECHAT, OSUM
 from osum.tasks.task import Task
 from osum.tasks.task_set import TaskSet
 from osum.utterance import Utterance, Word
@@ -20,6 +20,8 @@ EXAMPLE = Utterance(
     reply="Good morning to you",
 )
 """What the answers in the tables are rendered from."""
+PUNCTUATED = EXAMPLE.with_(text="Good morning.")
+"""The same for tasks that ask for punctuation."""
 
 OWN_LABEL = """\
 from osum.tasks import OSUM, LabelSet, Task
@@ -58,6 +60,16 @@ or `all`, which is the first table.
 The released OSUM answers all of these but the language, knows no event `none`, and was trained with Chinese prompts
 only.
 
+## What OSUM-EChat answers as well
+
+The released OSUM-EChat (`osum.tasks.ECHAT`, the `tasks.json` of a converted one) answers all that the released OSUM
+does, and in addition:
+
+{echat}
+
+Its `all` includes PUNC, which keeps the punctuation of the text and is not taught by a text that has none.
+That `<CAPTION> <AUDIO>` is answered with the labels of `<CAPTION>` is our inference: the release does not say.
+
 ## Label sets
 
 {labels}
@@ -71,6 +83,11 @@ Names that raw data uses are folded when a target is written and when an answer 
 The fixed prompt of each task, used for labelling; training draws from all variants.
 
 {prompts}
+
+OSUM-EChat is asked in Chinese unless another language is named. These of its fixed prompts are other ones. The Chinese
+prompts that name no labels are those of the release's demo, word for word:
+
+{echat_prompts}
 
 ## A label of your own
 
@@ -87,9 +104,11 @@ def markdown(tasks: TaskSet = OSUM) -> str:
     return _PAGE.format(
         main=_task_table(tasks.main),
         others=_task_table(task for task in tasks.tasks if task not in tasks.main),
+        echat=_task_table(ECHAT[name] for name in ECHAT if name not in tasks),
         labels=_table(("label set", "labels"), _label_rows(tasks)),
         folds=_table(("label set", "raw names", "label"), _fold_rows(tasks)),
-        prompts=_table(("task", "English", "Chinese"), _prompt_rows(tasks)),
+        prompts=_table(("task", "English", "Chinese"), _prompt_rows(tasks, tasks)),
+        echat_prompts=_table(("task", "English", "Chinese"), _prompt_rows(ECHAT, _asked_otherwise(ECHAT, tasks))),
         own=OWN_LABEL,
     )
 
@@ -100,7 +119,7 @@ def _task_table(tasks: Iterable[Task]) -> str:
             task.name,
             task.title,
             f"`{task.tag}`",
-            f"`{task.render(EXAMPLE)}`",
+            f"`{task.render(PUNCTUATED if task.punctuated else EXAMPLE)}`",
             task.needs,
             ", ".join(task.metrics) or "–",
         )
@@ -122,8 +141,13 @@ def _fold_rows(tasks: TaskSet) -> Iterator[tuple[str, str, str]]:
                 yield labels.name, ", ".join(raw), label
 
 
-def _prompt_rows(tasks: TaskSet) -> Iterator[tuple[str, str, str]]:
-    return ((name, f"`{tasks.prompt(name, 'en')}`", f"`{tasks.prompt(name, 'zh')}`") for name in tasks)
+def _prompt_rows(tasks: TaskSet, names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    return ((name, f"`{tasks.prompt(name, 'en')}`", f"`{tasks.prompt(name, 'zh')}`") for name in names)
+
+
+def _asked_otherwise(tasks: TaskSet, usual: TaskSet) -> Iterator[str]:
+    """The tasks whose fixed Chinese prompt is another one in the usual set, or which it does not have."""
+    return (name for name in tasks if name not in usual or tasks.prompt(name, "zh") != usual.prompt(name, "zh"))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -21,7 +21,7 @@ from osum.tasks.answer import (
     scan,
 )
 from osum.tasks.label_set import LabelSet
-from osum.text import closest, normalise_target, repetition
+from osum.text import closest, has_punctuation, normalise_target, repetition
 from osum.utterance import Utterance, Word
 
 Transcript = Literal["plain", "timed", "none"]
@@ -56,6 +56,8 @@ class Task:
 
     None means not calibrated; 1 leaves scores as they are.
     """
+    punctuated: bool = False
+    """Whether the transcript has punctuation: an utterance whose text has none does not answer the task."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or set(self.name) & set("<>,"):
@@ -126,10 +128,19 @@ class Task:
         if self.transcript == "none":
             return ""
         if self.transcript == "plain":
-            return self._free_text(utterance, "text", utterance.text)
+            return self._plain_text(utterance)
         if not utterance.words:
             raise TaskError(f"task {self.name} needs the field 'words', which {utterance.id!r} lacks: add word times")
         return "".join(self._timed(utterance, word) for word in utterance.words)
+
+    def _plain_text(self, utterance: Utterance) -> str:
+        text = self._free_text(utterance, "text", utterance.text)
+        if self.punctuated and not has_punctuation(text):
+            raise TaskError(
+                f"task {self.name} needs punctuation in the field 'text', and {text[:20]!r} of {utterance.id!r} has "
+                "none: add it"
+            )
+        return text
 
     def _timed(self, utterance: Utterance, word: Word) -> str:
         text = self._free_text(utterance, "words", word.text)

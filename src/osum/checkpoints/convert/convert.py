@@ -46,7 +46,6 @@ from osum.checkpoints.folder import ADAPTER_FOLDER, SIDECAR, UNUSED_FILE, new_fo
 from osum.errors import ConversionError
 from osum.model import OsumConfig, OsumForConditionalGeneration
 from osum.model.encoder import interleaved_sinusoids, whisper_sinusoids
-from osum.tasks import RELEASE
 
 Lora = Literal["merge", "keep"]
 
@@ -315,7 +314,7 @@ def _write_configs(original: Original, folder: Path, answer_end: int) -> None:
     config.save_pretrained(folder)
     pad = PAD_TOKEN_ID if original.num_text_ids > PAD_TOKEN_ID else answer_end
     GenerationConfig(eos_token_id=answer_end, pad_token_id=pad).save_pretrained(folder)
-    write_json(folder / "tasks.json", RELEASE.to_dict())
+    write_json(folder / "tasks.json", original.release.tasks.to_dict())
 
 
 def _write_sidecars(original: Original, folder: Path, lora: Lora) -> None:

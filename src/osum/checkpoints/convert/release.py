@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from osum.errors import ConversionError
+from osum.tasks import ECHAT as ECHAT_TASKS
+from osum.tasks import RELEASE as OSUM_TASKS
+from osum.tasks import TaskSet
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Release:
     """Rows of the encoder's position table, where the file leaves it out."""
     tokenizer: str
     """Hub name of the language model that brings the tokenizer."""
+    tasks: TaskSet
+    """What it answers."""
     system_prompt: str = ""
     """Put before questions that bring none; empty where the release has no system line."""
 
@@ -38,6 +43,7 @@ OSUM = Release(
     answer_end_token_id=151_643,
     encoder_rows=1500,
     tokenizer="Qwen/Qwen2-7B",
+    tasks=OSUM_TASKS,
 )
 ECHAT = Release(
     name="echat",
@@ -47,6 +53,7 @@ ECHAT = Release(
     answer_end_token_id=151_645,
     encoder_rows=30_000,
     tokenizer="Qwen/Qwen2.5-3B-Instruct",
+    tasks=ECHAT_TASKS,
     system_prompt=(
         "You are OSUM-chat, an audio understanding assistant by ASLP Lab. You can transcribe speech accurately and "
         "analyze paralinguistic cues to provide precise text responses."
