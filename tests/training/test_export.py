@@ -13,6 +13,7 @@ from transformers import WhisperConfig
 import osum
 from osum.checkpoints.export import export
 from osum.errors import CheckpointError
+from osum.model.letters import LetterHead
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
@@ -44,3 +45,17 @@ def test_an_exported_checkpoint_answers(config: MakeConfig, tmp_path: Path) -> N
     export(Trainer(config(steps=2)).run(), tmp_path / "out", torch.float32)
     result = osum.load(str(tmp_path / "out")).label(noise(8_000, 0), tasks="SGC")
     assert set(result.summary["SGC"].distribution) == {"female", "male"}
+
+
+def test_a_head_of_letters_that_was_trained_is_kept_and_times_words(config: MakeConfig, tmp_path: Path) -> None:
+    trainer = Trainer(config(steps=1, ctc_weight=0.5))
+    report = export(trainer.run(), tmp_path / "out", torch.bfloat16)
+    assert (tmp_path / "out" / "letters.safetensors").is_file() and report.num_files == 1
+    head = LetterHead.load(tmp_path / "out", trainer.objective.tower.config.hidden_size)
+    assert head is not None and torch.equal(head.linear.weight, trainer.objective.ctc.linear.weight)
+    assert not all(word.estimated for word in osum.load(tmp_path / "out").align(noise(24_000), "good morning"))
+
+
+def test_a_head_of_letters_that_was_not_trained_is_not_kept(config: MakeConfig, tmp_path: Path) -> None:
+    export(Trainer(config(steps=1, ctc_weight=0.0)).run(), tmp_path / "out", torch.float32)
+    assert not (tmp_path / "out" / "letters.safetensors").exists()

@@ -18,6 +18,7 @@ from osum.checkpoints.provenance import runs_behind
 from osum.errors import CheckpointError, InputError
 from osum.files import share
 from osum.model import int8
+from osum.model.letters import FILE as LETTERS_FILE
 
 SHARD_SIZE = "45MB"
 """Hosts of source code warn of files from 50 MB on."""
@@ -75,6 +76,8 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
         else:
             opened.model.save_pretrained(target, max_shard_size=SHARD_SIZE)
         opened.processor.save_pretrained(target)
+        if opened.letters is not None:
+            opened.letters.save(target)
         shutil.copy(source / TASKS_FILE, target)
         (target / TRAINING).write_text(json.dumps(runs, ensure_ascii=False, indent=1) + "\n", "utf8")
         share(target)
@@ -109,4 +112,4 @@ def dtype_of(folder: Path) -> torch.dtype:
 
 
 def _weights(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.safetensors") if path.name not in ACCOUNTS)
+    return sorted(path for path in folder.glob("*.safetensors") if path.name not in {*ACCOUNTS, LETTERS_FILE})

@@ -8,7 +8,7 @@ N units, of which the last is the blank.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import cast
@@ -75,6 +75,13 @@ class LetterHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(B, T, D) encoder frames to (B, T, N) scores."""
         return cast(Tensor, self.linear(states))
+
+    @classmethod
+    def of(cls, heads: Mapping[str, Tensor]) -> LetterHead:
+        """The head that training calls `ctc`."""
+        head = cls(heads["ctc.linear.weight"].shape[1])
+        head.load_state_dict({name.removeprefix("ctc."): value for name, value in heads.items()})
+        return head
 
     def save(self, folder: Path) -> None:
         """Write the head into a checkpoint folder."""

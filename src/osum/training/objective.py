@@ -43,7 +43,7 @@ def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
 
 
 class CtcHead(nn.Module):
-    """Auxiliary head from encoder frames to letters; part of training, never of the checkpoint's model."""
+    """Auxiliary head from encoder frames to letters; a checkpoint keeps it in a file of its own, for word times."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -30,7 +30,9 @@ from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
 from osum.data.augment import Augmentation
 from osum.errors import AudioError, InputError, RecipeError
+from osum.model import OsumForConditionalGeneration
 from osum.model.encoder import OsumEncoder
+from osum.model.letters import LetterHead
 from osum.training import checkpoint, record
 from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.training.check import check
@@ -410,6 +412,8 @@ class Trainer:
 
         def write(folder: Path) -> None:
             self.write_model(folder, weights)
+            if self.config.ctc_weight and isinstance(self.model, OsumForConditionalGeneration):
+                LetterHead.of({name: value for name, value in state.items() if name.startswith("ctc.")}).save(folder)
 
         return checkpoint.save(self.out, self.step, write, state, progress, self.config.keep)
 
