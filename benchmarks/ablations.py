@@ -29,9 +29,9 @@ from figures import QUESTIONS, Question, interval, score_row, table, write_json
 import osum
 from osum.corpus.manifest import read_manifest, unit_hash, write_manifest
 from osum.corpus.packed import Float32, PackedAudio
-from osum.data.augment import Augmentation, augment
 from osum.model.configuration_osum import Layout
 from osum.scoring import accuracy, mer, resampling_of
+from osum.training.augment import Augmentation, augment
 from osum.training.config import TrainConfig, read_recipe
 from osum.training.trainer import Trainer
 from osum.utterance import Utterance

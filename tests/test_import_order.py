@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "osum"
 BOXES = """
-    errors files decoders audio text records utterance tasks scoring results model checkpoints speech corpus data
+    errors files decoders audio text records utterance tasks scoring results model checkpoints speech corpus
     engine listening dialogue peers evaluation pipeline training server cli __main__
 """
 ORDER = BOXES.split()

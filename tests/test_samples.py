@@ -10,15 +10,15 @@ import pytest
 from osum import audio
 from osum.corpus.manifest import read_manifest
 from osum.corpus.packed import to_int16
-from osum.data.training_list import clip_hash
 from osum.tasks import OSUM
 from osum.utterance import Utterance
+from recipes.nano.training_list import clip_hash
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
 ROWS = list(read_manifest(SAMPLES / "manifest.jsonl"))
 HEARD = json.loads((ROOT / "src/osum/assets/nano/training_list.json").read_text(encoding="utf-8"))
-"""Written by `python -m osum.data.training_list DATA src/osum/assets/nano/training_list.json`."""
+"""Written by `python -m recipes.nano.training_list DATA src/osum/assets/nano/training_list.json`."""
 
 per_clip = pytest.mark.parametrize("row", ROWS, ids=lambda row: Path(row.path).name)
 

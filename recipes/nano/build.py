@@ -27,7 +27,6 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import ClipAudio, as_clip
 from osum.corpus.manifest import write_manifest
 from osum.corpus.packed import FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
-from osum.data.tokenizer import train_tokenizer
 from osum.errors import AudioError, InputError, OsumError
 from osum.files import atomic_file
 from osum.utterance import Utterance, Word
@@ -36,6 +35,7 @@ from recipes.nano.mix import mixtures, one_word_time
 from recipes.nano.recordings import MAX_SECONDS, deal, read_rows, real_utterances
 from recipes.nano.spoken import spoken_utterances
 from recipes.nano.synthetic import Amounts, Job
+from recipes.nano.tokenizer import train_tokenizer
 
 SPLITS = ("train", "valid", "test")
 _CHUNK = 512  # clips that one process makes on end

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from osum.data.synthesis import FEMALE, HELD_OUT, MALE, OTHER, Speech, Voice, espeak
+from osum.corpus.synthesis import FEMALE, HELD_OUT, MALE, OTHER, Speech, Voice, espeak
 from recipes.nano.recordings import read_rows
 
 ENGLISH = ("en-us", "en-us", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osum.data.synthesis import LIBRARY
+from osum.corpus.synthesis import LIBRARY
 from osum.errors import InputError
 from osum.evaluation.sets import spoken
 from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES, TASKS

@@ -17,11 +17,10 @@ from model.tiny import noise, tiny_processor
 from torch.utils.data import DataLoader
 
 from osum.corpus.packed import PackedAudio, PackedWriter, to_int16
-from osum.data.augment import DEFAULT, Augmentation
-from osum.data.spec_augment import RELEASED
 from osum.model import OsumProcessor
 from osum.model.letters import letters
 from osum.tasks import OSUM, TaskSet
+from osum.training.augment import DEFAULT, Augmentation
 from osum.training.batch import (
     CTC_PAD,
     CTC_UNKNOWN,
@@ -34,6 +33,7 @@ from osum.training.batch import (
     Pick,
     Questions,
 )
+from osum.training.spec_augment import RELEASED
 from osum.utterance import Utterance, Word
 
 DURATIONS = [0.5 + index % 7 for index in range(40)]

@@ -22,15 +22,15 @@ from torch.utils.data import Sampler
 from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import as_clip
 from osum.corpus.packed import Float32
-from osum.data.augment import DEFAULT, Augmentation, EventMixer, augment
-from osum.data.spec_augment import spec_augment
 from osum.errors import AudioError
 from osum.model import OsumProcessor
 from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
 from osum.model.letters import letters
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
+from osum.training.augment import DEFAULT, Augmentation, EventMixer, augment
 from osum.training.recorded import FRAMES, RecordedStates
+from osum.training.spec_augment import spec_augment
 from osum.utterance import Utterance
 
 BLUR = 0.06

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from osum.data.augment import Augmentation
 from osum.errors import OsumError, RecipeError
 from osum.records import unknown
 from osum.scoring import ERROR_RATES
+from osum.training.augment import Augmentation
 from osum.training.config import TrainConfig
 from osum.training.learn import parts_of
 from osum.training.mixture import check_tasks, parts_to_train

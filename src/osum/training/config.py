@@ -139,7 +139,7 @@ class TrainConfig:
     augment: Share = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)
-    """How they are changed, where the defaults of `osum.data.augment.Augmentation` do not suit."""
+    """How they are changed, where the defaults of `osum.training.augment.Augmentation` do not suit."""
     encoder_copies: NumberOrNone = 0
     """Copies of each clip, one as it is and the rest augmented, whose encoder output is computed once and kept in
     out/encoder: a frozen encoder then costs nothing in later epochs. With 0 it runs for every batch."""

@@ -28,12 +28,12 @@ from osum.checkpoints.folder import ADAPTER_FOLDER, STATE
 from osum.checkpoints.locate import TASKS_FILE, first_line
 from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
-from osum.data.augment import Augmentation
 from osum.errors import AudioError, InputError, RecipeError
 from osum.model import OsumForConditionalGeneration
 from osum.model.encoder import OsumEncoder
 from osum.model.letters import LetterHead
 from osum.training import checkpoint, record
+from osum.training.augment import Augmentation
 from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
 from osum.training.check import check
 from osum.training.config import Part, TrainConfig

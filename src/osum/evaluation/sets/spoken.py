@@ -18,8 +18,8 @@ import yaml
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.manifest import read_manifest, write_manifest
+from osum.corpus.synthesis import FEMALE, HELD_OUT, Voice, espeak
 from osum.corpus.transcript import chinese_units, english_units, pinyin_units, units_text
-from osum.data.synthesis import FEMALE, HELD_OUT, Voice, espeak
 from osum.errors import MissingExtraError, OsumError
 from osum.utterance import Utterance, Word
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osum.audio import SAMPLE_RATE
-from osum.data import augment as module
-from osum.data.augment import (
+from osum.errors import InputError
+from osum.training import augment as module
+from osum.training.augment import (
     CODECS,
     DEFAULT,
     Augmentation,
@@ -24,8 +25,7 @@ from osum.data.augment import (
     surround,
     transcode,
 )
-from osum.data.spec_augment import RELEASED
-from osum.errors import InputError
+from osum.training.spec_augment import RELEASED
 from osum.utterance import Utterance, Word
 
 ALWAYS = Augmentation(1.0, (0.9, 1.1), 1.0, 0.6, 1.0, (0.1, 0.4), 1.0, (5, 30), 1.0, codec_probability=1.0)

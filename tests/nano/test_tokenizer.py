@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from osum.data.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from recipes.nano.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 CORPUS = ["the cat sat on the mat", "i don't know the man", "今天天气很好", "<0.25>新<0.5>", "who is the man"] * 20
 

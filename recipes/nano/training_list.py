@@ -1,4 +1,4 @@
-"""What a checkpoint has heard, small enough to lie beside its weights: `python -m osum.data.training_list DATA OUT`.
+"""What a checkpoint has heard, small enough to lie beside its weights: `python -m recipes.nano.training_list DATA OUT`.
 
 Names, per source, the speakers and clip hashes of the real recordings in the train and valid splits, so that a test
 can show without the data that a clip is not among them. A hash tells the same samples only; a clip that was

@@ -5,9 +5,9 @@ import pytest
 
 from osum.corpus.manifest import write_manifest
 from osum.corpus.packed import PackedWriter
-from osum.data.training_list import HASH_DIGITS, clip_hash, training_list, write_training_list
 from osum.errors import InputError
 from osum.utterance import Utterance
+from recipes.nano.training_list import HASH_DIGITS, clip_hash, training_list, write_training_list
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import soxr
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.packed import Float32
-from osum.data.spec_augment import OURS, SpecAugment
 from osum.errors import InputError
 from osum.text import closest
+from osum.training.spec_augment import OURS, SpecAugment
 from osum.utterance import Utterance, Word
 
 Read = Callable[[Utterance], Float32]

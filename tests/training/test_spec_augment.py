@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from osum.data.spec_augment import OURS, RELEASED, mask, spec_augment, substitute
+from osum.training.spec_augment import OURS, RELEASED, mask, spec_augment, substitute
 
 OFF = replace(OURS, mask_probability=0.0)
 

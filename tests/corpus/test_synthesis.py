@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from osum.audio import SAMPLE_RATE
-from osum.data import synthesis
-from osum.data.synthesis import Espeak, Voice, espeak
+from osum.corpus import synthesis
+from osum.corpus.synthesis import Espeak, Voice, espeak
 from osum.errors import InputError, OsumError
 
 
