@@ -119,6 +119,8 @@ class TrainConfig:
     """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
     learning_rate: Positive = 1e-3
     """The highest; reached after the warm-up."""
+    encoder_rate: Positive = 1.0
+    """Share of the learning rate that the encoder gets: a trained one that learns fast forgets what it knows."""
     schedule: Literal["linear", "noam"] = "linear"
     """After the warm-up: `linear`, flat and then down to nothing; `noam`, with the inverse root of the step."""
     warmup_steps: NumberOrNone = 300

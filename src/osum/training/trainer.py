@@ -41,7 +41,7 @@ from osum.training.distribute import add_up, add_up_gradients, shard, whole
 from osum.training.learn import choose, count_learned, plain_state, with_lora
 from osum.training.mixture import Mixture, parts_to_train, read_mixture
 from osum.training.objective import LOSSES, counts
-from osum.training.optim import optimizers, rate
+from osum.training.optim import SHARE, optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
 from osum.training.report import Report, large
 from osum.training.start import KINDS, find, task_set
@@ -167,8 +167,9 @@ class Trainer:
         recorded = RecordedStates(folder, copies)
         used = [index for index, weight in enumerate(mixture.weights) if weight > 0]
         used.sort(key=lambda index: (mixture.seconds[index], index))
-        told = record.of_list(mixture.rows)
-        made_from = f"{told} {used} {copies} {self.config.seed} {self.config.augmentation}"
+        rows = [mixture.rows[index].with_(path="").to_dict() for index in used]
+        changes = [copies, self.config.seed, self.config.augmentation]
+        made_from = json.dumps([rows, changes], ensure_ascii=False, sort_keys=True)
         frames = round(self.config.batch_seconds * 100)
         with self.processes.local_main_process_first():
             features = partial(collator.copy, seed=self.config.seed)
@@ -318,7 +319,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
-                group["lr"] = rate(self.step, self.config)
+                group["lr"] = rate(self.step, self.config) * group[SHARE]
         number = add_up(torch.stack([*map(counts, batches)]).sum(0).to(self.device)).clamp(min=1)
         config = self.config
         shares = torch.tensor([1.0, config.ctc_weight, config.label_weight, config.token_weight], device=self.device)
