@@ -95,6 +95,22 @@ def test_cam_plus_plus_is_read_from_onnx_by_the_order_of_its_layers(release: Pat
     assert far(load_voice_encoder(tmp_path / "ours").speaker(features), speaker()(features)) < 1e-4
 
 
+def test_an_onnx_file_of_another_network_is_one_line(release: Path, tmp_path: Path) -> None:
+    write_tokenizer(release / "campplus.onnx")
+    with pytest.raises(ConversionError, match=r"where CAM\+\+ has .*; give the torch form") as fault:
+        convert_speech(release, tmp_path / "ours")
+    assert "\n" not in str(fault.value)
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("name", ["campplus.onnx", "speech_tokenizer_v1.onnx"])
+def test_a_damaged_onnx_file_is_one_line(release: Path, tmp_path: Path, name: str) -> None:
+    (release / name).write_bytes(b"hello")
+    with pytest.raises(ConversionError, match="cannot be read as ONNX") as fault:
+        convert_speech(release, tmp_path / "ours")
+    assert "\n" not in str(fault.value)
+
+
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_a_missing_file_is_named(release: Path, tmp_path: Path, part: object) -> None:
     for name in part.files:

@@ -91,9 +91,11 @@ class _Operation:
     tensors: tuple[Tensor, ...]
 
     def fits(self, layer: Any, is_norm: bool) -> bool:
-        """Whether it can be a layer: of its kind, and of its shape but for sizes of 1."""
+        """Whether it can be a layer: of its kind, with as many tensors, and of its shape but for sizes of 1."""
         wanted = (layer.num_features,) if is_norm else layer.weight.shape
-        return self.is_norm == is_norm and _wide(self.tensors[0].shape) == _wide(wanted)
+        fewest = 4 if is_norm else 1 if layer.bias is None else 2
+        enough = self.is_norm == is_norm and len(self.tensors) >= fewest
+        return enough and _wide(self.tensors[0].shape) == _wide(wanted)
 
 
 def _wide(shape: Iterable[int]) -> list[int]:
