@@ -18,7 +18,7 @@ def test_without_an_accelerator_a_tiny_model_shows_that_it_runs(tmp_path: Path) 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("Full size: not measured"), done.stderr
     ways = json.loads((tmp_path / "found.json").read_text("utf8"))["sets"]["L6"]["ways"]
-    assert list(ways) == ["original", "stock", "ours"]
+    assert list(ways) == ["original", "stock", "ours", "given"]
     assert ways["stock"]["equal_to_ours"] == 1
     for row in ways.values():
         assert row["tokens_per_clip"] > 6 and row["clips_per_second"] > 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from osum.speech.features import MelConfig
 from osum.speech.vocoder import Vocoder, VocoderConfig, fold_weight_norms
 
-from .golden import VOCODER, arrays, far, full_shapes, shapes_of, sine_noise, start_phases, vocoder, weights
+from .golden import VOCODER, arrays, far, full_shapes, loaded, shapes_of, sine_noise, start_phases, vocoder
 
 CASES = ("a", "b", "c")
 """Short; loud, so that some samples reach the limit; with a stored source at its beginning."""
@@ -94,8 +94,7 @@ def test_the_source_continues_over_a_cut(golden: dict[str, Tensor], cut: int) ->
 
 
 def test_folded_weight_norms_are_the_same_function(golden: dict[str, Tensor]) -> None:
-    folded = Vocoder(VOCODER, MelConfig())
-    folded.load_state_dict(weights("hift"))
+    folded = loaded(Vocoder(VOCODER, MelConfig()), "hift")
     fold_weight_norms(folded)
     assert not any("parametrizations" in name for name in folded.state_dict())
     assert (
