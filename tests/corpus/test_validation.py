@@ -18,6 +18,7 @@ from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line, Manifest
 from osum.corpus.validation import Problem, Validator
 from osum.errors import AudioError
+from osum.tasks import ECHAT
 from osum.utterance import Utterance, Word
 
 
@@ -42,6 +43,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "label that a task needs": ({"tasks": ("SGC",)}, "label", "needs the label 'gender'"),
     "text that a task needs": ({"text": None}, "label", "needs the field 'text'"),
     "unknown task": ({"tasks": ("SERR",)}, "label", "did you mean 'SER'"),
+    "task of another release": ({"tasks": ("SER+SAP+SGC",)}, "label", "give its tasks.json as --tasks-file"),
     "language that is no code": ({"language": "English"}, "label", "write a code"),
     "tag in the text": ({"text": "hi<happy>"}, "text", "holds a tag"),
     "control character": ({"text": "hi\x00"}, "text", "holds U+0000"),
@@ -123,6 +125,12 @@ def test_a_file_without_samples_is_found(good: Utterance, tmp_path: Path) -> Non
 
 def test_no_file_is_touched_when_not_asked(good: Utterance) -> None:
     assert problems(good.with_(path="absent.wav"), audio="none") == [[]]
+
+
+def test_the_tasks_of_echat_are_known_where_its_tasks_are_given(good: Utterance) -> None:
+    row = good.with_(tasks=("PUNC",), text="hi!")
+    assert problems(row, tasks=ECHAT) == [[]]
+    assert [found.rule for found in problems(row)[0]] == ["label"]
 
 
 def test_only_decoding_finds_a_file_that_is_damaged_behind_its_header(good: Utterance, tmp_path: Path) -> None:

@@ -254,6 +254,8 @@ def test_end_times_are_written_as_the_release_does(end, written):
         {"temperature": (1.0, 2.0)},
         {"label_sets": (GENDERS, GENDERS)},
         {"label_sets": (), "transcript": "none"},
+        {"punctuated": True, "transcript": "timed"},
+        {"punctuated": True, "transcript": "none"},
         {"label_sets": (LabelSet("digit", ("1", "2")),), "transcript": "timed"},
         {"label_sets": (LabelSet("odd", ("开始回答",)),)},
     ],

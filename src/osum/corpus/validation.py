@@ -17,7 +17,7 @@ from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line
 from osum.errors import AudioError, OsumError, TaskError
 from osum.scoring.normalize import mixed_units
-from osum.tasks import OSUM, TaskSet
+from osum.tasks import ECHAT, OSUM, TaskSet
 from osum.text import closest
 from osum.utterance import Utterance
 
@@ -138,6 +138,9 @@ def _label_faults(row: Utterance, tasks: TaskSet) -> Iterator[str]:
 
 def _task_faults(row: Utterance, tasks: TaskSet) -> Iterator[str]:
     for name in row.tasks:
+        if name in ECHAT and name not in OSUM and name not in tasks:
+            yield f"task {name} is one of OSUM-EChat's, not of {tasks.name}: give its tasks.json as --tasks-file"
+            continue
         try:
             tasks.find(name).render(row)
         except TaskError as fault:

@@ -70,6 +70,8 @@ class Task:
         self._check_temperature()
         if self.transcript == "none" and not self.label_sets and not self.reply:
             raise TaskError(f"task {self.name} asks for nothing: give it a transcript, a label set or a reply")
+        if self.punctuated and self.transcript != "plain":
+            raise TaskError(f"task {self.name} is punctuated with transcript {self.transcript!r}: use 'plain'")
         self._check_label_sets()
 
     def _one_of(self, field: str, value: object, allowed: tuple[object, ...]) -> None:
