@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
     """List the vocal events of labelled recordings: path, start and end in seconds, event and probability, with tabs
     between them, in the order of the rows."""
     from osum.listening.events import events_in
-    from osum.results.formats import name_of, one_line
+    from osum.results.view import name_of, one_line
 
     wanted = {name.strip().lower() for name in (arguments.event or "").split(",")} - {""}
     _check_events(wanted)

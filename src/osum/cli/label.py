@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from osum.cli.tally import Tally
     from osum.corpus.share import Shard
     from osum.listening.transcripts import Transcriber
-    from osum.results.formats import SubtitleOptions
+    from osum.results.subtitles import SubtitleOptions
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
 """Spelled here as well as DETECTORS and TRANSCRIPTS, since help must not import what knows them; a test compares."""
@@ -228,7 +228,7 @@ def _place(arguments: Namespace) -> Place:
 
 
 def _subtitles(arguments: Namespace) -> SubtitleOptions:
-    from osum.results.formats import SubtitleOptions
+    from osum.results.subtitles import SubtitleOptions
 
     return SubtitleOptions(
         arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_line, arguments.highlight_words

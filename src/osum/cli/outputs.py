@@ -23,10 +23,11 @@ from osum.corpus.manifest import json_lines, write_manifest
 from osum.corpus.share import Shard
 from osum.errors import InputError, ManifestError, OsumError
 from osum.files import seen_from
-from osum.results.formats import FORMATS, PLAIN_SUBTITLES, Format, SubtitleOptions, format_of, formats_with
+from osum.results.formats import FORMATS, Format, format_of, formats_with
 from osum.results.on_disk import DiskCounter, Spool
 from osum.results.parquet import Parquet
 from osum.results.parts import JsonLines, Parts, RowFile
+from osum.results.subtitles import PLAIN_SUBTITLES, SubtitleOptions
 from osum.results.table import table
 from osum.utterance import Utterance
 

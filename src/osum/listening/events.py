@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from osum.listening.answers import EVENT, NO_EVENT, UNKNOWN
-from osum.results.formats import labels_of
+from osum.results.view import labels_of
 from osum.utterance import Segment, Utterance, VocalEvent
 
 

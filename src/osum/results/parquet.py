@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from osum.errors import MissingExtraError
-from osum.results.formats import labels_of
+from osum.results.view import labels_of
 from osum.utterance import Answer, Segment, Utterance
 
 TEXTS = ("id", "path", "channel", "text", "language", "reply", "speaker", "source", "licence", "error")

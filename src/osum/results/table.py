@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from osum.results.formats import columns_of, labels_of, name_of, one_line, segments_of
+from osum.results.view import columns_of, labels_of, name_of, one_line, segments_of
 from osum.tasks import STYLES
 from osum.tasks.catalog import STTC
 from osum.utterance import Answer, Segment, Utterance
