@@ -19,7 +19,7 @@ import osum
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.errors import CheckpointError, InputError, TaskError
 from osum.listening.align import Aligner, Spoken, timed_task
-from osum.listening.given import dealt
+from osum.listening.given import agreement, dealt, dealt_by_time
 from osum.listening.recognizer import Recognizer
 from osum.listening.word_times import units_of
 from osum.model.letters import LETTERS, LetterHead, letters, letters_of
@@ -162,6 +162,24 @@ def test_words_go_to_the_window_that_heard_them(given_words: str, heard: list[st
 def test_windows_never_run_backwards(words: list[str], heard: list[list[str]]) -> None:
     found = dealt(words, heard)
     assert found == sorted(found) and len(found) == len(words) and all(0 <= each < len(heard) for each in found)
+
+
+def test_words_that_are_hardly_recognised_are_dealt_by_time() -> None:
+    assert agreement(["a", "b", "c", "d"], [["a"], ["x", "d"]]) == 0.5
+    assert agreement([], [["a"]]) == 0.0
+    assert dealt_by_time(6, [4.0, 8.0]) == [0, 0, 1, 1, 1, 1]
+    assert dealt_by_time(0, [4.0, 8.0]) == []
+
+
+@given(st.integers(0, 50), st.lists(st.floats(0.1, 15), min_size=1, max_size=6))
+def test_words_that_are_dealt_by_time_are_in_order(number: int, seconds: list[float]) -> None:
+    found = dealt_by_time(number, seconds)
+    assert found == sorted(found) and len(found) == number and all(0 <= each < len(seconds) for each in found)
+
+
+def test_a_text_that_is_not_of_the_recording_is_a_warning(short: Recognizer) -> None:
+    row = short.align_clips([(Utterance("a", "a.wav", text="entirely other words"), noise(40_000))], LabelOptions())
+    assert any("hardly agrees" in warning for warning in next(iter(row)).warnings)
 
 
 def test_a_model_that_can_time_nothing_says_so(recognizer: Recognizer) -> None:

@@ -14,7 +14,7 @@ from model.tiny import noise
 
 from osum.audio import SAMPLE_RATE
 from osum.listening.longform import Silence, windows
-from osum.listening.merge import Seam, in_sequence, merge, seam_of
+from osum.listening.merge import Seam, in_sequence, merge, num_shared, seam_of
 from osum.listening.vad import Energy
 from osum.scoring.normalize import mixed_units
 from osum.text import join_units
@@ -242,3 +242,8 @@ def test_estimated_times_prove_nothing() -> None:
     words = tuple(Word("no", at, at + 1, estimated=True) for at in range(4))
     first, second = merge(Segment(0, 4, "no no no no", words=words), Segment(3, 7, "no no no no", words=words))
     assert len(first.words) + len(second.words) == 7
+
+
+def test_overlaps_are_counted_and_touching_windows_are_none() -> None:
+    segments = [Segment(start, end, "") for start, end in ((10, 19.5), (0, 10), (19, 28), (28, 30))]
+    assert num_shared(segments) == 1

@@ -67,6 +67,27 @@ def test_a_second_run_stops_while_the_first_is_writing(tmp_path: Path, items: li
     resumed(tmp_path)
 
 
+def test_a_run_that_begins_anew_keeps_the_old_file_until_it_has_all_rows(
+    tmp_path: Path, items: list[Utterance]
+) -> None:
+    """Whether it is killed or not; and a run that continues it takes no row from the old file."""
+    path = begun(tmp_path, items).path
+    old = path.read_bytes()
+    parts = parts_of(tmp_path)
+    parts.start({"revision": "2"})
+    parts.missing(items[:1])
+    parts.add(items[0].with_(text="new"))
+    parts.flush()
+    assert path.read_bytes() == old
+    del parts  # as a killed run leaves it
+    continued = parts_of(tmp_path)
+    continued.resume({"revision": "2"})
+    assert len(answer(continued, items, "new")) == 2
+    assert path.read_bytes() == old
+    continued.merge()
+    assert path.read_text("utf-8").count("new") == 3
+
+
 def test_a_run_that_was_killed_keeps_nobody_out(tmp_path: Path, items: list[Utterance]) -> None:
     begun(tmp_path, items, finish=False)  # forgotten, as its process would be
     assert answer(resumed(tmp_path), items, "new") == []

@@ -3,7 +3,8 @@
 1. A row that was labelled has segments with a text each; they are aligned one by one, and keep their labels.
 2. Any other row is cut into windows. One window holds the whole text.
 3. Several windows are transcribed. Where transcript and given text agree says which words each window holds; words
-   between two such places are dealt out in proportion.
+   between two such places are dealt out in proportion. Where both hardly agree, all words are dealt out by time, and
+   the row says so: a few words that agree by chance would send the others anywhere.
 
 Example, `a b c d e` over two windows that were recognised as `a x` and `d e`: a, d and e are found at the places 0, 2
 and 3, so b and c are at 2/3 and 4/3. Places below 2 are of the first window: it holds `a b c`, the second `d e`.
@@ -38,6 +39,14 @@ Clip = tuple[Utterance, Any]
 """A row, and what `Source` reads of it."""
 
 
+AGREEMENT = 0.4
+"""Least share of the given words that must be recognised, or they are dealt to windows by time."""
+HARDLY_AGREES = (
+    "the text hardly agrees with what is recognised, so its words are dealt out by time: "
+    "check that it is the text of this recording"
+)
+
+
 @dataclass(eq=False)
 class _Window:
     """What is said in a window, and when."""
@@ -62,6 +71,8 @@ class _Stretch:
     """Seconds of the file before it."""
     windows: list[_Window] = field(default_factory=list)
     read: bool = False
+    agrees: bool = True
+    """Whether enough of its text is recognised to say which window holds which words."""
 
 
 @dataclass(eq=False)
@@ -151,7 +162,10 @@ class GivenText:
         if len(heard) == 1:
             heard[0].units = units
             return
-        places = dealt([unit.spoken for unit in units], self._transcripts(heard, options))
+        spoken, transcripts = [unit.spoken for unit in units], self._transcripts(heard, options)
+        stretch.agrees = agreement(spoken, transcripts) >= AGREEMENT
+        seconds = [window.seconds for window in heard]
+        places = dealt(spoken, transcripts) if stretch.agrees else dealt_by_time(len(units), seconds)
         for number, window in enumerate(heard):
             window.units = [unit for unit, place in zip(units, places, strict=True) if place == number]
 
@@ -181,6 +195,19 @@ def _stretches(item: Utterance) -> list[tuple[str, float, float | None]]:
     if item.segments:
         return [(each.text, each.start, each.end) for each in item.segments if each.text]
     return [] if item.text is None else [(item.text, item.start or 0.0, item.end)]
+
+
+def agreement(given: Sequence[str], heard: Sequence[Sequence[str]]) -> float:
+    """The share of the given words that are recognised, in their order."""
+    said = [word for words in heard for word in words]
+    blocks = SequenceMatcher(None, given, said, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) / max(len(given), 1)
+
+
+def dealt_by_time(number: int, seconds: Sequence[float]) -> list[int]:
+    """The window of each of `number` words that are said evenly over windows of these lengths."""
+    times = (np.arange(number) + 0.5) * sum(seconds) / max(number, 1)
+    return [int(window) for window in np.searchsorted(np.cumsum(seconds)[:-1], times, side="right")]
 
 
 def dealt(given: Sequence[str], heard: Sequence[Sequence[str]]) -> list[int]:
@@ -218,9 +245,9 @@ def _result(row: _Row) -> Utterance:
             for window in row.windows
         )
     )
-    return item.with_(
-        words=words, segments=segments, warnings=(*item.warnings, *row.notes, *guessed(words)), error=None
-    )
+    doubts = () if all(stretch.agrees for stretch in row.stretches) else (HARDLY_AGREES,)
+    warnings = (*item.warnings, *row.notes, *doubts, *guessed(words))
+    return item.with_(words=words, segments=segments, warnings=warnings, error=None)
 
 
 def _words(stretch: _Stretch) -> tuple[Word, ...]:

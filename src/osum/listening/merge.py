@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from osum.scoring.normalize import mixed_units
 from osum.text import edit_distance, join_units
@@ -36,6 +37,13 @@ class Seam:
 
     left: int
     right: int
+
+
+def num_shared(segments: Iterable[Segment]) -> int:
+    """How many neighbours overlap, because nobody paused between them."""
+    return sum(
+        left.end - right.start > SHARED for left, right in pairwise(sorted(segments, key=lambda each: each.start))
+    )
 
 
 def in_sequence(segments: Iterable[Segment]) -> tuple[Segment, ...]:

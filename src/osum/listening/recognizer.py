@@ -47,7 +47,7 @@ from osum.listening.events import events_of
 from osum.listening.feeding import Piece, read
 from osum.listening.given import GivenText
 from osum.listening.loops import AGAIN, marked, num_marked, unlooped
-from osum.listening.merge import in_sequence
+from osum.listening.merge import in_sequence, num_shared
 from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
 from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
@@ -450,8 +450,13 @@ class Recognizer:
         warnings = list(file.notes)
         if len(segments) > 1:
             warnings.append(
-                f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
+                f"longer than the {self.max_seconds:g} s this model takes at once: cut into {len(segments)} segments "
                 f"where nobody speaks (by {asked.detector.name})"
+            )
+        if count := num_shared(file.segments):
+            warnings.append(
+                f"{count} cuts fall where somebody speaks, since there is no pause: a word next to one may be "
+                "missing or doubled"
             )
         if count := num_marked(segments):
             warnings.append(f"{count} of {len(segments)} segments {AGAIN}")

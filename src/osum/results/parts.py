@@ -28,7 +28,8 @@ from osum.results.formats import render_jsonl, to_row
 from osum.results.on_disk import DiskCounter, DiskDict, Spool
 from osum.utterance import Utterance
 
-ASKED, STAMPS = "asked.json", "stamps"
+ASKED, STAMPS, REPLACED = "asked.json", "stamps", "replaced"
+"""`replaced` stands while the file is one that the run will replace."""
 STDIN = "-"
 """A path that is no file."""
 PATIENCE = 5.0  # seconds that a row waits for others of its part
@@ -92,15 +93,19 @@ class Parts:
     @property
     def begun(self) -> bool:
         """Whether there are rows already, in the file or in parts."""
-        return self.path.exists() or any(self._parts())
+        return self._kept() or any(self._parts())
 
     @property
     def finished(self) -> bool:
         """Whether all rows are in the file."""
-        return self.path.exists() and not any(self._parts())
+        return self._kept() and not any(self._parts())
+
+    def _kept(self) -> bool:
+        """Whether the file stands and holds rows of this run or of one that it continues."""
+        return self.path.exists() and not (self.folder / REPLACED).exists()
 
     def start(self, asked: Mapping[str, Any]) -> None:
-        """Begin anew: what stood there goes away.
+        """Begin anew. A file that stands there stays until all rows of the new one are there.
 
         Raises:
             InputError: another run is writing the file.
@@ -108,7 +113,8 @@ class Parts:
         self._claim()
         for item in self.folder.iterdir():
             item.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        if self.path.exists():
+            (self.folder / REPLACED).touch()
         keep_asked(self.folder / ASKED, asked)
 
     def resume(self, asked: Mapping[str, Any]) -> None:
@@ -206,6 +212,8 @@ class Parts:
         self._keep_stamps(rows())
         with atomic_file(self.path) as out:
             self._form.write(lambda: (row.line for row in rows()), out)
+        # Before the parts: as long as it stands, they are all there is.
+        (self.folder / REPLACED).unlink(missing_ok=True)
         for item in self.folder.iterdir():
             if item.name not in (ASKED, STAMPS):  # with what killed runs left
                 item.unlink(missing_ok=True)
@@ -239,7 +247,7 @@ class Parts:
 
     def _rows(self) -> Iterator[_Row]:
         """The rows, the older first."""
-        if self.path.exists():
+        if self._kept():
             stamps = self._stamps()
             lines = ((line, self._known(line)) for line in self._form.read(self.path))
             for (line, row), key in _with_keys(lines, lambda pair: pair[1]):
