@@ -88,6 +88,15 @@ def test_a_run_that_begins_anew_keeps_the_old_file_until_it_has_all_rows(
     assert path.read_text("utf-8").count("new") == 3
 
 
+def test_a_row_of_a_part_that_was_cut_off_is_asked_again(tmp_path: Path, items: list[Utterance]) -> None:
+    last = max(begun(tmp_path, items, finish=False).folder.glob("part-*"))
+    last.write_bytes(last.read_bytes()[:-5])
+    parts = resumed(tmp_path)
+    assert [item.id for item in answer(parts, items, "new")] == ["c"]
+    parts.merge()
+    assert [json.loads(line)["text"] for line in _lines(parts.path)] == ["old", "old", "new"]
+
+
 def test_a_run_that_was_killed_keeps_nobody_out(tmp_path: Path, items: list[Utterance]) -> None:
     begun(tmp_path, items, finish=False)  # forgotten, as its process would be
     assert answer(resumed(tmp_path), items, "new") == []

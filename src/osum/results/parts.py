@@ -254,7 +254,8 @@ class Parts:
                 yield _Row(key, stamps.get(key) or NO_STAMP, "error" in row, line)
         for part in self._parts():
             with part.open("rb") as packed:
-                yield from map(_Row.unpack, packed)
+                # A line without its end was cut by something that is not osum: its row is asked again.
+                yield from (_Row.unpack(line) for line in packed if line.endswith(b"\n"))
 
     def _known(self, line: bytes) -> dict[str, Any]:
         """The row of a line; file names with stray bytes, which other manifests may not have, stand in it escaped."""
