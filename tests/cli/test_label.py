@@ -594,6 +594,22 @@ def test_subtitles_keep_to_the_line_width(
     assert "\nhello\nthere\n" in written and model.options.tasks == "ASR"
 
 
+@pytest.mark.parametrize("wish", [("--min-cue-length", "60"), ("--max-reading-speed", "0.1")])
+def test_cues_that_are_shorter_than_wished_are_counted_once(
+    osum: Run, clip: MakeClip, model: StandIn, tmp_path: Path, wish: tuple[str, str]
+) -> None:
+    two = (clip("a.wav"), clip("b.wav"))
+    ran = osum("transcribe", *two, *wish, "-f", "all", "-o", tmp_path / "out")
+    assert (ran.code, ran.err.count("than wished: 2; the first: "), ran.err.count("the recording ends")) == (0, 1, 1)
+    assert "than wished" not in osum("transcribe", *two, *wish, "-f", "txt").err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "x"])
+def test_a_cue_length_over_zero_is_needed(osum: Run, clip: MakeClip, number: str) -> None:
+    ran = osum("transcribe", clip(), f"--min-cue-length={number}")
+    assert (ran.code, f"{number!r} is no number over 0" in ran.err) == (2, True)
+
+
 def test_two_ways_to_a_transcript_are_one_too_many(osum: Run, clip: MakeClip) -> None:
     ran = osum("label", clip(), "--transcript", "given", "--transcriber", "nano")
     assert (ran.code, "--transcript given takes the rows' own texts" in ran.err) == (1, True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osum.errors import InputError
 from osum.results.formats import format_named
-from osum.results.subtitles import SubtitleOptions, timestamp
+from osum.results.subtitles import SubtitleOptions, subtitles_of, timestamp
 from osum.results.view import join_words
 from osum.utterance import Segment, Utterance, Word
 from tests.results.rows import CLIP, ODD, SILENT, clip_of, render
@@ -136,3 +139,168 @@ def test_subtitles_read_back_in_order_with_every_word_within_its_limits(
 def test_a_width_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="max_line_width is 0"):
         SubtitleOptions(max_line_width=0)
+
+
+# Any rows and options
+
+wild = st.floats(-5, 20) | st.sampled_from([0.0, 1.0, 1.0001, 1e6])
+texts = st.text("ab-> <&你好，。\n\t", max_size=30)
+words = st.lists(st.builds(Word, st.text("ab-><&你好， ", max_size=9), wild, wild), max_size=8).map(tuple)
+
+
+@st.composite
+def segments(draw: st.DrawFn) -> Segment:
+    found = draw(words)
+    text = draw(st.just(join_words(found)) | texts)  # the words are those of the text, or any others
+    return Segment(draw(wild), draw(wild), text, words=found)
+
+
+rows = st.lists(segments(), max_size=4).map(tuple)
+wishes = st.none() | st.floats(0.001, 30)
+any_options = st.builds(SubtitleOptions, limits, limits, limits, st.booleans(), wishes, wishes)
+
+
+def squashed(text: str) -> str:
+    return re.sub("-{2,}>", "->", re.sub(r"\s", "", text))
+
+
+def written_text(found: tuple[Segment, ...]) -> str:
+    ordered = sorted(found, key=lambda segment: round(max(segment.start, 0.0) * 1000))
+    return "".join(segment.text if segment.text.split() else join_words(segment.words) for segment in ordered)
+
+
+def cues_of(found: tuple[Segment, ...], options: SubtitleOptions, name: str) -> list[tuple[int, int, str]]:
+    written = format_named(name, options).render(Utterance("x", "x.wav", segments=found))
+    return [(round(start * 1000), round(end * 1000), text) for start, end, text in read_srt(written)]
+
+
+@settings(max_examples=300)
+@given(rows, any_options, st.sampled_from(["srt", "vtt"]))
+def test_every_cue_has_a_length_and_ends_before_the_next_starts(
+    found: tuple[Segment, ...], options: SubtitleOptions, name: str
+) -> None:
+    cues = cues_of(found, options, name)
+    assert all(start < end for start, end, _ in cues)
+    assert all(before[1] <= after[0] for before, after in pairwise(cues))
+
+
+@settings(max_examples=300)
+@given(rows, any_options.map(lambda options: replace(options, highlight_words=False)), st.sampled_from(["srt", "vtt"]))
+def test_no_character_of_the_text_is_lost_doubled_or_moved(
+    found: tuple[Segment, ...], options: SubtitleOptions, name: str
+) -> None:
+    texts = [text if name == "srt" else html.unescape(text) for _, _, text in cues_of(found, options, name)]
+    expected = "".join(written_text(found).split())
+    assert squashed("".join(texts)) == squashed(expected)
+
+
+@settings(max_examples=300)
+@given(rows, any_options)
+def test_limits_are_kept_whatever_the_text(found: tuple[Segment, ...], options: SubtitleOptions) -> None:
+    for _, _, text in cues_of(found, options, "vtt"):
+        lines = [html.unescape(line) for line in re.sub("</?u>", "", text).split("\n")]
+        assert options.max_line_count is None or len(lines) <= options.max_line_count
+        if options.max_line_width is not None:
+            assert all(0 < len(line) <= options.max_line_width for line in lines)
+        elif options.max_words_per_line is not None:
+            assert all(num_words(line) <= options.max_words_per_line for line in lines)
+
+
+@given(words, any_options)
+def test_each_part_of_a_text_with_word_times_is_underlined_once(
+    found: tuple[Word, ...], options: SubtitleOptions
+) -> None:
+    text = join_words(found)
+    clip = clip_of(text, found)
+    cues = subtitles_of(clip, replace(options, highlight_words=True)).cues
+    assert "".join(cue.marked.text for cue in cues if cue.marked) == "".join(text.split())
+
+
+def num_words(line: str) -> int:
+    return len(re.findall("[你好]|[^\\s你好]*[^\\s你好，。][^\\s你好]*", line))
+
+
+@given(rows, any_options)
+def test_a_cue_is_shown_as_long_as_wished_or_a_note_says_why_not(
+    found: tuple[Segment, ...], options: SubtitleOptions
+) -> None:
+    options = replace(options, highlight_words=False)
+    document = subtitles_of(Utterance("x", "x.wav", duration=10.0, segments=found), options)
+    short = [
+        cue
+        for cue in document.cues
+        if cue.end - cue.start < (options.min_cue_seconds or 0) * 1000
+        or cue.num_characters > (options.max_characters_per_second or inf) * (cue.end - cue.start) / 1000 + 1e-6
+    ]
+    assert len(document.notes) == len(short)
+    for before, after in pairwise(document.cues):
+        assert before not in short or before.end == after.start
+    assert all(cue.end >= 10_000 for cue in document.cues[-1:] if cue in short)
+
+
+@given(rows, any_options)
+def test_options_of_length_change_nothing_but_the_ends(found: tuple[Segment, ...], options: SubtitleOptions) -> None:
+    clip = Utterance("x", "x.wav", duration=10.0, segments=found)
+    wished = subtitles_of(clip, options).cues
+    plain = subtitles_of(clip, replace(options, min_cue_seconds=None, max_characters_per_second=None)).cues
+    assert [(cue.start, cue.text()) for cue in wished] == [(cue.start, cue.text()) for cue in plain]
+    assert all(a.end >= b.end for a, b in zip(wished, plain, strict=True))
+
+
+def test_a_cue_is_made_longer_up_to_the_next_and_a_note_says_so() -> None:
+    options = SubtitleOptions(min_cue_seconds=2.0)
+    clip = Utterance(
+        "x", "x.wav", duration=5.0, segments=(Segment(0, 1, "a"), Segment(1.5, 2, "b"), Segment(4, 4.5, "c"))
+    )
+    document = subtitles_of(clip, options)
+    assert [(cue.start, cue.end) for cue in document.cues] == [(0, 1500), (1500, 3500), (4000, 5000)]
+    assert document.notes == (
+        "the cue at 00:00:00.000 is shown for 1.500 s, not 2.000 s: the next cue starts",
+        "the cue at 00:00:04.000 is shown for 1.000 s, not 2.000 s: the recording ends",
+    )
+
+
+def test_a_reading_speed_counts_characters_without_spaces() -> None:
+    (cue,) = subtitles_of(clip_of("ab cd 你好" * 5), SubtitleOptions(max_characters_per_second=10)).cues
+    assert (cue.start, cue.end) == (0, 3000)
+
+
+def test_text_without_word_times_is_cut_by_its_characters() -> None:
+    options = SubtitleOptions(max_line_width=4, max_line_count=1)
+    assert read_srt(format_named("srt", options).render(clip_of("ab cdefgh你好"))) == [
+        (0.0, 0.4, "ab"),
+        (0.4, 1.2, "cdef"),
+        (1.2, 2.0, "gh你好"),
+    ]
+
+
+def test_a_long_word_is_broken_at_the_width_and_keeps_its_own_time() -> None:
+    options = SubtitleOptions(max_line_width=4, max_line_count=1)
+    long = (Word("ab", 0.0, 0.5), Word("cdefghij", 1.0, 2.0))
+    assert read_srt(format_named("srt", options).render(clip_of("ab cdefghij", long))) == [
+        (0.0, 0.5, "ab"),
+        (1.0, 1.5, "cdef"),
+        (1.5, 2.0, "ghij"),
+    ]
+
+
+def test_a_word_that_runs_backward_shares_the_room_between_its_neighbours() -> None:
+    bad = (Word("aa", 0.0, 0.5), Word("bb", 9.0, 8.0), Word("cc", 1.5, 2.0))
+    options = SubtitleOptions(max_words_per_line=1)
+    assert read_srt(format_named("srt", options).render(clip_of("aa bb cc", bad))) == [
+        (0.0, 0.5, "aa"),
+        (0.5, 1.5, "bb"),
+        (1.5, 2.0, "cc"),
+    ]
+
+
+def test_segments_that_overlap_or_have_no_length_become_cues_in_a_row() -> None:
+    clip = Utterance("x", "x.wav", segments=(Segment(0, 2, "a"), Segment(1, 1, "b"), Segment(1, 3, "c")))
+    assert read_srt(render("srt", clip)) == [(0.0, 1.0, "a"), (1.0, 1.001, "b"), (1.001, 3.0, "c")]
+
+
+@pytest.mark.parametrize("name", ["min_cue_seconds", "max_characters_per_second"])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+def test_a_wish_that_is_no_number_over_zero_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} is {value}"):
+        SubtitleOptions(**{name: value})

@@ -66,6 +66,17 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def over_zero(word: str) -> float:
+    """An argument type: a finite number over 0."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"{word!r} is no number over 0")
+    return value
+
+
 def probability(word: str) -> float:
     """An argument type: a number from 0 to 1."""
     try:

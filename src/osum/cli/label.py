@@ -17,6 +17,7 @@ from osum.cli.arguments import (
     generation,
     load_model,
     one_of,
+    over_zero,
     positive,
     probability,
     tell,
@@ -100,15 +101,21 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
 
 
 def _add_subtitles(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("subtitles (srt, vtt; cues are cut where words have times)")
+    group = parser.add_argument_group("subtitles (srt, vtt)")
     limits = (
         ("line-width", "characters of a line"),
         ("line-count", "lines of a cue"),
-        ("words-per-line", "words of a line, each a cue, without a width"),
+        ("words-per-line", "words of a line, each a cue where words have times; ignored with a width"),
     )
     for name, meaning in limits:
         spellings = (f"--max-{name}", f"--max_{name.replace('-', '_')}")
         group.add_argument(*spellings, type=positive, metavar="N", help=meaning)
+    wishes = (
+        ("--min-cue-length", "seconds that a cue is shown at least, where the next one leaves room"),
+        ("--max-reading-speed", "characters a second (without spaces) at most, where the next cue leaves room"),
+    )
+    for name, meaning in wishes:
+        group.add_argument(name, type=over_zero, metavar="X", help=meaning)
     highlight = "underline each word while it is said"
     spellings = ("--highlight-words", "--highlight_words")
     group.add_argument(*spellings, type=_truth, nargs="?", const=True, default=False, help=highlight)
@@ -231,7 +238,12 @@ def _subtitles(arguments: Namespace) -> SubtitleOptions:
     from osum.results.subtitles import SubtitleOptions
 
     return SubtitleOptions(
-        arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_line, arguments.highlight_words
+        max_line_width=arguments.max_line_width,
+        max_line_count=arguments.max_line_count,
+        max_words_per_line=arguments.max_words_per_line,
+        highlight_words=arguments.highlight_words,
+        min_cue_seconds=arguments.min_cue_length,
+        max_characters_per_second=arguments.max_reading_speed,
     )
 
 
@@ -294,7 +306,7 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     if target.note and not arguments.quiet:
         tell(target.note)
     failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
-    tally = Tally(model.tasks if model else {}, quiet=arguments.quiet)
+    tally = Tally(model.tasks if model else {}, quiet=arguments.quiet, formats=target.formats)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
     good = (row for row in left if row.error is None)  # a reader of its own, which runs ahead
     answers = label_all(model, good, options, tell, transcriber) if model else iter(())

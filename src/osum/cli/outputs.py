@@ -92,6 +92,8 @@ class Target(ABC):
     """Results of earlier runs that are errors and stay so."""
     note: str | None = None
     """What a user should know of the results of earlier runs."""
+    formats: Sequence[Format] = ()
+    """In which each result is rendered."""
     names: Iterable[str]
     """Where the result of each input goes, to be gone through once."""
 
@@ -196,6 +198,7 @@ class Pipe(Target):
     def __init__(self, form: Format, count: int) -> None:
         _check_count(form, count, STDOUT)
         self._form, self._one = form, count == 1
+        self.formats = (form,)
         self.names = repeat(STDOUT, count)
         self.streams = sys.stdout.isatty()
 
@@ -213,6 +216,7 @@ class File(Target):
         self.failed_file = path.parent / FAILED_FILE
         self.names = repeat(str(path), count)
         self._path, self._form, self._one = path, form, count == 1
+        self.formats = (form,)
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -303,7 +307,7 @@ class Folder(Target):
 
     def __init__(self, path: Path, formats: Sequence[Format], rows: Rows, place: Place) -> None:
         self.failed_file = place.own(path / FAILED_FILE)
-        self._path, self._formats = path, formats
+        self._path, self.formats = path, formats
         self._rows, self._place = rows, place
         self.names = (str(_with_suffix(stem, formats[0])) for stem in self._stems())
         _check_free((_with_suffix(stem, form) for stem in self._stems() for form in formats), place.overwrite)
@@ -315,7 +319,7 @@ class Folder(Target):
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write each result as it comes."""
         for stem, row in zip(self._stems(), rows, strict=False):  # an interrupted run has fewer rows
-            for form in self._formats if row.error is None else ():
+            for form in self.formats if row.error is None else ():
                 path = _with_suffix(stem, form)
                 try:
                     _write_whole(path, form.render(_portable(row, form, path.parent)))

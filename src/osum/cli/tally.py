@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from osum.cli.arguments import tell
 from osum.listening.answers import disagreements
+from osum.results.formats import Format
 from osum.tasks import Task
 from osum.utterance import Utterance
 
@@ -17,9 +18,11 @@ _GUESSED = {"synthetic": " (learned from synthetic speech only)", "none": " (lea
 class Tally:
     """Counts the results of one run."""
 
-    def __init__(self, tasks: Mapping[str, Task], quiet: bool = False) -> None:
+    def __init__(self, tasks: Mapping[str, Task], quiet: bool = False, formats: Sequence[Format] = ()) -> None:
         self._tasks = tasks
         self._quiet = quiet
+        self._formats = formats
+        self._num_short, self._first_short = 0, ""
         self._started = time.perf_counter()
         self._labels: dict[str, Counter[str]] = {}
         self._apart: Counter[str] = Counter()
@@ -35,6 +38,9 @@ class Tally:
         elif not self._quiet:
             for warning in row.warnings:
                 tell(f"warning: {_named(row, warning)}")
+        short = max((form.notes(row) for form in self._formats), key=len, default=())
+        self._num_short += len(short)
+        self._first_short = self._first_short or "".join(_named(row, note) for note in short[:1])
         self._seconds += row.duration or 0.0
         for key, answer in row.summary.items():
             self._labels.setdefault(key, Counter())[self._title(key, answer.label)] += 1
@@ -54,6 +60,8 @@ class Tally:
         answered = self.num_asked - self.num_failed
         if self._quiet or not answered:
             return
+        if self._num_short:
+            tell(f"cues shown for less time than wished: {self._num_short}; the first: {self._first_short}")
         spent = time.perf_counter() - self._started
         tell(f"{answered} answered, {self.num_failed} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
         for key, counts in self._labels.items():

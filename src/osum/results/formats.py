@@ -1,7 +1,7 @@
 """Results out: an `Utterance` as json, srt, TextGrid and the like, or many as rows of one document.
 
 A `Format` renders one recording to one document; where `pieces` makes sense it also puts several into one.
-Texts and times are written as they are: this module corrects nothing and drops no words.
+Texts and times are written as they are; only the times of subtitles are corrected where they overlap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from osum.errors import InputError
 from osum.results.annotation import render_audacity, render_ctm, render_textgrid
-from osum.results.subtitles import PLAIN_SUBTITLES, SubtitleOptions, render_srt, render_vtt
+from osum.results.subtitles import PLAIN_SUBTITLES, SubtitleOptions, render_srt, render_vtt, subtitles_of
 from osum.results.view import columns_of, label_text, labels_of, milliseconds, name_of, one_line, segments_of
 from osum.text import to_json
 from osum.utterance import Segment, Utterance
@@ -36,6 +36,8 @@ class Format:
     """One recording to a whole document."""
     pieces: Callable[[Iterable[Utterance]], Iterator[str]] | None = None
     """Several recordings to the pieces of one document; None where a document holds one recording."""
+    notes: Callable[[Utterance], tuple[str, ...]] = lambda _: ()
+    """What was wished for the document of a recording and could not be had."""
 
     @property
     def many(self) -> bool:
@@ -158,12 +160,16 @@ def _each(render: Callable[[Utterance], str], utterances: Iterable[Utterance]) -
 
 def formats_with(subtitles: SubtitleOptions) -> dict[str, Format]:
     """Every format by its name, with cues broken as `subtitles` says."""
+
+    def notes(utterance: Utterance) -> tuple[str, ...]:
+        return subtitles_of(utterance, subtitles).notes if subtitles.wishes else ()
+
     formats = (
         Format("json", ".json", render_json, _json_array),
         Format("jsonl", ".jsonl", render_jsonl, partial(_each, render_jsonl)),
         Format("txt", ".txt", render_txt, _txt_rows),
-        Format("srt", ".srt", partial(render_srt, options=subtitles)),
-        Format("vtt", ".vtt", partial(render_vtt, options=subtitles)),
+        Format("srt", ".srt", partial(render_srt, options=subtitles), notes=notes),
+        Format("vtt", ".vtt", partial(render_vtt, options=subtitles), notes=notes),
         Format("tsv", ".tsv", partial(_one, _tsv_rows), _tsv_rows),
         Format("textgrid", ".TextGrid", render_textgrid),
         Format("ctm", ".ctm", render_ctm, partial(_each, render_ctm)),
