@@ -291,6 +291,13 @@ def test_a_hundred_times_full_scale_is_read_and_noted(write: Callable[..., Path]
         assert audio.load(source).max() == pytest.approx(30, abs=0.1)
 
 
+def test_sixteen_bit_numbers_in_a_wider_array_are_noted() -> None:
+    samples = (tone() * 32767).astype(np.int16)
+    (note,) = heard_notes((samples.astype(np.int32), RATE))
+    assert (note.kind, note.message[-18:]) == ("scale", "umbers, pass int16")
+    assert heard_notes((samples, RATE)) == [] and heard_notes((np.sign(samples).astype(np.int16), RATE)) == []
+
+
 def test_what_a_codec_overshoots_is_not_noted(write: Callable[..., Path]) -> None:
     assert heard_notes(write("clip.mp3", np.sign(tone()))) == []
 

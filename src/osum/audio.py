@@ -53,6 +53,7 @@ FAINT_POWER = 1e-8  # of full scale (-80 dB); below it channels hold nothing tha
 SCALE, CHANNEL = "scale", "channel"
 """Kinds of error, beside `CUT_OFF`."""
 LOUD_SAMPLE = 2.0  # full scale is 1.0, and codecs overshoot it a little
+FAINT_SAMPLE = 2.0**-15  # full scale is 1.0; below one step of 16 bit, such as 16 bit numbers in an int32 array
 AUDIO_SUFFIXES = frozenset(SOUNDFILE_SUFFIXES | MEDIA_SUFFIXES)
 
 
@@ -313,6 +314,8 @@ class _Levels:
         if self._peak > LOUD_SAMPLE:
             scale = f"samples up to {self._peak:.3g} times full scale"
             yield Note(SCALE, f"{scale}: divide them, or write the file again")
+        if 0 < self._peak < FAINT_SAMPLE:
+            yield Note(SCALE, f"samples up to {self._peak:.1g} of full scale: if they are 16 bit numbers, pass int16")
 
 
 def _bounded(
