@@ -199,7 +199,7 @@ def utterance(row: Mapping[str, Any], folder: Path, transcripts: Mapping[str, st
             "evidence": "real",
             **({"weak": weak} if weak else {}),
             **({"times": "pocketsphinx"} if words else {}),
-            **({"transcript": "whisper"} if row["id"] in (transcripts or {}) else {}),
+            **({"transcript": "whisper"} if text and "text" not in row else {}),
             **_sound(row),
         },
     )
@@ -207,7 +207,9 @@ def utterance(row: Mapping[str, Any], folder: Path, transcripts: Mapping[str, st
 
 def _text(row: Mapping[str, Any], transcripts: Mapping[str, str]) -> str | None:
     """The words of a clip with speech, in simplified characters; None where they are not known."""
-    written = row.get("text", transcripts.get(row["id"]))
+    read = transcripts.get(row["id"], "")
+    usable = read and not re.search("[0-9]", read)  # how digits were spoken is not known
+    written = row.get("text", read if usable else None)
     if written is None or row["source"] in FOREIGN:
         return None
     return transcript(simplified(written) if row["language"] == "zh" else written)

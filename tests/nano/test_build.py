@@ -146,6 +146,11 @@ def test_a_clip_without_text_takes_what_whisper_reads():
     assert (row.text, row.extra["transcript"]) == ("hello you", "whisper")
 
 
+def test_digits_that_whisper_writes_are_no_transcript():
+    row = utterance(BASE | {"id": "x/1", "source": "x", "language": "en"}, Path("k"), {"x/1": "Chapter 17."})
+    assert row.text is None and "transcript" not in row.extra
+
+
 @pytest.mark.parametrize(
     ("number", "english", "chinese"),
     [
