@@ -140,18 +140,22 @@ def subtitles_of(utterance: Utterance, options: SubtitleOptions = PLAIN_SUBTITLE
     shows = [show for segment in segments for show in _shows(segment, options)]
     cues = iter(_apart([cue for show in shows for cue in show]))
     shows = [[next(cues) for _ in show] for show in shows]
-    notes = []
-    end = _end_of(utterance)
-    for at, show in enumerate(shows):
-        following = shows[at + 1][0].start if at + 1 < len(shows) else None
-        last, wanted = show[-1], show[0].start + options.wanted(show[0].num_characters)
-        show[-1] = replace(last, end=int(max(last.end, min(wanted, end if following is None else following))))
-        if show[-1].end < wanted:
-            why = "the recording ends" if following is None else "the next cue starts"
-            shown, length = show[-1].end - show[0].start, wanted - show[0].start
-            begin = timestamp(show[0].start / 1000)
-            notes.append(f"the cue at {begin} is shown for {shown / 1000:.3f} s, not {length / 1000:.3f} s: {why}")
-    return Subtitles(tuple(cue for show in shows for cue in show), tuple(notes))
+    limits = [(show[0].start, "the next cue starts") for show in shows[1:]] + [
+        (_end_of(utterance), "the recording ends")
+    ]
+    notes = [_lengthen(show, options, *limit) for show, limit in zip(shows, limits, strict=False)]
+    return Subtitles(tuple(cue for show in shows for cue in show), tuple(filter(None, notes)))
+
+
+def _lengthen(show: list[Cue], options: SubtitleOptions, limit: float, why: str) -> str | None:
+    """Move the end to where it is wished, at most to `limit`; a note where that is too early."""
+    start, last = show[0].start, show[-1]
+    wanted = options.wanted(show[0].num_characters)
+    show[-1] = replace(last, end=int(max(last.end, min(start + wanted, limit))))
+    length = show[-1].end - start
+    if length >= wanted:
+        return None
+    return f"the cue at {timestamp(start / 1000)} is shown for {length / 1000:.3f} s, not {wanted / 1000:.3f} s: {why}"
 
 
 def render_srt(utterance: Utterance, options: SubtitleOptions = PLAIN_SUBTITLES) -> str:
@@ -243,9 +247,9 @@ def _pieces(text: str, clock: _Clock, width: int | None) -> Iterator[_Piece]:
     at = 0
     for glue, whole in _PIECE.findall(text):
         size = width or len(whole)
-        for begin in range(0, len(whole), size):
+        for begin in range(0, len(whole), size):  # a part after the first starts a line, which drops its glue
             part = whole[begin : begin + size]
-            yield _Piece("" if begin else glue, part, clock.start(at), clock.end(at + len(part)))
+            yield _Piece(glue, part, clock.start(at), clock.end(at + len(part)))
             at += len(part)
 
 
