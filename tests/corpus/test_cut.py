@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpus.manifests_of_others import RATE, noise, write_clip
@@ -90,6 +90,7 @@ def test_what_cannot_be_cut_is_counted(row: Utterance, reason: str) -> None:
     assert (list(cutter.cut([row])), cutter.left_out) == ([], {reason: 1})
 
 
+@example([(0.0, 1.73979125247453), (1.0, 2.0)], 2.0, "no")  # 2 s by its parts, and a rounding more by its ends
 @given(
     st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.05, 2.0)), min_size=1, max_size=60),
     st.floats(2.0, 20.0),

@@ -21,6 +21,7 @@ from osum.tasks import OSUM, TaskSet
 from osum.text import join_units
 from osum.utterance import Answer, Segment, Utterance, Word
 
+ROUNDING = 1e-9  # seconds that a word may pass the limit by, since sums of times round
 MARGIN = 0.3
 """Seconds before the first and behind the last word of a stretch, as far as they are free."""
 MOMENTARY = frozenset(("event",))
@@ -82,7 +83,7 @@ class Cutter:
         while first < len(words):
             start, end = words[first].start, words[first].end
             begin = min(start, max(low, start - MARGIN, end - self.max_seconds))
-            fitting = [at for at in range(first, len(words)) if words[at].end - begin <= self.max_seconds]
+            fitting = [at for at in range(first, len(words)) if words[at].end - begin <= self.max_seconds + ROUNDING]
             if not fitting:
                 self.left_out["words that are too long"] += 1
                 first += 1

@@ -450,7 +450,7 @@ class Recognizer:
         warnings = list(file.notes)
         if len(segments) > 1:
             warnings.append(
-                f"longer than the {self.max_seconds:g} s this model takes at once: cut into {len(segments)} segments "
+                f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
                 f"where nobody speaks (by {asked.detector.name})"
             )
         if count := num_shared(file.segments):
