@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Parser, Subparsers, one_of, positive, tell
+from osum.cli.arguments import Parser, Subparsers, one_of, over_zero, positive, tell
 
 if TYPE_CHECKING:
     from osum.corpus.readers import Line, Manifest
@@ -74,7 +74,7 @@ def _add_convert(acts: Subparsers) -> None:
 def _add_cut(acts: Subparsers) -> None:
     parser = _add(acts, "cut", run_cut, "segments of long recordings as rows", "MANIFEST")
     parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder for a manifest of the same name")
-    parser.add_argument("--max-seconds", type=_seconds, default=30.0, metavar="S", help="longest row (30)")
+    parser.add_argument("--max-seconds", type=over_zero, default=30.0, metavar="S", help="longest row (30)")
     kept = "offset: rows point into the recordings (default); flac: a file of its own for each, 16 kHz"
     parser.add_argument("--audio", choices=("offset", "flac"), default="offset", help=kept)
     parser.add_argument("--overwrite", action="store_true", help="replace what is in OUTDIR")
@@ -122,16 +122,6 @@ def _moved(command: str, script: str, _: Namespace) -> int:
     from osum.errors import InputError
 
     raise InputError(f"{command} is now a script of the repository: run python -m {script} in its root folder")
-
-
-def _seconds(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{word!r} is no number of seconds above 0")
-    return value
 
 
 def _fraction(word: str) -> float:
