@@ -85,7 +85,7 @@ def from_row(kind: type[R], row: Any) -> R:
 
 
 def read(kind: Any, value: Any, place: str = "", strict: bool = True) -> Any:
-    """A value of any type that msgspec knows, such as one field of a recipe.
+    """A value of any type that msgspec knows, such as one field of a recipe; records in it have no unknown names.
 
     Args:
         kind: the type.
@@ -97,9 +97,11 @@ def read(kind: Any, value: Any, place: str = "", strict: bool = True) -> Any:
         RecordError: it is none.
     """
     try:
-        return _convert(value, kind, strict)
+        found = _convert(value, kind, strict)
     except msgspec.ValidationError as fault:
         raise _place_of(kind, value, fault, strict).explained(fault, place) from fault
+    _check_names(found, value, place)
+    return found
 
 
 def _convert(value: Any, kind: Any, strict: bool = True) -> Any:
@@ -128,7 +130,7 @@ def unknown(name: str, known: Sequence[str], what: str = "fields") -> str:
 
 def _check_names(record: Any, row: Any, place: str) -> None:
     """msgspec passes over names that a dataclass has not; a misspelt one must not be silent."""
-    if is_dataclass(record):
+    if is_dataclass(record) and isinstance(row, Mapping):  # what is a record already has been checked
         known = _names(cast(Hashable, type(record)))
         for name, item in row.items():
             if name not in known:
@@ -182,7 +184,7 @@ def _place_of(kind: Any, value: Any, fault: Exception, strict: bool = True) -> _
     if found and found[1]:
         bad = next(key for key in place.value if _fails(kind, value, place, key, strict))
         place.value, place.keys = bad, (*place.keys, "name")
-        place.type = cast(inspect.DictType, _plain_type(place.type, dict)).key_type
+        place.type = getattr(_plain_type(place.type, dict), "key_type", inspect.StrType())
     return place
 
 
@@ -260,6 +262,7 @@ def _words(kind: Any, value: Any) -> str:
     if isinstance(kind, inspect.StrType) and isinstance(value, str):
         return "a text that is not empty" if kind.min_length else "a text"
     many = f" of {len(kind.item_types)} values" if isinstance(kind, inspect.TupleType) else ""
+    many = " that is not empty" if getattr(kind, "min_length", None) and value in ([], ()) else many
     return _WORDS.get(type(kind), f"a list{many}")
 
 

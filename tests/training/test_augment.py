@@ -1,7 +1,8 @@
 """Augmentation keeps type, finiteness, length and time laws, and depends on its generator only."""
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 
 from osum.audio import SAMPLE_RATE
 from osum.errors import InputError
-from osum.training import augment as module
 from osum.training.augment import (
     CODECS,
     DEFAULT,
     Augmentation,
+    Codec,
     EventMixer,
     add_noise,
     augment,
@@ -320,22 +321,25 @@ def test_a_recipe_names_what_it_changes():
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"codec_probabilty": 1}, "'codec_probabilty' is no option of augmentation: did you mean 'codec_probability'?"),
-        ({"spec": {"time_mask": 1}}, "'time_mask' is no option of augmentation.spec: did you mean 'time_masks'?"),
-        ({7: 1}, "7 is no option of augmentation: the keys are band, "),
-        ({"spec": 3}, "augmentation.spec is 3: a mapping of name: value is needed"),
-        ([], r"augmentation is []: a mapping of name: value is needed"),
+        ({"codec_probabilty": 1}, "augmentation.codec_probabilty is unknown: did you mean 'codec_probability'?"),
+        ({"spec": {"time_mask": 1}}, "augmentation.spec.time_mask is unknown: did you mean 'time_masks'?"),
+        ({"xyzzy": 1}, "augmentation.xyzzy is unknown: the fields are speed_probability, "),
+        ({7: 1}, "augmentation.name is 7: a text is needed"),
+        ({"spec": 3}, "augmentation.spec is 3: an object is needed"),
+        ([], r"augmentation is []: an object is needed"),
         ({"echo_probability": 1.5}, "augmentation.echo_probability is 1.5: a number from 0 to 1 is needed"),
-        ({"echo_probability": float("nan")}, "augmentation.echo_probability is nan: a number from 0 to 1 is needed"),
-        ({"echo_probability": True}, "augmentation.echo_probability is True: a number from 0 to 1 is needed"),
-        ({"speed": [1.1, 0.9]}, "augmentation.speed is [1.1, 0.9]: [least, greatest] between 0.25 and 4 is needed"),
-        ({"speed": 1.1}, "augmentation.speed is 1.1: [least, greatest] between 0.25 and 4 is needed"),
-        ({"snr": ["a", 2]}, "augmentation.snr is ['a', 2]: [least, greatest] between -100 and 100 is needed"),
-        ({"codecs": ["aac"]}, "augmentation.codecs is ['aac']: some of ['mulaw', 'gsm', 'opus', 'vorbis', 'mp3'] is "),
-        ({"codecs": [["aac"]]}, "augmentation.codecs is [['aac']]: some of "),
-        ({"codecs": []}, "augmentation.codecs is []: some of "),
+        ({"echo_probability": float("nan")}, "augmentation.echo_probability is nan: a finite number from 0 to 1 is"),
+        ({"echo_probability": None}, "augmentation.echo_probability is None: a number is needed"),
+        ({"echo_probability": True}, "augmentation.echo_probability is True: a number is needed"),
+        ({"speed": [1.1, 0.9]}, "augmentation.speed is [1.1, 0.9]: [least, greatest] is needed"),
+        ({"speed": [0.1, 0.9]}, "augmentation.speed[0] is 0.1: a number from 0.25 to 4 is needed"),
+        ({"speed": 1.1}, "augmentation.speed is 1.1: a list of 2 values is needed"),
+        ({"snr": ["a", 2]}, "augmentation.snr[0] is 'a': a number is needed"),
+        ({"codecs": ["aac"]}, "augmentation.codecs[0] is 'aac': give gsm, mp3, mulaw, opus or vorbis"),
+        ({"codecs": [["aac"]]}, "augmentation.codecs[0] is ['aac']: give gsm, mp3, "),
+        ({"codecs": []}, "augmentation.codecs is []: a list that is not empty is needed"),
         ({"spec": {"max_bins": 1.5}}, "augmentation.spec.max_bins is 1.5: a whole number is needed"),
-        ({"spec": {"max_bins": -1}}, "augmentation.spec.max_bins is -1: a whole number is needed"),
+        ({"spec": {"max_bins": -1}}, "augmentation.spec.max_bins is -1: a whole number from 0 is needed"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line(mapping, message):
@@ -344,6 +348,13 @@ def test_a_wrong_option_is_told_in_one_line(mapping, message):
     assert str(fault.value).startswith(message) and "\n" not in str(fault.value)
 
 
+def test_a_recipe_may_name_every_codec():
+    assert set(get_args(Codec)) == set(CODECS)
+
+
 def test_every_option_with_a_number_has_limits_that_its_default_keeps():
-    assert set(module._LIMITS) < {name for name, value in asdict(DEFAULT).items() if not name.endswith("_probability")}
+    for name in {item.name for item in fields(Augmentation)} - {"codecs", "spec"}:
+        value = -1e9 if not isinstance(getattr(DEFAULT, name), tuple) else [-1e9, 1.0]
+        with pytest.raises(InputError, match=f"augmentation.{name}.* is -1000000000.0: a number from "):
+            Augmentation.from_mapping({name: value})
     assert Augmentation.from_mapping(asdict(DEFAULT)) == DEFAULT

@@ -52,8 +52,9 @@ def test_a_stage_moves_its_parts(config: MakeConfig, tiny: Path, learn: str, par
 @pytest.mark.parametrize(
     ("learn", "reason"),
     [
-        ("adapter", "'adapter' is none of encoder, adaptor, llm, decoder, lora, full"),
-        ("full+lora", "'full' is none of"),
+        ("adapter", "'adapter' is none of encoder, adaptor, llm, decoder, lora, full; did you mean 'adaptor'"),
+        ("full+lora", "'full' is all there is; give it once, and full alone"),
+        ("lora+lora", "'lora' stands twice; give it once"),
         ("llm+lora", "learns whole .llm. or by LoRA, not both"),
         ("", "'' is none of"),
     ],
@@ -61,6 +62,13 @@ def test_a_stage_moves_its_parts(config: MakeConfig, tiny: Path, learn: str, par
 def test_a_stage_that_is_none_is_told(learn: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         parts_of(learn)
+
+
+def test_a_rank_that_no_matrix_has_is_refused_with_the_range(config: MakeConfig) -> None:
+    with pytest.raises(
+        InputError, match=r"lora_rank is 100000: this model's matrices allow a whole number from 1 to \d+"
+    ):
+        Trainer(config(learn="lora", lora_rank=100_000))
 
 
 def test_freezing_everything_is_told(config: MakeConfig) -> None:

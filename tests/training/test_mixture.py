@@ -8,7 +8,7 @@ import pytest
 from corpus.manifests_of_others import write_clip
 
 from osum.corpus.manifest import write_manifest
-from osum.errors import InputError
+from osum.errors import InputError, RecipeError
 from osum.tasks import OSUM
 from osum.training.config import Part
 from osum.training.mixture import read_mixture
@@ -45,6 +45,13 @@ def test_rows_keep_their_weight_and_what_is_left_out_is_counted(folder: Path) ->
         "no task of the recipe fits": 2,
         "broken line": 1,
     }
+
+
+def test_a_source_that_no_row_is_from_is_refused_with_the_nearest(folder: Path) -> None:
+    parts = {"a": Part(str(folder / "a.jsonl"))}
+    for sources, told in (({"radoi": 2.0}, "did you mean 'radio'"), ({"tv": 2.0}, "the sources are a, a/None, radio")):
+        with pytest.raises(RecipeError, match=rf"^sources\.\w+: no row is from this source: {told}"):
+            read_mixture(parts, OSUM, 30.0, sources)
 
 
 def test_a_part_may_ask_some_tasks_only(folder: Path) -> None:

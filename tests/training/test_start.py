@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import osum
-from osum.errors import CheckpointError, InputError
+from osum.errors import CheckpointError, InputError, RecipeError
 from osum.tasks import OSUM
 from osum.training.start import start, task_set
 from osum.training.trainer import Trainer
@@ -42,6 +42,15 @@ def test_a_run_goes_on_with_the_tasks_of_its_model(config: MakeConfig) -> None:
     first = Trainer(config(steps=2, evidence={"SGC": "real"})).run()
     second = Trainer(config(model=str(first), out=str(first.parent / "second"), tasks={}))
     assert set(second.tasks) == set(TASKS) and second.tasks.find("SGC").evidence == "real"
+
+
+@pytest.mark.parametrize(("name", "hint"), [("breif", "did you mean 'brief'"), ("foo", "the sets are brief, ")])
+def test_a_prompt_set_that_is_none_is_refused_whatever_the_run_begins_with(
+    config: MakeConfig, tiny: Path, name: str, hint: str
+) -> None:
+    for source in (tiny, None):
+        with pytest.raises(RecipeError, match=f"prompt_set is '{name}': there is none of this name; {hint}"):
+            task_set(config(prompt_set=name), source)
 
 
 def test_temperatures_stay_with_the_weights_they_were_fitted_to(config: MakeConfig, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from osum.errors import InputError
 from osum.files import atomic_file
 
@@ -27,8 +29,8 @@ def read_asked(path: Path, of: Path) -> dict[str, Any]:
         InputError: nobody knows.
     """
     try:
-        return dict(json.loads(path.read_text("utf8")))
-    except (OSError, ValueError, TypeError) as fault:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as fault:
         raise InputError(
             f"{of} cannot be used, since {path}, which says what was asked, cannot be read: give another -o, or "
             "begin anew with --overwrite"

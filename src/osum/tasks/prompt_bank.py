@@ -34,6 +34,12 @@ def packaged_languages(prompt_set: str) -> tuple[str, ...]:
     return tuple(sorted(file.name.split(".")[1] for file in _FOLDER.glob(f"{prompt_set}.*.yaml")))
 
 
+@cache
+def packaged_sets() -> tuple[str, ...]:
+    """The names of the packaged prompt sets."""
+    return tuple(sorted({file.name.split(".")[0] for file in _FOLDER.glob("*.yaml")}))
+
+
 def fill(prompt: str, label_sets: Sequence[LabelSet], language: str) -> str:
     """Write the labels into a prompt's `{label_set}` places."""
     comma = _COMMAS.get(language, ", ")

@@ -9,25 +9,28 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from msgspec import Meta
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.packed import Float32
 from osum.errors import InputError
-from osum.text import closest
+from osum.records import RecordError, read
+from osum.training.config import Share
 from osum.training.spec_augment import OURS, SpecAugment
 from osum.utterance import Utterance, Word
 
 Read = Callable[[Utterance], Float32]
 Complex = npt.NDArray[np.complexfloating[Any, Any]]
 
-CODECS = {
+Codec = Literal["mulaw", "gsm", "opus", "vorbis", "mp3"]
+CODECS: dict[str, tuple[str, str, int]] = {
     "mulaw": ("WAV", "ULAW", 8000),  # telephone
     "gsm": ("WAV", "GSM610", 8000),  # old mobile telephone
     "opus": ("OGG", "OPUS", SAMPLE_RATE),  # calls over the internet
@@ -46,40 +49,50 @@ _ENVELOPE_ROUNDS = 4  # of the true envelope (Roebel and Rodet 2005), which rest
 _LIFTER = 24  # samples, 1.5 ms: what is slower in the cepstrum is pitch, up to 660 Hz
 
 
+Speed = Annotated[float, Meta(ge=0.25, le=4)]
+Factor = Annotated[float, Meta(ge=0.5, le=2)]
+Seconds = Annotated[float, Meta(ge=0, le=30)]
+EventSeconds = Annotated[float, Meta(ge=0.1, le=30)]
+Decay = Annotated[float, Meta(ge=0.01, le=10)]
+Decibels = Annotated[float, Meta(ge=-100, le=100)]
+Level = Annotated[float, Meta(ge=-100, le=0)]
+Hertz = Annotated[float, Meta(ge=100, le=8000)]
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """How often and how strongly each change is made; the codec, the event and SpecSub are off unless asked for."""
 
-    speed_probability: float = 0.5
-    speed: tuple[float, float] = (0.9, 1.1)
-    silence_probability: float = 0.5
-    max_silence: float = 0.6
+    speed_probability: Share = 0.5
+    speed: tuple[Speed, Speed] = (0.9, 1.1)
+    silence_probability: Share = 0.5
+    max_silence: Seconds = 0.6
     """Seconds, at either end."""
-    echo_probability: float = 0.25
-    decay: tuple[float, float] = (0.1, 0.4)
+    echo_probability: Share = 0.25
+    decay: tuple[Decay, Decay] = (0.1, 0.4)
     """Seconds to -60 dB."""
-    noise_probability: float = 0.6
-    snr: tuple[float, float] = (5.0, 30.0)
+    noise_probability: Share = 0.6
+    snr: tuple[Decibels, Decibels] = (5.0, 30.0)
     """dB."""
-    band_probability: float = 0.5
-    band: tuple[float, float] = (3400.0, 8000.0)
+    band_probability: Share = 0.5
+    band: tuple[Hertz, Hertz] = (3400.0, 8000.0)
     """Hz, the highest frequency that stays."""
-    level: tuple[float, float] = (-35.0, -10.0)
+    level: tuple[Level, Level] = (-35.0, -10.0)
     """dB of full scale, the loudness (RMS) of the clip in the end."""
-    codec_probability: float = 0.0
-    codecs: tuple[str, ...] = tuple(CODECS)
+    codec_probability: Share = 0.0
+    codecs: Annotated[tuple[Codec, ...], Meta(min_length=1)] = get_args(Codec)
     """Lossy codings, one of which is drawn: mulaw, gsm, opus, vorbis, mp3."""
-    event_probability: float = 0.0
+    event_probability: Share = 0.0
     """Share of the clips with speech and without an event that get a vocal event mixed in."""
-    event_level: tuple[float, float] = (-6.0, 3.0)
+    event_level: tuple[Decibels, Decibels] = (-6.0, 3.0)
     """dB of the event against the speech (RMS)."""
-    event_seconds: tuple[float, float] = (1.2, 3.0)
+    event_seconds: tuple[EventSeconds, EventSeconds] = (1.2, 3.0)
     """How much of the event is taken at most."""
-    event_overhang: float = 0.6
+    event_overhang: Seconds = 0.6
     """Seconds that the event may begin before the speech or end behind it; more makes longer batches."""
-    pitch: tuple[float, float] = (0.8, 1.25)
+    pitch: tuple[Factor, Factor] = (0.8, 1.25)
     """Factor on the pitch of the event's voice."""
-    formants: tuple[float, float] = (0.85, 1.2)
+    formants: tuple[Factor, Factor] = (0.85, 1.2)
     """Factor on the formants of the event's voice."""
     spec: SpecAugment = OURS
     """Masks and substitutions of features."""
@@ -91,7 +104,15 @@ class Augmentation:
         Raises:
             InputError: a key is unknown, or a value is of the wrong kind or outside its limits.
         """
-        return _read_options(cls, {} if mapping is None else mapping, "augmentation")
+        try:
+            options: Augmentation = read(cls, {} if mapping is None else mapping, "augmentation")
+        except RecordError as fault:
+            raise InputError(str(fault)) from fault
+        for name in (item.name for item in fields(cls) if isinstance(item.default, tuple) and item.name != "codecs"):
+            least, greatest = getattr(options, name)
+            if least > greatest:
+                raise InputError(f"augmentation.{name} is {[least, greatest]}: [least, greatest] is needed")
+        return options
 
 
 DEFAULT = Augmentation()
@@ -370,63 +391,3 @@ def _fast_length(size: int) -> int:
     """A length with a fast Fourier transform: 2, 3 or 5 times a power of two, at least `size`."""
     power = 1 << max(size - 1, 1).bit_length()
     return next(length for length in (power // 8 * 5, power // 4 * 3, power) if length >= size)
-
-
-_Options = TypeVar("_Options")
-_LIMITS = {
-    "speed": (0.25, 4.0),
-    "max_silence": (0.0, 30.0),
-    "decay": (0.01, 10.0),
-    "snr": (-100.0, 100.0),
-    "band": (100.0, 8000.0),
-    "level": (-100.0, 0.0),
-    "event_level": (-100.0, 100.0),
-    "event_seconds": (0.1, 30.0),
-    "event_overhang": (0.0, 30.0),
-    "pitch": (0.5, 2.0),
-    "formants": (0.5, 2.0),
-}
-"""Option to the least and the greatest number it takes; a probability or share lies between 0 and 1."""
-
-
-def _read_options(kind: type[_Options], mapping: Any, where: str) -> _Options:
-    """An options dataclass from what a recipe holds."""
-    if not isinstance(mapping, Mapping):
-        raise InputError(f"{where} is {mapping!r}: a mapping of name: value is needed")
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key in mapping:
-        if key not in known:
-            near = closest(str(key), known)
-            hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(known))}"
-            raise InputError(f"{key!r} is no option of {where}: {hint}")
-    return kind(**{name: _read_option(known[name], value, f"{where}.{name}") for name, value in mapping.items()})
-
-
-def _read_option(item: Field[Any], value: Any, where: str) -> Any:
-    """A value, which must be like the field's default and within its limits."""
-    if is_dataclass(item.default):
-        return _read_options(type(item.default), value, where)
-    low, high = _LIMITS.get(item.name, (0.0, 1.0))
-    if item.name == "codecs":
-        fits = _is_list(value) and value and all(name in list(CODECS) for name in value)
-        rule = f"some of {list(CODECS)}"
-    elif isinstance(item.default, tuple):
-        fits = (
-            _is_list(value) and len(value) == 2 and all(map(_is_number, value)) and low <= value[0] <= value[1] <= high
-        )
-        rule = f"[least, greatest] between {low:g} and {high:g}"
-    elif isinstance(item.default, int):
-        fits, rule = isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number"
-    else:
-        fits, rule = _is_number(value) and low <= value <= high, f"a number from {low:g} to {high:g}"
-    if not fits:
-        raise InputError(f"{where} is {value!r}: {rule} is needed")
-    return tuple(value) if isinstance(item.default, tuple) else value
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

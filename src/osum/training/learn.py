@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import BitsAndBytesConfig
 from osum.checkpoints.folder import ADAPTER_FOLDER
 from osum.errors import MissingExtraError, RecipeError
 from osum.model import OsumForConditionalGeneration
+from osum.text import closest
 from osum.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
 """What the release adapts; `up_proj` is not among it (specification 1.4)."""
+ADAPTED = rf"model\.language_model\.layers\.\d+\.\w+\.({'|'.join(LORA_TARGETS)})"
 NF4 = "nf4"
 NOT_QUANTIZED = ("model.audio_tower", "model.adaptor", "lm_head", "speech_head")
 """All linear layers outside the layers of the language model."""
@@ -44,9 +47,17 @@ def parts_of(learn: str) -> set[str]:
     Raises:
         RecipeError: an unknown part, or the language model both whole and by LoRA.
     """
-    parts = set(PARTS) if learn == FULL else set(learn.split("+"))
-    if unknown := parts - {*PARTS, LORA}:
-        raise RecipeError(f"learn is {learn!r}: {sorted(unknown)[0]!r} is none of {', '.join(PARTS)}, {LORA}, {FULL}")
+    if learn == FULL:
+        return set(PARTS)
+    names, parts = learn.split("+"), {*learn.split("+")}
+    for name in names:
+        if name == FULL or names.count(name) > 1:
+            why = "is all there is" if name == FULL else "stands twice"
+            raise RecipeError(f"learn is {learn!r}: {name!r} {why}; give it once, and full alone")
+        if name not in (*PARTS, LORA):
+            known = (*PARTS, LORA, FULL)
+            near = f"; did you mean {closest(name, known)!r}?" if closest(name, known) else ""
+            raise RecipeError(f"learn is {learn!r}: {name!r} is none of {', '.join(known)}{near}")
     if {"llm", LORA} <= parts:
         raise RecipeError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
     return parts
@@ -117,11 +128,12 @@ def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: 
             log.info("the LoRA of %s (rank %d, alpha %d) is merged into the weights", held, *then)
         if not wanted:
             return None
+        _check_rank(model, config)
         options = LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=rf"model\.language_model\.layers\.\d+\.\w+\.({'|'.join(LORA_TARGETS)})",
+            target_modules=ADAPTED,
         )
         return get_peft_model(model, options)
 
@@ -131,6 +143,16 @@ def _check_merge(config: TrainConfig, held: Path, then: tuple[int, int]) -> None
         raise RecipeError(
             f"quantize is {config.quantize!r}, and {held} has lora_rank={then[0]} lora_alpha={then[1]}: nothing is "
             "merged into 4 bits; give the same two and learn=...+lora, or leave quantize out"
+        )
+
+
+def _check_rank(model: nn.Module, config: TrainConfig) -> None:
+    """No matrix has a rank above its shorter side."""
+    adapted = [layer for name, layer in model.named_modules() if re.fullmatch(ADAPTED, name)]
+    most = min(min(layer.in_features, layer.out_features) for layer in adapted)
+    if config.lora_rank > most:
+        raise RecipeError(
+            f"lora_rank is {config.lora_rank}: this model's matrices allow a whole number from 1 to {most}"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Manifest
 from osum.errors import AudioError, RecipeError, TaskError
+from osum.records import unknown
 from osum.tasks import LabelSet, TaskSet
 from osum.training.config import Part, TrainConfig
 from osum.utterance import Utterance
@@ -65,8 +66,10 @@ def read_mixture(
 
     Raises:
         InputError: a manifest cannot be read, or names a task that the recipe has not.
+        RecipeError: no row is from one of the sources.
     """
     clips = ClipAudio()
+    seen: set[str] = set()
     rows: list[Utterance] = []
     weights: list[float] = []
     seconds: list[float] = []
@@ -91,6 +94,7 @@ def read_mixture(
                     log.warning("label left out: %s: %s", line.place, wrong)
                 mislabelled += 1
             row = _restricted(line.utterance.with_(source=line.utterance.source or name), part, tasks)
+            seen |= {line.utterance.source or name, f"{line.utterance.source or name}/{line.utterance.language}"}
             if row is None or not tasks.answerable(row):
                 drop("no task of the recipe fits", line.place)
                 continue
@@ -106,6 +110,10 @@ def read_mixture(
             rows.append(row)
             seconds.append(length)
             weights.append(part.weight * _passes(row, sources or {}))
+    for source in sources or {}:
+        if source not in seen:
+            hint = unknown(source, sorted(seen), "sources")
+            raise RecipeError(f"sources.{source}: no row is from this source: {hint}")
     _log_left_out(dropped, mislabelled, too_long, len(rows) + sum(dropped.values()), max_seconds)
     return Mixture(tuple(rows), tuple(weights), tuple(seconds), dict(dropped))
 

@@ -10,23 +10,25 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from osum.training.config import NumberOrNone, Share
+
 
 @dataclass(frozen=True, slots=True)
 class SpecAugment:
     """How often and how strongly each change is made; `RELEASED` holds the release's values."""
 
-    mask_probability: float = 1.0
-    time_masks: int = 2
-    max_frames: int = 150
+    mask_probability: Share = 1.0
+    time_masks: NumberOrNone = 2
+    max_frames: NumberOrNone = 150
     """Frames of 10 ms that a time mask hides at most; 150 is 5 % of the longest clip, so that the share decides."""
-    frequency_masks: int = 2
-    max_bins: int = 10
+    frequency_masks: NumberOrNone = 2
+    max_bins: NumberOrNone = 10
     """Mel bins that a frequency mask hides at most."""
-    substitute_probability: float = 0.0
-    substitutions: int = 3
-    max_substituted: int = 30
+    substitute_probability: Share = 0.0
+    substitutions: NumberOrNone = 3
+    max_substituted: NumberOrNone = 30
     """Frames that one substitution replaces at most."""
-    max_share: float = 0.05
+    max_share: Share = 0.05
     """Share of the clip's frames (one at least) that a time mask or a substitution takes at most: ours, since
     the release's 50 frames are a whole spoken digit."""
 

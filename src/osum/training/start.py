@@ -16,8 +16,9 @@ from osum.errors import RecipeError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import PRESETS, round_up
 from osum.model.encoder import attend_nearby
+from osum.records import unknown
 from osum.tasks import OSUM, TaskSet
-from osum.tasks.prompt_bank import packaged_languages
+from osum.tasks.prompt_bank import packaged_sets
 from osum.training import checkpoint, whisper
 from osum.training.batch import Collator
 from osum.training.config import TrainConfig
@@ -35,17 +36,19 @@ def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
     Args:
         config: names them; and a file of one's own, or a set of prompts.
         source: the checkpoint that the run goes on from, whose own tasks are taken where no file is named.
+
+    Raises:
+        RecipeError: there is no such set of prompts.
     """
+    if config.prompt_set and config.prompt_set not in packaged_sets():
+        hint = unknown(config.prompt_set, packaged_sets(), "sets")
+        raise RecipeError(f"prompt_set is {config.prompt_set!r}: there is none of this name; {hint}")
     if config.tasks_file:
         tasks = TaskSet.load(Path(config.tasks_file))
     elif source is not None and (source / TASKS_FILE).is_file():
         tasks = TaskSet.load(source / TASKS_FILE)
     else:
         first = (config.prompt_set,) if config.prompt_set else ()
-        if first and not packaged_languages(config.prompt_set):
-            raise RecipeError(
-                f"prompt_set is {config.prompt_set!r}: there is none of this name; give brief, or leave it out"
-            )
         tasks = replace(OSUM, prompt_sets=(*first, *OSUM.prompt_sets))
     tasks = tasks.keep(tuple(config.tasks or tasks))
     for name, evidence in config.evidence.items():

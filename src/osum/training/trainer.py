@@ -124,7 +124,7 @@ class Trainer:
     def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
         parts = parts_to_train(self.config)
-        mixture = self._read(parts)
+        mixture = self._read(parts, self.config.sources)
         if not sum(mixture.weights):
             names = ", ".join(part.manifest for part in parts.values())
             raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_told(mixture)})")
@@ -177,8 +177,8 @@ class Trainer:
         pass_on(encoder)
         collator.recorded = recorded
 
-    def _read(self, parts: Mapping[str, Part]) -> Mixture:
-        return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, self.config.sources)
+    def _read(self, parts: Mapping[str, Part], sources: Mapping[str, float] | None = None) -> Mixture:
+        return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, sources)
 
     def _collator(self, mixture: Mixture, augmenter: Augmenter | None) -> Collator:
         weights = self.config.tasks or dict.fromkeys(self.tasks, 1.0)
