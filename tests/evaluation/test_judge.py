@@ -28,7 +28,7 @@ from osum.evaluation.run.predictions import Asked, Predictions
 from osum.evaluation.score.result import Result
 from osum.evaluation.score.score import score_folder
 from osum.peers.budget import Prices
-from osum.peers.llm import Chat, Endpoint
+from osum.peers.language_model import Endpoint, LanguageModel
 from osum.peers.recogniser import Recognition
 from osum.scoring import Resampling
 
@@ -72,8 +72,9 @@ def clip(name: str, reply: str | None, reference: str | None = "a b c", **change
 def judged(server: Server | str, predictions: list[Prediction], cache: Path | None = None, **how: Any) -> Judgement:
     url = server if isinstance(server, str) else server.url
     trial = trial_of(predictions, JUDGE, **how)
-    with Chat(Endpoint(url, timeout=5, tries=1, backoff=0.01, answers=2), cache) as chat:
-        return judgement_of(trial, list(verdicts_on(trial, chat)), Prices(1, 2))
+    endpoint = Endpoint(url, timeout=5, tries=1, backoff=0.01, answers=2)
+    with LanguageModel(endpoint, JUDGE.model, cache=cache) as model:
+        return judgement_of(trial, list(verdicts_on(trial, model)), Prices(1, 2))
 
 
 def cases_sent(server: Server) -> list[dict[str, Any]]:
@@ -218,8 +219,8 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_server_that_asks_for_patience
     usual = taste()
     server.answer = lambda body: usual(body) if len(server.asked) <= 2 else fault(429, Retry_After="60")
     trial = trial_of([clip(str(number), "a") for number in range(3)], JUDGE)
-    with Chat(Endpoint(server.url)) as chat:
-        verdicts = verdicts_on(trial, chat, concurrency=1)
+    with LanguageModel(Endpoint(server.url), JUDGE.model) as model:
+        verdicts = verdicts_on(trial, model, concurrency=1)
         assert next(verdicts).state == "judged"
         started = time.monotonic()
         verdicts.close()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -54,7 +55,7 @@ class Server(ThreadingHTTPServer):
         self.script: list[Says] = []
         self.answer: Callable[[dict[str, Any]], Says] = lambda _: completion({"answer": "yes"})
         self.asked: list[dict[str, Any]] = []
-        self.headers: list[Mapping[str, str]] = []
+        self.headers: list[Message] = []
         self.closing, self.lock = threading.Event(), threading.Lock()
 
     @property
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.asked.append(body)
-            self.server.headers.append(dict(self.headers))
+            self.server.headers.append(self.headers)  # names in any case
             says = self.server.script.pop(0) if self.server.script else None
         says = says or self.server.answer(body)
         if self.path != "/v1/chat/completions":

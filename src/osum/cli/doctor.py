@@ -23,7 +23,7 @@ OPTIONAL = {
     "sacrebleu": ("eval", "translations"),
     "wetext": ("eval", "Chinese numbers and characters in error rates"),
     "scikit-learn": ("eval", "classical baselines"),
-    "httpx2": ("eval", "osum judge"),
+    "openai": ("eval", "osum judge"),
     "pocketsphinx": ("peers", "English words and times to compare with"),
     "funasr": ("funasr", "SenseVoice and emotion2vec to compare with"),
     "kaldi-native-fbank": ("funasr", "SenseVoice and emotion2vec to compare with"),

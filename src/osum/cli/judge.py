@@ -13,7 +13,7 @@ from osum.cli.arguments import Subparsers, positive, tell
 if TYPE_CHECKING:
     from osum.evaluation.judge.judgement import Judgement, Verdict
     from osum.peers.budget import Prices
-    from osum.peers.llm import Endpoint, Usage
+    from osum.peers.language_model import Endpoint, Usage
 
 _ENDPOINT_VARIABLE = "OSUM_LLM_ENDPOINT"
 _SHOWN = 5
@@ -95,7 +95,7 @@ def run(arguments: Namespace) -> int:
 
     from osum.evaluation.judge.judge import judgement_of, read_replies, trial_of, verdicts_on
     from osum.evaluation.judge.judgement import Judge, write_judgement
-    from osum.peers.llm import Chat
+    from osum.peers.language_model import LanguageModel
 
     out, prices = arguments.out or _place(arguments), _prices(arguments)
     predictions = read_replies(arguments.predictions)
@@ -104,18 +104,20 @@ def run(arguments: Namespace) -> int:
     trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
     cache = arguments.cache or out.parent / "judge-cache"
     verdicts: list[Verdict] = []
-    with Chat(_endpoint(arguments), cache, prices, arguments.max_cost) as chat:
+    with LanguageModel(
+        _endpoint(arguments), judge.model, cache=cache, prices=prices, max_cost=arguments.max_cost
+    ) as model:
         if _is_free(out, trial.asked, arguments.overwrite):  # a place that cannot be written is found before it costs
             write_judgement(out, judgement_of(trial, [], prices))
         try:
             for verdict in tqdm(
-                verdicts_on(trial, chat, arguments.concurrency), total=len(trial.cases), unit=" clips", disable=None
+                verdicts_on(trial, model, arguments.concurrency), total=len(trial.cases), unit=" clips", disable=None
             ):
                 verdicts.append(verdict)
         finally:  # an interrupted run keeps what it has
             judgement = judgement_of(trial, verdicts, prices)
             write_judgement(out, judgement)
-    _tell_cost(judgement, chat.usage, prices)
+    _tell_cost(judgement, model.usage, prices)
     return _tell_result(judgement, out)
 
 
@@ -142,7 +144,7 @@ def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
 
 def _endpoint(arguments: Namespace) -> Endpoint:
     from osum.errors import InputError
-    from osum.peers.llm import Endpoint
+    from osum.peers.language_model import Endpoint
 
     url = arguments.endpoint or os.environ.get(_ENDPOINT_VARIABLE, "")
     if not url:

@@ -1,20 +1,20 @@
-"""Chat completions as they go over the wire: a request with its schema, and what a server says to it.
-
-Knows nothing of connections.
-"""
+"""Chat completions: a request with its schema, and the answer to it. Knows nothing of connections."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from osum.errors import EndpointError
+
+Messages = Sequence[Mapping[str, Any]]
+"""In OpenAI's form: `[{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]`."""
 
 _SHORT = 200  # characters of what a server says that a message quotes
 _THOUGHTS = re.compile(r"(?s)^\s*<think>.*?</think>")
@@ -69,8 +69,7 @@ class Request:
     """All that decides an answer, wherever it is asked."""
 
     model: str
-    system: str
-    user: str
+    messages: Messages
     schema: Schema | None = None
     temperature: float = 0.0
     max_tokens: int = 1024
@@ -79,13 +78,17 @@ class Request:
     @property
     def digest(self) -> str:
         """SHA-256 of the request, under which its answer is kept."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        asked = asdict(self)
+        if [message["role"] for message in self.messages] == ["system", "user"]:
+            # How every request was hashed when it had these two texts; answers that were paid for then still count.
+            asked |= {message["role"]: message["content"] for message in asked.pop("messages")}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     def body(self, dropped: tuple[str, ...] = ()) -> bytes:
-        """What is sent, without what the server refuses."""
+        """The JSON that is sent, without what the server refuses."""
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}],
+            "messages": [dict(message) for message in self.messages],
             "temperature": self.temperature,
             "seed": self.seed,
             "max_tokens": self.max_tokens,
@@ -137,25 +140,20 @@ class Message:
     """Of what was sent and of what was answered."""
 
     @classmethod
-    def read(cls, raw: bytes) -> Message:
-        """The first choice of a chat completion.
+    def of(cls, completion: Any) -> Message:
+        """The first choice of a chat completion as the SDK builds it, which checks no field.
 
         Raises:
             ValueError: it is none.
         """
         try:
-            body = json.loads(raw)
-            choice = body["choices"][0]
-            message, usage = choice["message"], body.get("usage") or {}
-            return cls(
-                text=_text(message.get("content")) or "",
-                refusal=_text(message.get("refusal")),
-                finished=_text(choice.get("finish_reason")),
-                served_by=_text(body.get("model")),
-                tokens=_tokens(usage.get("prompt_tokens"), usage.get("completion_tokens")),
-            )
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-            raise ValueError(f"no chat completion: {short(raw.decode(errors='replace'))!r}") from None
+            choice, usage = completion.choices[0], completion.usage
+            content, refusal = choice.message.content, choice.message.refusal
+            counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+            finished, served_by = choice.finish_reason, completion.model
+        except (AttributeError, IndexError, TypeError):
+            raise ValueError(f"no chat completion: {short(str(completion))!r}") from None
+        return cls(_text(content) or "", _text(refusal), _text(finished), _text(served_by), _tokens(*counts))
 
     def reply(self, request: Request, dropped: tuple[str, ...]) -> Reply:
         """The answer, read.
@@ -177,17 +175,11 @@ class Message:
         return Reply(self.text, values, prompt, completion, self.served_by, dropped)
 
 
-def error_text(raw: bytes) -> str:
-    """The reason in an error's body, whichever of the usual shapes it has."""
-    text = raw.decode(errors="replace")
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        return " ".join(str(error[name]) for name in ("message", "detail", "code", "param") if error.get(name))
-    return str(error)
+def error_text(body: object) -> str:
+    """The reason in an error's body (already parsed where it was JSON), whichever of the usual shapes it has."""
+    if isinstance(body, dict):
+        return " ".join(str(body[name]) for name in ("message", "detail", "code", "param") if body.get(name))
+    return str(body or "")
 
 
 def retry_after(value: str | None) -> float:

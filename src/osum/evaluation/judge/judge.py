@@ -41,7 +41,7 @@ from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import Predictions
 from osum.peers.budget import Prices
 from osum.peers.completion import Request, Schema
-from osum.peers.llm import Chat
+from osum.peers.language_model import LanguageModel
 from osum.scoring import resampling_of
 
 POINTS = tuple(range(1, 11))
@@ -231,7 +231,7 @@ def judge_prompts() -> JudgePrompts:
     return JudgePrompts(texts.pop("version"), hashlib.sha256(raw).hexdigest(), texts)
 
 
-def verdicts_on(trial: Trial, chat: Chat, concurrency: int = 4) -> Iterator[Verdict]:
+def verdicts_on(trial: Trial, model: LanguageModel, concurrency: int = 4) -> Iterator[Verdict]:
     """A verdict for each case, in order, whatever becomes of the endpoint.
 
     Raises:
@@ -239,13 +239,13 @@ def verdicts_on(trial: Trial, chat: Chat, concurrency: int = 4) -> Iterator[Verd
     """
     with ThreadPoolExecutor(concurrency) as pool:
         try:
-            yield from pool.map(partial(_judge, mode=trial.mode, judge=trial.judge, chat=chat), trial.cases)
+            yield from pool.map(partial(_judge, mode=trial.mode, judge=trial.judge, model=model), trial.cases)
         except BaseException:  # else the pool would wait for as long as the endpoint asks for patience
-            chat.end("the run was stopped")
+            model.end("the run was stopped")
             raise
 
 
-def _judge(case: Case, mode: Mode, judge: Judge, chat: Chat) -> Verdict:
+def _judge(case: Case, mode: Mode, judge: Judge, model: LanguageModel) -> Verdict:
     verdict = Verdict(case.id, hash_of(case.reply), UNANSWERED)
     if mode is PREFERENCE and (case.reply is None or case.other is None):
         own = 0.5 if case.reply == case.other else float(case.reply is not None)
@@ -253,7 +253,7 @@ def _judge(case: Case, mode: Mode, judge: Judge, chat: Chat) -> Verdict:
     if case.reply is None:
         return replace(verdict, opinions=(Opinion(mode.lowest),))
     try:
-        opinions = tuple(_ask(case, mode, judge, chat, own_first) for own_first in (True, False)[: mode.sides])
+        opinions = tuple(_ask(case, mode, judge, model, own_first) for own_first in (True, False)[: mode.sides])
     except EndpointUnusableError as fault:
         return replace(verdict, state=MISSING, problem=str(fault))
     except EndpointError as fault:
@@ -261,8 +261,8 @@ def _judge(case: Case, mode: Mode, judge: Judge, chat: Chat) -> Verdict:
     return replace(verdict, state=JUDGED, opinions=opinions)
 
 
-def _ask(case: Case, mode: Mode, judge: Judge, chat: Chat, own_first: bool) -> Opinion:
-    reply = chat.ask(request_of(case, mode, judge, own_first))
+def _ask(case: Case, mode: Mode, judge: Judge, model: LanguageModel, own_first: bool) -> Opinion:
+    reply = model.ask(request_of(case, mode, judge, own_first))
     points = mode.points(reply.values)
     own, *other = points if own_first else points[::-1]
     return Opinion(
@@ -283,8 +283,10 @@ def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> 
     replies = {"reply": case.reply} if mode.sides == 1 else dict(zip(("first", "second"), pair, strict=True))
     return Request(
         model=judge.model,
-        system=judge_prompts().system(mode),
-        user=json.dumps({**case.told, **replies}, ensure_ascii=False, indent=1),
+        messages=(
+            {"role": "system", "content": judge_prompts().system(mode)},
+            {"role": "user", "content": json.dumps({**case.told, **replies}, ensure_ascii=False, indent=1)},
+        ),
         schema=mode.schema,
         temperature=judge.temperature,
         max_tokens=judge.max_tokens,

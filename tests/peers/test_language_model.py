@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
 from osum.peers.budget import Budget, Prices
 from osum.peers.completion import Request, Schema, retry_after
-from osum.peers.llm import KEY_VARIABLE, Chat, Endpoint
+from osum.peers.language_model import KEY_VARIABLE, Endpoint, LanguageModel
 from peers.llm_server import Says, Server, completion, fault, nobody, running
 
 YES_OR_NO = Schema("answer", {"answer": ("yes", "no")})
 POINTS = Schema("points", {"reason": None, "points": tuple(range(1, 11))})
 PRICES = Prices(10, 50)
-Connect = Callable[..., Chat]
+Connect = Callable[..., LanguageModel]
 
 
 @pytest.fixture
@@ -42,16 +42,17 @@ def connect(server: Server) -> Iterator[Connect]:
 
         def connect(
             cache: Path | None = None, url: str = "", max_cost: float | None = None, **settings: object
-        ) -> Chat:
+        ) -> LanguageModel:
             quick = {"timeout": 5.0, "tries": 3, "backoff": 0.01, **settings}
             endpoint = Endpoint(url or server.url, **quick)  # type: ignore[arg-type]
-            return clients.enter_context(Chat(endpoint, cache, PRICES, max_cost))
+            return clients.enter_context(LanguageModel(endpoint, "stub", cache=cache, prices=PRICES, max_cost=max_cost))
 
         yield connect
 
 
 def question(user: str = "Is it?", **changes: object) -> Request:
-    return Request(**{"model": "stub", "system": "Answer.", "user": user, "schema": YES_OR_NO, **changes})  # type: ignore[arg-type]
+    messages = ({"role": "system", "content": "Answer."}, {"role": "user", "content": user})
+    return Request(**{"model": "stub", "messages": messages, "schema": YES_OR_NO, **changes})  # type: ignore[arg-type]
 
 
 def test_an_answer_is_paid_for_once(server: Server, connect: Connect, tmp_path: Path) -> None:
@@ -65,6 +66,23 @@ def test_an_answer_is_paid_for_once(server: Server, connect: Connect, tmp_path: 
         True,
     )
     assert (len(server.asked), later.usage.calls, later.usage.cached) == (1, 0, 1)
+
+
+def test_messages_are_completed_with_the_settings_of_the_model(server: Server) -> None:
+    talk = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
+    with LanguageModel(Endpoint(server.url), "stub", temperature=0.5, max_tokens=9, seed=3) as model:
+        reply = model.complete(talk, YES_OR_NO)
+        assert model.complete(talk).values == {}
+    assert (reply.values, reply.prompt_tokens, reply.completion_tokens) == ({"answer": "yes"}, 100, 20)
+    sent = server.asked[0]
+    assert (sent["model"], sent["messages"], sent["temperature"]) == ("stub", talk, 0.5)
+    assert (sent["max_tokens"], sent["seed"], "response_format" in server.asked[1]) == (9, 3, False)
+
+
+def test_answers_that_were_kept_before_are_found_again() -> None:
+    """The hash that a version with one system and one user text gave."""
+    kept = "02afda6d4cdd685061549d8540c7a38dd4b90d22503c5304d8889e9fc10e55c0"
+    assert question("是吗", seed=7, temperature=0.5).digest == kept
 
 
 def test_one_question_of_many_threads_is_sent_once(server: Server, connect: Connect, tmp_path: Path) -> None:
@@ -294,6 +312,18 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     assert key not in kept.read_text() + str(told.value) + caplog.text + repr(Endpoint(server.url, key))
 
 
+def test_nothing_that_is_set_for_another_service_is_sent(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "another-secret")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway-Key: another-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", nobody())
+    connect().ask(question())
+    assert "another-secret" not in str(server.headers[0])
+    assert "Authorization" not in server.headers[0]
+
+
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "sk-secret\n")
     assert Endpoint.from_environment("http://host/v1").key == "sk-secret"
@@ -327,7 +357,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_limit_of_cost_is_never_passed_and_what_is_paid_stays(
     server: Server, connect: Connect, tmp_path: Path
 ) -> None:
-    def cost(chat: Chat) -> float:
+    def cost(chat: LanguageModel) -> float:
         return PRICES.of(chat.usage.prompt_tokens, chat.usage.completion_tokens)
 
     questions = [question(str(number), max_tokens=100) for number in range(20)]
@@ -375,11 +405,11 @@ def test_answers_without_a_count_are_counted(server: Server, connect: Connect) -
 
 
 def test_without_the_library_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "httpx2", None)
+    monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'osum\[eval\]'"):
-        Chat(Endpoint("http://host/v1"))
+        LanguageModel(Endpoint("http://host/v1"), "stub")
 
 
 def test_a_limit_without_prices_is_refused() -> None:
     with pytest.raises(InputError, match="needs the prices"):
-        Chat(Endpoint("http://host/v1"), max_cost=1)
+        LanguageModel(Endpoint("http://host/v1"), "stub", max_cost=1)

@@ -1,14 +1,21 @@
-"""A client of any OpenAI-compatible chat completions endpoint: one question in, one answer out, paid for once.
+"""A language model behind any OpenAI-compatible endpoint: messages in, one answer out, paid for once.
+
+    endpoint = Endpoint.from_environment("http://127.0.0.1:8000/v1")
+    with LanguageModel(endpoint, "qwen2.5", cache=Path("cache")) as model:
+        reply = model.complete([{"role": "user", "content": "Is it raining?"}], Schema("answer", {"it": ("yes", "no")}))
+        print(reply.values["it"], reply.prompt_tokens, reply.completion_tokens, reply.cached)
 
 1. A request that was answered before is read from the cache, whose names are hashes of what was asked.
-2. Else it is sent: again after faults that pass (429, 5xx, timeouts), in a plainer form where the server refuses one.
+2. Else the `openai` SDK sends it: again after faults that pass (429, 5xx, timeouts), in a plainer form where the
+   server refuses one. The SDK's own retries are off: they know neither a limit of cost nor that a run is stopped.
 3. An answer that does not fit the request's schema is asked for again with the next seed.
 
-Knows nothing of what the answers are for. The key stands in no message, file or log.
+Knows nothing of what the answers are for. The key is written to no message, file or log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,17 +24,20 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
 from osum.files import atomic_file
 from osum.peers.budget import Budget, Prices
-from osum.peers.completion import Message, Reply, Request, error_text, retry_after, short
+from osum.peers.completion import Message, Messages, Reply, Request, Schema, error_text, retry_after, short
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
 
 KEY_VARIABLE = "OSUM_LLM_KEY"
 """Of our own: the key of another service must not go to whatever address a command line names."""
@@ -36,6 +46,8 @@ HOPELESS = 3
 _SECRET = 8
 """Characters of the shortest key that can be one."""
 _PATH = "/chat/completions"
+_HEADERS = frozenset({"host", "content-type", "content-length", "accept", "authorization", "user-agent"})
+"""All that is sent: others may come from variables of another service (`OPENAI_CUSTOM_HEADERS`, `OPENAI_ORG_ID`)."""
 _PASSING = frozenset({408, 409, 425, 429})
 _CLOSED = frozenset({401, 402, 404, 405})
 """No further request will fare better: wrong key, no money, wrong address or model."""
@@ -84,7 +96,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one `Chat` has asked for so far, answers of no use among it."""
+    """What one `LanguageModel` has asked for so far, unusable answers included."""
 
     calls: int = 0
     """Answers that came from the server."""
@@ -96,19 +108,32 @@ class Usage:
     """Answers whose tokens the server did not count."""
 
 
-class Chat:
-    """An endpoint with its cache, its count and its limit of cost; threads may share it.
+class LanguageModel:
+    """One model of an endpoint, with a cache, a count and a limit of cost; threads may share it.
 
     A fault that every request would meet ends the sending: from then on only the cache answers.
 
+    Args:
+        endpoint: where requests go.
+        model: as the endpoint names it.
+        temperature, max_tokens, seed: of each `complete`.
+        cache: a folder that keeps every answer that fits; processes may share it. None keeps nothing.
+        prices: of a million tokens; needed for a limit.
+        max_cost: the most that may be spent, in the currency of the prices.
+
     Raises:
         InputError: a limit of cost without prices.
-        MissingExtraError: httpx2 is not installed.
+        MissingExtraError: openai is not installed.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
+        model: str,
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = 1024,
+        seed: int = 0,
         cache: Path | None = None,
         prices: Prices | None = None,
         max_cost: float | None = None,
@@ -117,14 +142,20 @@ class Chat:
             raise InputError(f"a limit of cost, {max_cost:g}, needs the prices of a million tokens: give both of them")
         try:
             import httpx2
+            import openai
         except ImportError as missing:
-            raise MissingExtraError("httpx2", "eval") from missing
-        self._httpx, self._endpoint, self._cache = httpx2, endpoint, cache
-        self._address = endpoint.url.rstrip("/").removesuffix(_PATH) + _PATH
-        headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
-        # Compressed, a small answer could be a huge one.
-        headers |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        self._http = httpx2.Client(headers=headers, timeout=endpoint.timeout)
+            raise MissingExtraError("openai", "eval") from missing
+        self._openai, self._httpx, self._endpoint, self._cache = openai, httpx2, endpoint, cache
+        self._model, self._temperature, self._max_tokens, self._seed = model, temperature, max_tokens, seed
+        self._client = openai.OpenAI(
+            base_url=endpoint.url.rstrip("/").removesuffix(_PATH),
+            api_key=endpoint.key or "none",  # without one the SDK would read another service's from the environment
+            max_retries=0,
+            http_client=httpx2.Client(
+                transport=_Transport(httpx2, endpoint),  # type: ignore[arg-type]  # by its form
+                timeout=endpoint.timeout,
+            ),
+        )
         self._budget = Budget(prices or Prices(0, 0), math.inf if max_cost is None else max_cost)
         self._dropped: tuple[str, ...] = ()
         self._usage, self._failed_in_row = Usage(), 0
@@ -138,15 +169,19 @@ class Chat:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end("the client is closed")
-        self._http.close()
+        self._client.close()
 
     @property
     def usage(self) -> Usage:
         """So far."""
         return self._usage
 
+    def complete(self, messages: Messages, schema: Schema | None = None) -> Reply:
+        """The answer to messages, as text and, where there is a schema, as values that fit it; raises as `ask` does."""
+        return self.ask(Request(self._model, messages, schema, self._temperature, self._max_tokens, self._seed))
+
     def ask(self, request: Request) -> Reply:
-        """The answer to a request, from the cache or from the server.
+        """The answer to a request that brings its own model and settings, from the cache or from the server.
 
         Raises:
             EndpointError: there is none to this request: refused, out of its schema, or too long.
@@ -224,51 +259,36 @@ class Chat:
         body = request.body(dropped)
         with self._budget.call(len(body), request.max_tokens) as bill:
             try:
-                status, headers, raw = self._exchange(body)
-            except self._httpx.ConnectError as fault:
+                message = Message.of(self._client.chat.completions.create(**json.loads(body)))
+            except self._openai.APIStatusError as fault:
                 bill.amount = 0.0
-                raise _PassingError(f"no connection ({short(str(fault))})", everybody=True) from None
-            except self._httpx.TimeoutException:
-                raise _PassingError(f"no answer in {self._endpoint.timeout:g} s") from None
-            except self._httpx.TransportError as fault:
-                raise _PassingError(f"connection lost ({short(str(fault))})") from None
-            if status != 200:
-                bill.amount = 0.0
-                raise self._fault_of(status, headers, raw)
-            try:
-                message = Message.read(raw)
-            except ValueError as fault:
-                raise _PassingError(str(fault)) from None
+                raise self._fault_of(fault) from None
+            except self._openai.APIConnectionError as fault:
+                if isinstance(fault.__cause__, self._httpx.ConnectError):
+                    bill.amount = 0.0
+                raise self._lost(fault) from None
+            except (ValueError, RecursionError) as fault:
+                raise _PassingError(short(str(fault))) from None
             prompt, completion = message.tokens or (0, 0)
             if message.tokens:
                 bill.amount = self._budget.prices.of(prompt, completion)
         self._count(calls=1, prompt_tokens=prompt, completion_tokens=completion, uncounted=int(message.tokens is None))
         return message
 
-    def _exchange(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body, in the time that is allowed."""
-        deadline = time.monotonic() + self._endpoint.timeout
-        raw = bytearray()
-        with self._http.stream("POST", self._address, content=body) as response:
-            for chunk in response.iter_bytes():
-                raw += chunk
-                if len(raw) > self._endpoint.max_bytes:
-                    raise EndpointError(f"the answer has more than {self._endpoint.max_bytes} bytes")
-                if time.monotonic() > deadline:  # the library's own limit starts anew with every piece
-                    raise self._httpx.ReadTimeout("too slow")
-            return response.status_code, response.headers, self._without_key(bytes(raw))
-
-    def _without_key(self, raw: bytes) -> bytes:
-        """Servers quote a key that they refuse. A stand-in such as `none` is no secret, and too common a word."""
-        key = self._endpoint.key or ""
-        return raw.replace(key.encode(), b"***") if len(key) >= _SECRET else raw
-
     # Faults
 
-    def _fault_of(self, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
-        said = f"HTTP {status}: {short(error_text(raw)) or 'no reason given'}"
+    def _lost(self, fault: openai.APIConnectionError) -> _PassingError:
+        if isinstance(fault, self._openai.APITimeoutError):
+            return _PassingError(f"no answer in {self._endpoint.timeout:g} s")
+        refused = isinstance(fault.__cause__, self._httpx.ConnectError)
+        what = "no connection" if refused else "connection lost"
+        return _PassingError(f"{what} ({short(str(fault.__cause__))})", everybody=refused)
+
+    def _fault_of(self, fault: openai.APIStatusError) -> Exception:
+        status = fault.status_code
+        said = f"HTTP {status}: {short(error_text(fault.body) or fault.response.text) or 'no reason given'}"
         if status in _PASSING or status >= 500:
-            return _PassingError(said, retry_after(headers.get("retry-after")), everybody=status == 429)
+            return _PassingError(said, retry_after(fault.response.headers.get("retry-after")), everybody=status == 429)
         if status in _CLOSED or status < 400:
             return self.end(f"{self._host}: {said}: correct the address, the model or {KEY_VARIABLE}")
         if "content_filter" in said or "content_policy" in said:
@@ -288,7 +308,7 @@ class Chat:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self._address).netloc
+        return urlsplit(self._endpoint.url).netloc
 
     # Count and cache
 
@@ -316,6 +336,36 @@ class Chat:
                 file.write(json.dumps({"request": asdict(request), "reply": kept}, indent=1).encode())
         except OSError as fault:
             raise InputError(f"cache {self._cache} cannot be written ({fault.strerror or fault}): make room") from fault
+
+
+class _Transport:
+    """What the SDK sends and gets over HTTP: our headers alone, and a whole answer within a time and a size."""
+
+    def __init__(self, httpx: ModuleType, endpoint: Endpoint) -> None:
+        self._httpx, self._inner, self._endpoint = httpx, httpx.HTTPTransport(), endpoint
+        key = endpoint.key or ""
+        # Servers quote a key that they refuse. A stand-in such as `none` is no secret, and too common a word.
+        self._secret = key.encode() if len(key) >= _SECRET else b""
+        self._sent = _HEADERS if endpoint.key else _HEADERS - {"authorization"}
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        deadline = time.monotonic() + self._endpoint.timeout
+        for name in request.headers.keys() - self._sent:
+            del request.headers[name]
+        request.headers["Accept-Encoding"] = "identity"  # compressed, a small answer could be a huge one
+        raw = bytearray()
+        with contextlib.closing(self._inner.handle_request(request)) as response:
+            for chunk in response.iter_raw():
+                raw += chunk
+                if len(raw) > self._endpoint.max_bytes:
+                    raise EndpointError(f"the answer has more than {self._endpoint.max_bytes} bytes")
+                if time.monotonic() > deadline:  # the library's own limit starts anew with every piece
+                    raise self._httpx.ReadTimeout("too slow", request=request)
+        content = bytes(raw).replace(self._secret, b"***") if self._secret else bytes(raw)
+        return self._httpx.Response(response.status_code, headers=response.headers, content=content)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class _PassingError(Exception):
