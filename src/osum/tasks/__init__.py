@@ -13,6 +13,7 @@ from osum.tasks.catalog import (
     RELEASE,
     REPLY_EMOTIONS,
     STYLES,
+    TURNS,
 )
 from osum.tasks.label_set import LabelSet
 from osum.tasks.task import Task
@@ -32,6 +33,7 @@ __all__ = [
     "REPLY_EMOTIONS",
     "REPLY_SEPARATOR",
     "STYLES",
+    "TURNS",
     "LabelSet",
     "Task",
     "TaskResult",

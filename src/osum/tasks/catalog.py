@@ -75,6 +75,8 @@ REPLY_EMOTIONS = LabelSet(
 )
 """The feeling with which a dialogue answers, and the names of it in the release's older data (echat 2.5)."""
 LANGUAGES = LabelSet("language", ("zh", "en"), display={"zh": "Mandarin", "en": "English"})
+TURNS = LabelSet("turn", ("complete", "incomplete", "backchannel", "wait"))
+"""Whether somebody who has paused is to be answered: the four states of Easy Turn (echat 6.2)."""
 
 LABEL_METRICS = ("accuracy", "macro_f1", "unweighted_recall")
 
@@ -96,6 +98,7 @@ SGC = Task("SGC", "<TRANSCRIBE> <GENDER>", "gender", label_sets=(GENDERS,), need
 SAP = Task("SAP", "<TRANSCRIBE> <AGE>", "age", label_sets=(AGES,), needs="voice", metrics=LABEL_METRICS)
 STTC = Task("STTC", "<TRANSCRIBE> <S2TCHAT>", "reply", reply=True, metrics=("mer",))
 LID = Task("LID", "<TRANSCRIBE> <LANGUAGE>", "language", label_sets=(LANGUAGES,), metrics=LABEL_METRICS)
+TURN = Task("TURN", "<TRANSCRIBE> <TURN>", "end of turn", label_sets=(TURNS,), metrics=LABEL_METRICS)
 
 
 def _together(*tasks: Task) -> Task:
@@ -123,7 +126,13 @@ def _only(task: Task) -> Task:
 
 _WHOLE = (ASR, SRWT, VED, SER, SSR, SGC, SAP, STTC)
 _COMPOSITES = (_together(SAP, SGC), _together(SSR, SAP, SGC))
-_OURS = (*_WHOLE, LID, *_COMPOSITES, *(_only(task) for task in (VED, SER, SSR, SGC, SAP, STTC, LID, *_COMPOSITES)))
+_OURS = (
+    *_WHOLE,
+    LID,
+    TURN,
+    *_COMPOSITES,
+    *(_only(task) for task in (VED, SER, SSR, SGC, SAP, STTC, LID, TURN, *_COMPOSITES)),
+)
 _SOUND = replace(_only(VED), name="VED-sound", tag="<CAPTION> <AUDIO>", title="vocal event in any audio, no transcript")
 """Asked of any recording, with speech or without. That its labels are those of `VED` is our inference."""
 _ECHATS = (
@@ -142,11 +151,11 @@ def _released(task: Task) -> Task:
 
 
 OSUM = TaskSet("osum", _OURS, prompt_sets=("osum", "release"))
-"""What checkpoints of our own answer: all tasks, with language and with `none` among the events."""
+"""What checkpoints of our own answer: all tasks, with language, end of turn, and `none` among the events."""
 
 RELEASE = TaskSet(
     "release",
-    tuple(_released(task) for task in _OURS if LANGUAGES not in task.label_sets),
+    tuple(_released(task) for task in _OURS if not {LANGUAGES, TURNS} & set(task.label_sets)),
     prompt_sets=("release", "osum"),
 )
 """What the released OSUM answers. Its Chinese prompts are the ones it was trained with; it saw no English ones."""

@@ -15,7 +15,14 @@ EXAMPLE = Utterance(
     path="example.wav",
     text="Good morning",
     words=(Word("Good", 0.12, 0.4), Word("morning", 0.4, 0.85)),
-    labels={"event": "laugh", "emotion": "happy", "style": "日常口语", "gender": "female", "age": "adult"},
+    labels={
+        "event": "laugh",
+        "emotion": "happy",
+        "style": "日常口语",
+        "gender": "female",
+        "age": "adult",
+        "turn": "complete",
+    },
     language="en",
     reply="Good morning to you",
 )
@@ -57,8 +64,8 @@ or `all`, which is the first table.
 
 {others}
 
-The released OSUM answers all of these but the language, knows no event `none`, and was trained with Chinese prompts
-only.
+The released OSUM answers all of these but the language and the turn, knows no event `none`, and was trained with
+Chinese prompts only.
 
 ## What OSUM-EChat answers as well
 
