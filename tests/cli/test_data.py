@@ -240,3 +240,28 @@ def test_a_command_that_became_a_script_names_it_in_one_line(osum: Run, words: l
     code, out, err = osum("data", *words)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"python -m {script}" in err
+
+
+DIALOGUE = {"id": "a", "turns": [{"role": "user", "audio": "q.wav"}, {"role": "assistant", "text": "yes"}]}
+
+
+def test_dialogues_are_written_as_ours_and_the_rest_is_counted(osum: Run, tmp_path: Path) -> None:
+    raw = {"key": "k", "wav": "q.wav", "txt": "no", "task": "<S2TCHAT> <TEXT2TOKEN>", "extra": {"speech_token": [1]}}
+    rows = [DIALOGUE, raw, {"id": "b", "path": "b.wav"}, {**DIALOGUE, "turns": []}]
+    path = write_lines(tmp_path / "in.jsonl", rows)
+    code, out, err = osum("data", "dialogues", path, tmp_path / "out.jsonl")
+    assert (code, out) == (1, "")
+    assert f"error: {path}:4: 0 turns that do not end with the assistant's" in err
+    counts = "2 dialogues (s2s 1, s2t 1), 1 broken lines left out, 1 rows of no dialogue left out"
+    assert err.endswith(f"{tmp_path / 'out.jsonl'}: {counts}\n")
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["turns"][-1] for row in written] == [
+        {"role": "assistant", "text": "yes"},
+        {"role": "assistant", "text": "no", "codes": [1]},
+    ]
+
+
+def test_a_manifest_without_dialogues_writes_nothing(osum: Run, original: Path, tmp_path: Path) -> None:
+    code, _, err = osum("data", "dialogues", original, tmp_path / "out.jsonl")
+    assert (code, (tmp_path / "out.jsonl").exists()) == (1, False)
+    assert "no row is a dialogue" in err

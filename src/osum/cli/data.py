@@ -24,6 +24,7 @@ FORMATS = ("osum", "original", "nemo", "swift", "lhotse", "tar")
 _EXAMPLES = """\
 examples:
   osum data convert train.json train.jsonl                any known manifest to ours
+  osum data dialogues shards_list.txt dialogues.jsonl     conversations, also of the original's form
   osum data validate train.jsonl                          what is wrong, line by line
   osum data cut labels.jsonl cut/ --max-seconds 15        segments of long recordings as rows
   osum data split train.jsonl data/ --valid 0.05          by speaker
@@ -43,6 +44,7 @@ def register(commands: Subparsers) -> None:
     )
     acts = data.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     _add_convert(acts)
+    _add_dialogues(acts)
     _add_cut(acts)
     _add_shard(acts)
     _add_split(acts)
@@ -69,6 +71,15 @@ def _add_convert(acts: Subparsers) -> None:
     parser = _add(acts, "convert", run_convert, "any known manifest to ours", "IN")
     parser.add_argument("out", type=Path, metavar="OUT", help="JSON-lines file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+
+def _add_dialogues(acts: Subparsers) -> None:
+    parser = acts.add_parser("dialogues", help="dialogues of any known form to ours", description=run_dialogues.__doc__)
+    parser.add_argument("manifest", type=Path, metavar="IN", help="manifest, tar, list of tars, or folder of them")
+    parser.add_argument("out", type=Path, metavar="OUT", help="JSON-lines file to write")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="what relative paths are seen from")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.set_defaults(run=run_dialogues)
 
 
 def _add_cut(acts: Subparsers) -> None:
@@ -146,6 +157,38 @@ def run_convert(arguments: Namespace) -> int:
     count = write_manifest(arguments.out, _some(rows, arguments.manifest))
     tell(f"{arguments.out}: {count} rows{rows.told}")
     return rows.code
+
+
+def run_dialogues(arguments: Namespace) -> int:
+    """Write dialogues, the original's or ours, as rows of ours; sounds of a tar stay in it. Other rows are counted."""
+    from osum.corpus.dialogue_forms import DialogueManifest
+    from osum.corpus.dialogues import Dialogue, write_dialogues
+    from osum.errors import InputError
+
+    _check_free([arguments.out], arguments.overwrite)
+    streams, failed, others = Counter[str](), 0, 0
+
+    def good() -> Iterator[Dialogue]:
+        nonlocal failed, others
+        for line in DialogueManifest(arguments.manifest, arguments.root):
+            if isinstance(line.row, Dialogue):
+                streams[line.row.stream] += 1
+                yield line.row
+            elif line.fault:
+                failed += 1
+                tell(f"error: {line.place}: {line.fault}")
+            else:
+                others += 1
+        if not streams:
+            raise InputError(f"{arguments.manifest}: no row is a dialogue: a row needs 'turns', see docs/data.md")
+
+    count = write_dialogues(arguments.out, good())
+    kinds = ", ".join(f"{name} {number}" for name, number in sorted(streams.items()))
+    left = [f"{failed} broken lines left out"] * bool(failed) + [f"{others} rows of no dialogue left out"] * bool(
+        others
+    )
+    tell(f"{arguments.out}: {count} dialogues ({kinds}){''.join(f', {words}' for words in left)}")
+    return 1 if failed else 0
 
 
 def run_cut(arguments: Namespace) -> int:

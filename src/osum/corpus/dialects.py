@@ -19,8 +19,8 @@ from osum.utterance import Utterance
 
 Row = Mapping[str, Any]
 
-_UNKNOWN = frozenset(("", "none", "null", "nan", "n/a", "unk", "unknown"))
-"""What raw data writes where a value is not known; the original writes `<NONE>` or `none`."""
+_UNKNOWN = frozenset(("", "none", "null", "nan", "n/a", "unk", "unknown", "&&"))
+"""What raw data writes where a value is not known; the original writes `<NONE>`, `none`, and `<&&>` in thoughts."""
 _LANGUAGES = {
     **dict.fromkeys(("cn", "zh-cn", "zh_cn", "zho", "cmn", "chinese", "mandarin"), "zh"),
     **dict.fromkeys(("en-us", "en_us", "en-gb", "en_gb", "eng", "english"), "en"),
@@ -128,9 +128,9 @@ def _original(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
         "path": row["wav"],
         **{name: row.get(name) for name in ("start", "end")},
         "duration": float(known.get("duration") or 0) or None,
-        "language": _language(known, "lang", "language"),
-        "speaker": _known(known.get("speaker")),
-        "source": _known(known.get("dataset")),
+        "language": language_of(known, "lang", "language"),
+        "speaker": known_name(known.get("speaker")),
+        "source": known_name(known.get("dataset")),
         **_answer(row["txt"], named, known, reading, begin=float(row.get("start") or 0)),
     }
 
@@ -141,13 +141,13 @@ def _nemo(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
     duration = None if row.get("duration") is None else float(row["duration"])
     yield {
         **_rest(row, reading, "audio_filepath offset duration text lang source_lang speaker id"),
-        "id": _known(row.get("id")) or reading.name_of(row["audio_filepath"], start),
+        "id": known_name(row.get("id")) or reading.name_of(row["audio_filepath"], start),
         "path": row["audio_filepath"],
         "start": start,
         "end": None if start is None or duration is None else start + duration,
         "duration": duration,
-        "language": _language(row, "lang", "source_lang", "language"),
-        "speaker": _known(row.get("speaker")),
+        "language": language_of(row, "lang", "source_lang", "language"),
+        "speaker": known_name(row.get("speaker")),
         **_answer(row.get("text"), None, row, reading, begin=start or 0.0),
     }
 
@@ -165,10 +165,10 @@ def _swift(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
         raise ManifestError(f"prompt {prompt[:60]!r} is none of osum's: name what it asks, as in --task SER")
     yield {
         **_rest(row, reading, "messages audios id lang speaker"),
-        "id": _known(row.get("id")) or reading.name_of(audios[0]),
+        "id": known_name(row.get("id")) or reading.name_of(audios[0]),
         "path": audios[0],
-        "language": _language(row, "lang", "language"),
-        "speaker": _known(row.get("speaker")),
+        "language": language_of(row, "lang", "language"),
+        "speaker": known_name(row.get("speaker")),
         **_answer(said["assistant"][0], named, row, reading),
     }
 
@@ -190,8 +190,8 @@ def _lhotse(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
             "start": round(begin + start, 8),
             "end": round(begin + end, 8),
             "duration": round(end - start, 8),
-            "language": _language(supervision, "language"),
-            "speaker": _known(supervision.get("speaker")),
+            "language": language_of(supervision, "language"),
+            "speaker": known_name(supervision.get("speaker")),
             **_answer(supervision.get("text"), None, {**custom, **supervision}, reading),
         }
         if words := (supervision.get("alignment") or {}).get("word"):
@@ -272,7 +272,7 @@ def _labels(row: Row, tasks: TaskSet) -> dict[str, str]:
     """Labels that stand in fields of their own, such as `gender`."""
     found: dict[str, str] = {}
     for name, labels in tasks.label_sets.items():
-        value = _known(row.get(name)) if name != "language" else None
+        value = known_name(row.get(name)) if name != "language" else None
         if value is None:
             continue
         label = labels.canonical(value)
@@ -284,15 +284,15 @@ def _labels(row: Row, tasks: TaskSet) -> dict[str, str]:
     return found
 
 
-def _known(value: object) -> str | None:
+def known_name(value: object) -> str | None:
     """A name without the release's brackets; None where it says that nothing is known."""
     name = "" if value is None else str(value).strip().removeprefix("<").removesuffix(">").strip()
     return None if name.lower() in _UNKNOWN else name
 
 
-def _language(row: Row, *names: str) -> str | None:
+def language_of(row: Row, *names: str) -> str | None:
     """The code of the first field that holds a language."""
-    name = next((known.lower() for name in names if (known := _known(row.get(name)))), None)
+    name = next((known.lower() for name in names if (known := known_name(row.get(name)))), None)
     return None if name is None else _LANGUAGES.get(name, name)
 
 

@@ -63,19 +63,18 @@ class Manifest:
     tasks: TaskSet = OSUM
 
     def __iter__(self) -> Iterator[Line]:
-        for path in _files(self.path):
+        for path in files_of(self.path):
             reading, root = Reading(self.tasks, self.task), (self.root or path.parent).absolute()
-            if _is_tar(path, self.format):
-                yield from _read_tar(path, reading)
-            elif tars := _tar_list(path):
-                for tar in tars:
-                    yield from _read_tar(root / tar, reading)
+            if tars := tars_of(path, root, self.format):
+                for tar, told in tars:
+                    for place, key in tar_keys(tar, told):
+                        yield key if isinstance(key, Line) else utterance_of(place, key, reading)
             else:
                 dialect = next((known for known in DIALECTS if known.name == self.format), None) or _detect(path)
                 yield from _read_json_lines(path, dialect, reading, root)
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """The manifests that a path means: a folder's index files where it has some, else its tars."""
     if not path.is_dir():
         return [path]
@@ -148,39 +147,113 @@ def _begins_as_array(path: Path) -> bool:
 # Tars
 
 
-def _is_tar(path: Path, wanted: str | None) -> bool:
-    return wanted == TAR or (wanted is None and path.suffix == ".tar")
+Told = Mapping[str, Mapping[str, Any]]
+"""Fields by key that stand in place of those in a tar: the release's `combine` form (echat 3.3)."""
+TAR_ROOT = "combines_tar_root.txt"
+"""Next to a list of metadata files: the folder of their tars."""
 
 
-def _tar_list(path: Path) -> list[str]:
-    """The lines of a list of tars, as the release's shards_list.txt; empty for any other file."""
+def tars_of(path: Path, root: Path, wanted: str | None = None) -> list[tuple[Path, Told]]:
+    """The tars that a file is or lists, each with what is told of its keys; empty for any other file.
+
+    A list names tars (`shards_list.txt`), or files of metadata, of which `NAME.list` goes with `NAME.tar`.
+
+    Raises:
+        InputError: a list of metadata without the folder of its tars.
+    """
+    if wanted == TAR or (wanted is None and path.suffix == ".tar"):
+        return [(path, {})]
+    listed = _listed(path)
+    if listed and listed[0].endswith(".tar"):
+        return [(root / name, {}) for name in listed]
+    if not listed:
+        return []
+    try:
+        tars = root / path.with_name(TAR_ROOT).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"{path} lists metadata, and {TAR_ROOT} next to it cannot be read ({fault})") from fault
+    return [(tars / f"{Path(name).stem}.tar", _told(root / name)) for name in listed]
+
+
+def _told(path: Path) -> Told:
+    """The rows of a file of metadata by key; one that is broken tells nothing, so its key keeps what the tar says."""
+    rows = (row for _, row in json_lines(path) if not isinstance(row, str))
+    return {str(row["key"]): row for row in rows if "key" in row}
+
+
+def _listed(path: Path) -> list[str]:
+    """The lines of a list of tars or of metadata; empty for any other file."""
     try:
         with path.open("rb") as file:
-            if not file.readline().strip().endswith(b".tar"):
+            if not file.readline().strip().endswith((b".tar", b".list")):
                 return []
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):
         return []  # reading it as a manifest tells why
 
 
-Member = tuple[tarfile.TarInfo, bytes]
+@dataclass(frozen=True, slots=True)
+class TarKey:
+    """The members KEY.suffix of one key of a tar (OSUM spec 4)."""
+
+    tar: Path
+    key: str
+    texts: Mapping[str, bytes]
+    """Suffix to content, sound left out."""
+    sounds: Mapping[str, Mapping[str, Any]]
+    """`wav`, or `wav_1` of an earlier turn, to where the sound is stored, whatever its format."""
+    told: Mapping[str, Any]
+    """Fields that stand in place of those of the members."""
+
+    def row(self) -> dict[str, Any]:
+        """The release's raw row, with the tar in place of the sound files.
+
+        Raises:
+            ManifestError: a text is not UTF-8, or `extra` is no JSON object.
+        """
+        row: dict[str, Any] = {"key": self.key, **dict.fromkeys(self.sounds, str(self.tar))}
+        for suffix, content in self.texts.items():
+            if suffix == "extra" or suffix.startswith("txt"):
+                row[suffix] = _text(suffix, content)
+            else:
+                # The release's shard maker gives sizes in characters, so a Chinese name may end within a character.
+                row[suffix] = content.decode("utf-8", errors="ignore")
+        row |= {name: value for name, value in self.told.items() if not name.startswith("wav") and name != "key"}
+        if isinstance(row.get("extra"), str):
+            row["extra"] = json_row(row["extra"])
+        return row
 
 
-def _read_tar(path: Path, reading: Reading) -> Iterator[Line]:
-    """A line for each key: members KEY.suffix that follow one another (OSUM spec 4)."""
+def tar_keys(path: Path, told: Told) -> Iterator[tuple[str, TarKey | Line]]:
+    """Place and members of every key, in order; last of all a fault where the tar does not end well."""
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             members = ((item, _content(tar, item)) for item in tar if item.isfile())
-            last: list[Line] = []
+            last: list[TarKey] = []
             for key, group in groupby(members, key=lambda member: _key_and_suffix(member[0].name)[0]):
-                yield from last
-                last = [_tar_line(path, key, group, reading)]
+                yield from ((f"{path}:{before.key}", before) for before in last)
+                last = [_tar_key(path.absolute(), key, group, told.get(key, {}))]
             if not _ends_well(file, tar):
                 # tarfile takes this for an end, but the last key may lack members, its task for one.
                 raise tarfile.ReadError("no end-of-archive mark")
-            yield from last
+            yield from ((f"{path}:{before.key}", before) for before in last)
     except (*_FAULTS, tarfile.TarError) as fault:
-        yield Line(str(path), fault=f"cannot be read to its end ({fault}): cut off, or no plain tar; make it again")
+        why = f"cannot be read to its end ({fault}): cut off, or no plain tar; make it again"
+        yield str(path), Line(str(path), fault=why)
+
+
+def _tar_key(path: Path, key: str, group: Iterable[tuple[tarfile.TarInfo, bytes]], told: Mapping[str, Any]) -> TarKey:
+    texts: dict[str, bytes] = {}
+    sounds: dict[str, Mapping[str, Any]] = {}
+    for item, content in group:
+        suffix = _key_and_suffix(item.name)[1]
+        if f".{suffix.partition('_')[0]}" in _AUDIO_SUFFIXES:
+            stored = {"member": item.name, "offset": item.offset_data, "num_bytes": item.size}
+            _, _, turn = suffix.partition("_")
+            sounds[f"wav_{turn}" if turn else "wav"] = {**stored, "crc32": zlib.crc32(content)}
+        else:
+            texts[suffix] = content
+    return TarKey(path, key, texts, sounds, told)
 
 
 def _content(tar: tarfile.TarFile, item: tarfile.TarInfo) -> bytes:
@@ -203,38 +276,26 @@ def _key_and_suffix(name: str) -> tuple[str, str]:
     return key, suffix.lower()
 
 
-def _tar_line(path: Path, key: str, group: Iterable[Member], reading: Reading) -> Line:
-    place = f"{path}:{key}"
-    members = {_key_and_suffix(item.name)[1]: (item, content) for item, content in group}
-    audio = next((member for suffix, member in members.items() if f".{suffix}" in _AUDIO_SUFFIXES), None)
-    if audio is None:
-        return Line(place, fault=f"no audio among {', '.join(members)}: pack KEY.wav or KEY.flac beside the texts")
-    item, content = audio
-    where = {"member": item.name, "offset": item.offset_data, "num_bytes": item.size, "crc32": zlib.crc32(content)}
-    try:
-        utterance = _tar_utterance(
-            path.absolute(), key, {suffix: content for suffix, (_, content) in members.items()}, reading
+def utterance_of(place: str, members: TarKey, reading: Reading) -> Line:
+    """The utterance of a key."""
+    if (sound := members.sounds.get("wav")) is None:
+        return Line(
+            place, fault=f"no audio among {', '.join(members.texts)}: pack KEY.wav or KEY.flac beside the texts"
         )
+    try:
+        utterance = _tar_utterance(members, reading)
     except ManifestError as fault:
         return Line(place, fault=str(fault))
-    return Line(place, utterance.with_(extra={**without_place(utterance).extra, **where}))
+    return Line(place, utterance.with_(extra={**without_place(utterance).extra, **sound}))
 
 
-def _tar_utterance(path: Path, key: str, contents: dict[str, bytes], reading: Reading) -> Utterance:
+def _tar_utterance(members: TarKey, reading: Reading) -> Utterance:
     """From our own KEY.json, or from the release's KEY.txt, KEY.task ..."""
-    if "json" in contents:
-        return Utterance.from_dict(json_row(_text("json", contents["json"])) | {"path": str(path)})
-    row: dict[str, Any] = {"key": key, "wav": str(path)}
-    for suffix, content in contents.items():
-        if suffix in {"txt", "extra"}:
-            row[suffix] = _text(suffix, content)
-        elif f".{suffix}" not in _AUDIO_SUFFIXES:
-            # The release's shard maker gives sizes in characters, so a Chinese name may end within a character.
-            row[suffix] = content.decode("utf-8", errors="ignore")
-    if "extra" in row:
-        row["extra"] = json_row(row["extra"])
+    if "json" in members.texts:
+        own = json_row(_text("json", members.texts["json"]))
+        return Utterance.from_dict(own | {"path": str(members.tar)})
     dialect = next(known for known in DIALECTS if known.name == "original")
-    return next(dialect.read(row, reading))
+    return next(dialect.read(members.row(), reading))
 
 
 def _text(suffix: str, content: bytes) -> str:
