@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from osum.errors import MissingExtraError
-from osum.results.view import labels_of
-from osum.utterance import Answer, Segment, Utterance
+from osum.results.view import by_column
+from osum.utterance import Answer, Utterance
 
 TEXTS = ("id", "path", "channel", "text", "language", "reply", "speaker", "source", "licence", "error")
 SECONDS = ("start", "end", "duration")
@@ -77,7 +77,7 @@ def _cells(line: bytes) -> dict[str, Any]:
 
 def _answers(row: dict[str, Any]) -> dict[str, Answer]:
     """Column to answer, of the whole recording."""
-    return labels_of(Segment(0.0, 0.0, labels=Utterance.from_dict(row).summary))
+    return by_column(Utterance.from_dict(row).summary)
 
 
 def _unicode(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance, Word
@@ -52,12 +52,17 @@ def _column(task: str) -> str:
 
 
 def labels_of(segment: Segment) -> dict[str, Answer]:
-    """Column name to answer; of a task in full and its tag-only form the first counts.
+    """Column name to answer of a segment; see `by_column`."""
+    return by_column(segment.labels)
+
+
+def by_column(answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """Answers by task name as answers by column name; of a task in full and its tag-only form the first counts.
 
     Tasks that give words or a reply have no label, and so no column.
     """
     found: dict[str, Answer] = {}
-    for task, answer in segment.labels.items():
+    for task, answer in answers.items():
         column = _column(task)
         if column in LABEL_COLUMNS or answer.label is not None:
             found.setdefault(column, answer)

@@ -1,0 +1,1 @@
+"""The engine and dialogue over HTTP, and the studio page."""
