@@ -34,7 +34,8 @@ results: $(STAMP)
 	$(EVALUATE) --model pocketsphinx
 	$(EVALUATE) $(RAVDESS) --model classical --model majority --model source --set train=$(DATA)/nano/train.jsonl \
 		--set classical.valid=$(DATA)/nano/valid.jsonl --set classical.cache=$(OUT)
-	$(BIN)/osum report $(OUT) -o $(OUT)/report --keep docs/results/nano.json --readme README.md
+	$(BIN)/osum report $(OUT) -o $(OUT)/report --keep docs/results/nano.json \
+		$(addprefix --readme ,$(wildcard README*.md))
 
 # torch first and by its exact pin: without one pip may pull the CUDA build, gigabytes that no test needs.
 $(STAMP): pyproject.toml constraints.txt

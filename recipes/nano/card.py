@@ -1,12 +1,13 @@
-"""Writes what is said of the embedded checkpoint `nano`: its card, and two of README's blocks.
+"""Writes what is said of the embedded checkpoint `nano`: its card, and blocks of README and docs.
 
     PYTHONPATH=benchmarks python -m recipes.nano.card --model src/osum/assets/nano --data DIR
         [--run DIR ... [--machine TEXT]] [--results docs/results/nano.json]
-        [--timing docs/results/label.json] [--readme README.md]
+        [--timing docs/results/label.json] [--readme README.md README.zh-CN.md README.ja.md] [--times docs/labelling.md]
 
 1. `docs/results/nano_runs.json`: what the stages that were made anew took; those of before stay.
 2. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
-3. In README.md: the times, from what `label.py` wrote, and the real output of its six lines of Python.
+3. In README.md and its translations: the parameters of `nano`, and the real output of its six lines of Python.
+4. In docs/labelling.md: the times, from what `label.py` wrote.
 
 Every figure comes from the files; `sources.yaml` holds what the card says of a source in words.
 """
@@ -38,7 +39,7 @@ ROOT = HERE.parents[1]
 WORDS = yaml.safe_load((HERE / "sources.yaml").read_text(encoding="utf-8"))
 RESULTS, TIMING, RUNS = (ROOT / "docs" / "results" / f"{name}.json" for name in ("nano", "label", "nano_runs"))
 SHOWN_BATCH = 8
-"""The one batch size that README shows."""
+"""The one batch size that the docs show."""
 ASSET = "src/osum/assets/nano"
 SPLITS = ("train", "valid", "test")
 SETTINGS = (
@@ -71,7 +72,7 @@ def figures(results: Path) -> str:
 
 
 def timing_block(timing: Mapping[str, Any]) -> str:
-    """README's table of times."""
+    """The table of times in docs/labelling.md."""
     return f"{timing_markdown(timing, SHOWN_BATCH)} Measured by `python benchmarks/label.py`."
 
 
@@ -86,13 +87,23 @@ def example_output(readme: str) -> str:
     return f"```\n{run.stdout.rstrip()}\n```"
 
 
-def update_readme(path: Path, timing: Mapping[str, Any], parameters: int, example: str | None) -> None:
-    """Write both blocks of a README, and the parameters in its table of models.
+def update_times(path: Path, timing: Mapping[str, Any]) -> None:
+    """Write the table of times of a page.
 
     Raises:
-        InputError: the page has no markers for a block.
+        InputError: the page has no markers for it.
     """
     text = replace_block(path.read_text(encoding="utf-8"), "timing", lambda _: timing_block(timing))
+    path.write_text(text, encoding="utf-8")
+
+
+def update_readme(path: Path, parameters: int, example: str | None) -> None:
+    """Write the example's output of a README, and the parameters in its table of models.
+
+    Raises:
+        InputError: the page has no markers for the output.
+    """
+    text = path.read_text(encoding="utf-8")
     if example is not None:
         text = replace_block(text, "output", lambda _: example)
     text = re.sub(r"^(\| `nano` \| )[^|]+", rf"\g<1>{_millions(parameters, 1)} ", text, flags=re.MULTILINE)
@@ -283,7 +294,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--machine", help="what they were made on, in words")
     parser.add_argument("--recipe", type=Path, default=HERE / "nano.yaml", help="what it was trained by")
     parser.add_argument("--timing", type=Path, default=TIMING, help="JSON of label.py")
-    parser.add_argument("--readme", type=Path, help="README to bring up to date")
+    parser.add_argument("--readme", type=Path, default=[], nargs="+", help="READMEs to bring up to date")
+    parser.add_argument("--times", type=Path, help="page whose table of times to bring up to date")
     return parser.parse_args()
 
 
@@ -298,11 +310,12 @@ def main() -> None:
         figures=figures(arguments.results),
     )
     (arguments.model / "README.md").write_text(card(facts), encoding="utf-8")
-    if arguments.readme:
-        packaged = (ROOT / ASSET / "config.json").is_file()
-        example = example_output(arguments.readme.read_text(encoding="utf-8")) if packaged else None
-        timing = json.loads(arguments.timing.read_text(encoding="utf-8"))
-        update_readme(arguments.readme, timing, sum(facts.model.parameters.values()), example)
+    packaged = (ROOT / ASSET / "config.json").is_file()
+    for readme in arguments.readme:
+        example = example_output(readme.read_text(encoding="utf-8")) if packaged else None
+        update_readme(readme, sum(facts.model.parameters.values()), example)
+    if arguments.times:
+        update_times(arguments.times, json.loads(arguments.timing.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

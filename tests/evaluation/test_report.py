@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from evaluation.stage import SPOKEN, TIMED, benchmark
 from osum.errors import InputError
-from osum.evaluation.report import keep, read_results, replace_block, report_page, results_block
+from osum.evaluation.report import keep, read_results, replace_block, report_page, results_block, with_results
 from osum.evaluation.report.markup import Table, html_table, latex, latex_text, markdown, one_line, row
 from osum.evaluation.report.tables import (
     Compared,
@@ -304,9 +304,22 @@ def test_a_block_holds_the_test_sets_that_its_marker_names() -> None:
         results_block(found, "x")
 
 
-def test_readme_and_the_page_of_results_show_what_is_kept() -> None:
+def test_a_page_can_take_the_table_alone() -> None:
+    pair = Comparison(VOICES.name, "a", "b", Difference("accuracy", 0.05, 0.1, 0.2, 0.01, 40))
+    found = Compared([result("a", 0.8), result("b", 0.7)], OWN, [pair])
+    page = with_results("<!-- results-table: voices -->\n<!-- /results-table -->\n", found)
+    assert "accuracy" in page and "Paired bootstrap" not in page
+    assert with_results(page, found) == page
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "README.ja.md"])
+def test_every_readme_shows_what_is_kept(name: str) -> None:
     found = read_results([KEPT], BENCHMARKS, PUBLISHED)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert replace_block(readme, "results", lambda names: results_block(found, names)) == readme
+    readme = (ROOT / name).read_text(encoding="utf-8")
+    assert with_results(readme, found) == readme
     assert "<th>test set</th>" in MarkdownIt("commonmark").enable("table").render(readme)
+
+
+def test_the_page_of_results_shows_what_is_kept() -> None:
+    found = read_results([KEPT], BENCHMARKS, PUBLISHED)
     assert KEPT.with_suffix(".md").read_text(encoding="utf-8") == report_page(found)

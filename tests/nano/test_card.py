@@ -25,12 +25,13 @@ from recipes.nano.card import (
     timing_block,
     training,
     update_readme,
+    update_times,
 )
 from recipes.nano.card_facts import RunFacts, heard, keep_runs, read_model, read_run, read_sources
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "src" / "osum" / "assets" / "nano" / "README.md"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+LABELLING = (ROOT / "docs" / "labelling.md").read_text(encoding="utf-8")
 TIMES = {
     "machine": {"cpu": "a CPU", "cores": 2, "threads": 2, "torch": "2.13.0"},
     "clips": 13,
@@ -206,7 +207,7 @@ def test_a_source_with_clips_of_many_licences_names_each(manifest):
     assert card_facts.read_sources(manifest)["esc10"].licence == "CC-BY, CC0"
 
 
-# README
+# README and docs
 
 
 def test_readme_gets_times_example_and_parameters(tmp_path):
@@ -215,7 +216,8 @@ def test_readme_gets_times_example_and_parameters(tmp_path):
         "| `nano` | ? | x |\n<!-- output: label -->\n<!-- /output -->\n<!-- timing -->\n<!-- /timing -->\n",
         encoding="utf-8",
     )
-    update_readme(page, TIMES, 9_790_208, "```\nhello\n```")
+    update_readme(page, 9_790_208, "```\nhello\n```")
+    update_times(page, TIMES)
     text = page.read_text(encoding="utf-8")
     assert "| `nano` | 9.8 M | x |" in text and "hello" in text
     assert timing_block(TIMES) in text
@@ -232,9 +234,9 @@ def test_the_example_of_readme_is_run():
         nano_card.example_output("```python\n1 / 0\n```\n")
 
 
-def test_readme_shows_the_times_that_were_kept():
+def test_the_docs_show_the_times_that_were_kept():
     times = timing_block(json.loads(TIMING.read_text(encoding="utf-8")))
-    assert f"<!-- timing -->\n{times}\n<!-- /timing -->" in README
+    assert f"<!-- timing -->\n{times}\n<!-- /timing -->" in LABELLING
 
 
 @pytest.mark.skipif(not CARD.exists(), reason="no checkpoint in the package yet")

@@ -36,7 +36,12 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--no-published", action="store_true", help="quote no published figures")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write the figures as a small report.json")
     parser.add_argument(
-        "--readme", type=Path, metavar="FILE", help="write the table between <!-- results --> and <!-- /results -->"
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="write the table between <!-- results --> and <!-- /results -->; may be given several times",
     )
     parser.set_defaults(run=run)
 
@@ -60,8 +65,8 @@ def run(arguments: Namespace) -> int:
         keep(arguments.keep, found)
     faults: list[Exception] = []
     written = write_pages(found, outs, arguments.out, limit, faults.append)
-    if arguments.readme:
-        update_readme(arguments.readme, found)
+    for readme in arguments.readme:
+        update_readme(readme, found)
     for fault in faults:
         tell(f"left out: {fault}")
     print(written)

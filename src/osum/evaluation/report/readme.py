@@ -1,8 +1,10 @@
 """Results in a repository: a small file of figures, and a block of a README that is made from it.
 
     <!-- results: kit-* -->  ...  <!-- /results -->
+    <!-- results-table: kit-* -->  ...  <!-- /results-table -->
 
-The marker says which test sets the block shows; without names all of them.
+The marker names the test sets that the block shows; without names it shows all. The second form is the table alone, for
+a page in any language.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from osum.evaluation.report.tables import SIGNIFICANT, Compared, all_tables, ove
 from osum.evaluation.score.result import Comparison, Report, Result, write_report
 from osum.files import atomic_file
 
-BLOCK = "results"
+BLOCK, TABLE = "results", "results-table"
 WIDTH = 118  # columns of running text
 _KEPT = ("task", "normaliser", "seed", "list_hash", "listed", "limit", "model", "versions")
 
@@ -35,12 +37,16 @@ def replace_block(text: str, name: str, body: Callable[[str], str]) -> str:
     """
     found = re.search(rf"<!-- {re.escape(name)}(?:: (.*?))? -->(.*?)<!-- /{re.escape(name)} -->", text, re.DOTALL)
     if not found:
-        raise InputError(f"the page has no <!-- {name} --> ... <!-- /{name} -->: put both where the block is to stand")
+        raise InputError(f"the page has no <!-- {name} --> ... <!-- /{name} -->: put both where the block belongs")
     return f"{text[: found.start(2)]}\n{body(found[1] or '')}\n{text[found.end(2) :]}"
 
 
-def results_block(found: Compared, names: str = "") -> str:
-    """The table of test sets by name or pattern, `kit-*, espeak-en`, and how the models compare on them."""
+def results_block(found: Compared, names: str = "", compared: bool = True) -> str:
+    """The table of test sets by name or pattern, `kit-*, espeak-en`, and, where wanted, how the models compare on them.
+
+    Raises:
+        InputError: no test set has such a name.
+    """
     patterns = names.replace(",", " ").split() or ["*"]
     chosen = [name for name in found.names if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if not chosen:
@@ -50,16 +56,16 @@ def results_block(found: Compared, names: str = "") -> str:
         results=[result for result in found.results if result.benchmark in chosen],
         comparisons=[one for one in found.comparisons if one.benchmark in chosen],
     )
-    return "\n\n".join([markdown(overview(shown)), *_sentence(shown)])
+    return "\n\n".join([markdown(overview(shown)), *(_sentence(shown) if compared else [])])
 
 
 def _sentence(found: Compared) -> list[str]:
     """On how many test sets the model with the most results is better than each other one, as pairs were tested."""
     own = max(found.models, key=lambda model: sum(result.model == model for result in found.results))
-    told = [_against(found.comparisons, own, other) for other in found.models if other != own]
-    if not any(told):
+    compared = [_against(found.comparisons, own, other) for other in found.models if other != own]
+    if not any(compared):
         return []
-    sentence = f"Paired bootstrap, p < {SIGNIFICANT:g}: {own} is {'; '.join(filter(None, told))}."
+    sentence = f"Paired bootstrap, p < {SIGNIFICANT:g}: {own} is {'; '.join(filter(None, compared))}."
     return [textwrap.fill(sentence, WIDTH)]
 
 
@@ -70,20 +76,30 @@ def _against(comparisons: Sequence[Comparison], own: str, other: str) -> str:
     return f"better than {other} on {counts[own]} of {len(pairs)} test sets{worse}" if pairs else ""
 
 
+def with_results(page: str, found: Compared) -> str:
+    """The page with its block of results, of either form, written again.
+
+    Raises:
+        InputError: the page has no markers.
+    """
+    compared = f"<!-- /{TABLE} -->" not in page
+    return replace_block(page, BLOCK if compared else TABLE, lambda names: results_block(found, names, compared))
+
+
 def update_readme(path: Path, found: Compared) -> None:
-    """Write the block of results anew.
+    """Write the block of results again.
 
     Raises:
         InputError: the page has no markers.
         OSError: it cannot be read or written.
     """
-    text = replace_block(path.read_text(encoding="utf-8"), BLOCK, lambda names: results_block(found, names))
+    text = with_results(path.read_text(encoding="utf-8"), found)
     with atomic_file(path) as out:
         out.write(text.encode())
 
 
 def keep(path: Path, found: Compared) -> None:
-    """Write what a repository keeps of results: what tables show as JSON, and the tables as Markdown beside it.
+    """Write what a repository keeps of results: what tables show as JSON, and the tables as Markdown next to it.
 
     Raises:
         InputError: the name does not end in .json.
