@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, written beside their place, forced to the disk, then renamed; and locks."""
+"""Files and folders that appear whole or not at all: written next to their place, then renamed; and locks."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,27 +12,69 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, to_the_disk: bool = True) -> Iterator[BinaryIO]:
     """A binary file that takes its name when the block ends well; its folder is made when missing.
 
-    After a fault nothing is left; after a kill or a power cut only a hidden `.NAME.partial` may be.
+    After a fault nothing is left; after a kill or a power cut only a hidden `.NAME.partial` may be. A file that is not
+    forced `to_the_disk` survives a kill, but not a power cut.
 
     Raises:
         OSError: the disk is full or the place cannot be written; what stood there before still stands.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_name(path)
     try:
         with partial.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if to_the_disk:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if to_the_disk:
+        to_disk(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into that takes the place of `path`, if there is one, when the block ends well.
+
+    After a fault nothing is left; after a kill a hidden `.NAME.partial` or `.NAME.old` may be, never half a `path`.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what stood there before still stands.
+    """
+    partial = partial_name(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        share(partial)
+        for item in (*partial.rglob("*"), partial):
+            to_disk(item)
+        remove_folder(path)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     to_disk(path.parent)
+
+
+def partial_name(path: Path) -> Path:
+    """Where a file or folder is written until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder where there is one; a kill leaves no half of it under its name, which promises a whole one."""
+    hidden = path.with_name(f".{path.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)
+    if path.is_dir():
+        path.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextmanager

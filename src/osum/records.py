@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from osum.errors import ManifestError
-from osum.text import closest
+from osum.text import did_you_mean
 
 R = TypeVar("R")
 LARGE, LARGEST = 10**12, sys.float_info.max
@@ -124,8 +124,7 @@ def _name(key: str) -> str:
 
 def unknown(name: str, known: Sequence[str], what: str = "fields") -> str:
     """What to do about a name that is none: the nearest, or all."""
-    near = closest(name, known)
-    return f"did you mean {near!r}?" if near else f"the {what} are {', '.join(known)}"
+    return did_you_mean(name, known).rstrip() or f"the {what} are {', '.join(known)}"
 
 
 def _check_names(record: Any, row: Any, place: str) -> None:
@@ -243,8 +242,8 @@ def _rule(kind: Any, value: Any) -> str:
     """What a type needs, in words."""
     if isinstance(kind, inspect.LiteralType):
         names = [*sorted(str(name) for name in kind.values if name), *(["''"] if "" in kind.values else [])]
-        near = closest(value, names) if isinstance(value, str) else None
-        return f"give {' or '.join((', '.join(names[:-1]), names[-1]))}{f'; did you mean {near!r}?' if near else ''}"
+        near = did_you_mean(value, names).rstrip() if isinstance(value, str) else ""
+        return f"give {' or '.join((', '.join(names[:-1]), names[-1]))}{near and f'; {near}'}"
     return f"{_words(kind, value)} is needed"
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 CJK = "一-鿿"
 """The Chinese characters as the release counts them (OSUM spec 3.1), for use inside a regex class."""
+HAN = f"{CJK}\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0003ffff"
+"""Those and the rare ones, which take a whole square on a screen just as well; for use inside a regex class."""
 
 _AROUND_CJK = re.compile(rf"\s+(?=[{CJK}])|(?<=[{CJK}])\s+")
 _AROUND_BRACKETS = re.compile(r"\s*([<>])\s*")
@@ -32,6 +34,11 @@ def to_json(value: Any, indent: int | None = None) -> str:
     """JSON that people can read, in which a line is a line and which any file can hold as UTF-8."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def is_chinese(character: str) -> bool:
+    """Whether the release counts a character as Chinese."""
+    return "一" <= character <= "鿿"
 
 
 def close_cjk(text: str) -> str:
@@ -72,13 +79,29 @@ def closest(text: str, choices: Iterable[str]) -> str | None:
 
     At most half of the choice's characters may be wrong, and two equally near choices give None.
     """
+    near = _near(text, choices)
+    return near[0][1] if near and (len(near) == 1 or near[0][0] < near[1][0]) else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'json'? ` with the space behind it, or nothing where no name is near.
+
+    `known` may map each name to how it is shown. Of equally near ones, a hint names one of the same length.
+    """
+    shown = known if isinstance(known, Mapping) else {each: each for each in known}
+    near = _near(name, shown) or _near(name.lower(), shown)
+    if not near:
+        return ""
+    best = min(near, key=lambda pair: (pair[0], abs(len(pair[1]) - len(name))))[1]
+    return f"did you mean {shown[best]!r}? "
+
+
+def _near(text: str, choices: Iterable[str]) -> list[tuple[int, str]]:
+    """Choices of which at most half the characters differ, nearest first."""
     if not text or len(text) > _MAX_SPELLED:
-        return None
-    near = sorted((edit_distance(text, choice), choice) for choice in set(choices))
-    near = [(distance, choice) for distance, choice in near if distance <= max(1, len(choice) // 2)]
-    if not near or (len(near) > 1 and near[0][0] == near[1][0]):
-        return None
-    return near[0][1]
+        return []
+    near = ((edit_distance(text, choice), choice) for choice in set(choices))
+    return sorted(pair for pair in near if pair[0] <= max(1, len(pair[1]) // 2))
 
 
 def is_broken(character: str) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from osum.errors import ConversionError
-from osum.files import share
+from osum.files import atomic_folder
 
 SIDECAR = "conversion.json"
 """Release, fate of the LoRA, and every key of the original in its order."""
@@ -33,19 +32,12 @@ def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
         ConversionError: `out` holds something that may not be replaced, or cannot be written.
     """
     check_free(out, overwrite)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as fault:
-        raise ConversionError(f"{out} cannot be written ({fault.strerror}): give another folder") from fault
-    try:
-        yield partial
-        share(partial)
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(atomic_folder(out))
+        except OSError as fault:
+            raise ConversionError(f"{out} cannot be written ({fault.strerror}): give another folder") from fault
+        yield folder
 
 
 def check_free(out: Path, overwrite: bool) -> None:

@@ -33,8 +33,9 @@ from osum.cli import (
     train,
     voice,
 )
-from osum.cli.arguments import Parser, ShowVersion, did_you_mean
+from osum.cli.arguments import Parser, ShowVersion
 from osum.errors import OsumError, RecipeError
+from osum.text import did_you_mean
 
 SAME_FAULT = 10
 """Seconds that a process of torchrun, but for a machine's first, waits before it says why it stops.

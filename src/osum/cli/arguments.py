@@ -8,6 +8,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from osum.text import did_you_mean
+
 if TYPE_CHECKING:
     from osum import GenerationOptions, Recognizer
 
@@ -36,14 +38,6 @@ class Parser(argparse.ArgumentParser):
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Where a subcommand adds its parser."""
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """`did you mean 'json'? `, or nothing where no name is near."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(word.lower(), known, 1)
-    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def one_of(what: str, known: Sequence[str], others: dict[str, str] | None = None) -> Callable[[str], str]:

@@ -10,7 +10,8 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, did_you_mean, one_of, positive, tell
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, one_of, positive, tell
+from osum.text import did_you_mean
 
 if TYPE_CHECKING:
     from osum.evaluation.run.run import Ran, RunOptions

@@ -57,8 +57,8 @@ def run(arguments: Namespace) -> int:
 
 def _check_events(wanted: set[str]) -> None:
     """A checkpoint may have labels of its own, so one that is not known is only told where another is near."""
-    from osum.cli.arguments import did_you_mean
     from osum.tasks import EVENTS
+    from osum.text import did_you_mean
 
     for name in sorted(wanted - set(EVENTS.labels)):
         if hint := did_you_mean(name, EVENTS.labels):

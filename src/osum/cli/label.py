@@ -13,7 +13,6 @@ from osum.cli.arguments import (
     Subparsers,
     add_generation_options,
     add_model_options,
-    did_you_mean,
     generation,
     load_model,
     one_of,
@@ -22,6 +21,7 @@ from osum.cli.arguments import (
     probability,
     tell,
 )
+from osum.text import did_you_mean
 
 if TYPE_CHECKING:
     from osum import LabelOptions, Recognizer, Utterance

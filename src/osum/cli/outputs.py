@@ -22,7 +22,7 @@ from osum.cli.inputs import BROKEN_LINE, STDIN
 from osum.corpus.manifest import json_lines, write_manifest
 from osum.corpus.share import Shard
 from osum.errors import InputError, ManifestError, OsumError
-from osum.files import seen_from
+from osum.files import atomic_file, partial_name, seen_from
 from osum.results.formats import FORMATS, Format, format_of, formats_with
 from osum.results.on_disk import DiskCounter, Spool
 from osum.results.parquet import Parquet
@@ -224,7 +224,7 @@ class File(Target):
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results through a partial file beside the final one."""
-        partial = _partial(self._path)
+        partial = partial_name(self._path)
         written = False
 
         def portable() -> Iterator[Utterance]:
@@ -345,15 +345,8 @@ def _write(form: Format, rows: Iterable[Utterance], stream: TextIO, one: bool) -
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whenever a run is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    partial.write_text(text, encoding="utf-8", errors=STRAY_BYTES)
-    partial.replace(path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+    with atomic_file(path, to_the_disk=False) as file:  # one of many small ones, which a run can write again
+        file.write(text.encode("utf-8", STRAY_BYTES))
 
 
 def _check_count(form: Format, count: int, place: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from osum.errors import ManifestError, TaskError
 from osum.tasks import ECHAT, OSUM, RELEASE, Task, TaskSet
-from osum.text import closest
+from osum.text import did_you_mean
 from osum.utterance import Utterance
 
 Row = Mapping[str, Any]
@@ -277,8 +277,7 @@ def _labels(row: Row, tasks: TaskSet) -> dict[str, str]:
             continue
         label = labels.canonical(value)
         if label is None:
-            near = closest(value.lower(), labels.labels)
-            hint = f"did you mean {near!r}? " if near else ""
+            hint = did_you_mean(value, labels.labels)
             raise ManifestError(f"{name} is {value!r}: {hint}use one of {', '.join(labels.labels)}, or none")
         found[name] = label
     return found

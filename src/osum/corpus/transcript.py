@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from osum.text import CJK, close_cjk
+from osum.text import CJK, close_cjk, is_chinese
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
 _EN_WRITTEN = re.compile(r"[a-z' ,.?!;:\-\"()]+")
@@ -46,7 +46,7 @@ def chinese_units(text: str) -> list[str] | None:
         return None
     units: list[str] = []
     for character in text:
-        if re.match(f"[{CJK}]", character):
+        if is_chinese(character):
             units.append(character)
         elif units and character in _STOPS and units[-1][-1] not in ",.?":
             units[-1] += _STOPS[character]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +18,7 @@ from osum.corpus.readers import Line
 from osum.errors import AudioError, OsumError, TaskError
 from osum.scoring.normalize import mixed_units
 from osum.tasks import ECHAT, OSUM, TaskSet
-from osum.text import closest
+from osum.text import did_you_mean
 from osum.utterance import Utterance
 
 AudioCheck = Literal["none", "header", "decode"]
@@ -170,9 +170,8 @@ def _length_faults(row: Utterance) -> Iterator[str]:
         yield from _crowded(row, row.duration)
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = closest(name.lower(), known)
-    return f"{f'did you mean {near!r}? ' if near else ''}use one of {', '.join(known)}"
+def _hint(name: str, known: Collection[str]) -> str:
+    return f"{did_you_mean(name, known)}use one of {', '.join(known)}"
 
 
 def _short(text: str) -> str:

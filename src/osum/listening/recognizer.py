@@ -53,6 +53,7 @@ from osum.listening.sources import load as load_sound
 from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
 from osum.listening.word_times import guessed
 from osum.tasks import LabelSet, Task, TaskSet
+from osum.text import is_chinese
 from osum.utterance import Segment, Utterance, Word
 
 Samples = NDArray[np.float32]
@@ -547,5 +548,5 @@ def _language(summary: Mapping[str, Any], spoken: Sequence[Segment]) -> str | No
     text = "".join(segment.text for segment in spoken)
     if not text.strip():
         return None
-    chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
+    chinese = sum(map(is_chinese, text))
     return "zh" if chinese * 2 > len(text.replace(" ", "")) else "en"

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from osum.errors import CheckpointError, MissingExtraError
+from osum.text import is_chinese
 
 ENGLISH = "abcdefghijklmnopqrstuvwxyz'"
 MANDARIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -47,7 +48,7 @@ def letters_of(units: Sequence[str]) -> list[list[int]]:
     """
     found: list[list[int]] = [[] for _ in units]
     characters = [(number, character) for number, unit in enumerate(units) for character in unit]
-    for chinese, group in groupby(characters, key=lambda pair: "\u4e00" <= pair[1] <= "\u9fff"):
+    for chinese, group in groupby(characters, key=lambda pair: is_chinese(pair[1])):
         run = list(group)
         text = "".join(character for _, character in run)
         for (number, _), spelled in zip(run, _pinyin(text) if chinese else text, strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 from osum.errors import InputError
 from osum.peers.recogniser import Options, Recogniser
-from osum.text import closest
+from osum.text import did_you_mean
 
 WITH_MODEL = {
     "whisper": ("osum.peers.whisper", "Whisper"),
@@ -95,16 +95,12 @@ def _settings(kind: str, extra: Mapping[str, str], beside: Iterable[str]) -> dic
     for setting, value in extra.items():
         owner, dot, key = setting.partition(".")
         if dot and owner not in kinds:
-            near = closest(owner, kinds)
-            raise InputError(
-                f"setting {setting!r}: {owner!r} is no recogniser: {f'did you mean {near!r}? ' if near else ''}"
-                f"use one of {', '.join(kinds)}"
-            )
+            hint = f"{did_you_mean(owner, kinds)}use one of {', '.join(kinds)}"
+            raise InputError(f"setting {setting!r}: {owner!r} is no recogniser: {hint}")
         if (dot and owner != kind) or (setting in theirs and setting not in known):
             continue
         if (name := key if dot else setting) not in known:
-            near = closest(name, known)
-            hint = f"did you mean {near}? " if near else ""
+            hint = did_you_mean(name, known)
             raise InputError(f"{kind} has no setting {name!r}: {hint}it has {', '.join(known) or 'none'}")
         found[name] = value
     return found
@@ -112,8 +108,8 @@ def _settings(kind: str, extra: Mapping[str, str], beside: Iterable[str]) -> dic
 
 def _unknown(name: str, kind: str) -> tuple[str, str]:
     known = [*(f"{kind}:FOLDER" for kind in WITH_MODEL), *ALONE]
-    near = closest(kind, [*WITH_MODEL, *ALONE, "nano"])
-    hint = f"did you mean {f'{near}:FOLDER' if near in WITH_MODEL else near!r}? " if near else ""
+    names = {kind: f"{kind}:FOLDER" for kind in WITH_MODEL} | {kind: kind for kind in (*ALONE, "nano")}
     raise InputError(
-        f"no recogniser {name!r}: {hint}give nano, a folder or hub id of ours, or one of {', '.join(known)}"
+        f"no recogniser {name!r}: {did_you_mean(kind, names)}give nano, a folder or hub id of ours, or one of "
+        f"{', '.join(known)}"
     )

@@ -6,14 +6,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from osum.errors import InputError, TaskError
 from osum.peers.recogniser import Options, Question, Recogniser
-from osum.text import closest
+from osum.text import did_you_mean
 
 
 def check_question(recogniser: Recogniser, question: Question) -> None:
     """Raises TaskError where the question is not one of the recogniser's tasks."""
     if question.task not in recogniser.tasks:
-        near = closest(question.task, recogniser.tasks)
-        hint = f"did you mean {near}? " if near else ""
+        hint = did_you_mean(question.task, recogniser.tasks)
         known = ", ".join(sorted(recogniser.tasks))
         raise TaskError(f"{recogniser.name} does not answer {question.task!r}: {hint}it answers {known}")
 

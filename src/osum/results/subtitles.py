@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from osum.errors import InputError
-from osum.results.view import HAN, join_words, milliseconds, one_line, segments_of
+from osum.results.view import join_words, milliseconds, one_line, segments_of
+from osum.text import HAN
 from osum.utterance import Segment, Utterance, Word
 
 _CUE_PAUSE = 3000
 """Milliseconds without a word that end a cue, as Whisper has it."""
 _CLOSING = "，。？！；：、…”’）》」』】"
 """Marks that stay with the Chinese character before them."""
-_PIECE = re.compile(rf"(\s?)({HAN.pattern}[{_CLOSING}]*|(?:(?!{HAN.pattern})\S)+)")
+_PIECE = re.compile(rf"(\s?)([{HAN}][{_CLOSING}]*|[^\s{HAN}]+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from osum.tasks import OSUM
+from osum.text import HAN
 from osum.utterance import Answer, Segment, Utterance, Word
 
 LABEL_COLUMNS = ("event", "emotion", "style", "gender", "age", "language")
 """The label columns that every table and TextGrid has; labels of other names follow them."""
 _COLUMN_OF_TASK = {task.name: task.label_sets[0].name for task in OSUM.tasks if len(task.label_sets) == 1}
-HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-"""A Chinese character."""
+_HAN = re.compile(f"[{HAN}]")
 
 
 def segments_of(utterance: Utterance) -> tuple[Segment, ...]:
@@ -43,7 +43,7 @@ def join_words(words: Iterable[Word]) -> str:
 
 def glue(before: str, after: str) -> str:
     """What stands between two words on a line."""
-    return "" if not before or (HAN.fullmatch(before[-1:]) and HAN.fullmatch(after[:1])) else " "
+    return "" if not before or (_HAN.fullmatch(before[-1:]) and _HAN.fullmatch(after[:1])) else " "
 
 
 def _column(task: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from osum.errors import InputError, MissingExtraError
 from osum.scoring.normalize import mixed_units, normalize
 from osum.scoring.resampling import Counts, Floats, Metric, check_pairs, divide
 from osum.scoring.word_times import aas, levenshtein
-from osum.text import CJK
+from osum.text import is_chinese
 
 _BLEU_ORDERS = 4  # longest n-gram
 
@@ -68,7 +68,7 @@ def bleu(
 
 def bleu_tokenizer(references: Sequence[str]) -> str:
     """What sacrebleu tokenizes with by default: `zh` where the references hold Chinese characters, else `13a`."""
-    return "zh" if any(re.search(rf"[{CJK}]", text) for text in references) else "13a"
+    return "zh" if any(map(is_chinese, chain.from_iterable(references))) else "13a"
 
 
 def bleu_signature(tokenize: str) -> str:

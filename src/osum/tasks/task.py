@@ -21,7 +21,7 @@ from osum.tasks.answer import (
     scan,
 )
 from osum.tasks.label_set import LabelSet
-from osum.text import closest, has_punctuation, normalise_target, repetition
+from osum.text import did_you_mean, has_punctuation, normalise_target, repetition
 from osum.utterance import Utterance, Word
 
 Transcript = Literal["plain", "timed", "none"]
@@ -181,8 +181,7 @@ class Task:
             return None
         label = labels.canonical(name)
         if label is None:
-            near = closest(name.lower(), labels.labels)
-            hint = f"did you mean {near!r}? " if near else ""
+            hint = did_you_mean(name, labels.labels)
             raise TaskError(
                 f"{labels.name} of {utterance.id!r} is {name!r}: {hint}use one of {', '.join(labels.labels)}"
             )

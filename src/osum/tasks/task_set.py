@@ -13,7 +13,7 @@ from osum.records import RecordError, from_row
 from osum.tasks.label_set import LabelSet
 from osum.tasks.prompt_bank import fill, packaged_languages, packaged_prompts
 from osum.tasks.task import Task
-from osum.text import closest
+from osum.text import did_you_mean
 from osum.utterance import Utterance
 
 FORMAT_VERSION = 1
@@ -89,8 +89,7 @@ class TaskSet(Mapping[str, Task]):
         task = by_name.get(key) or by_tag.get(key) or by_labels.get(key)
         if task is None:
             names = {_tag_key(n): n for n in (*self, *self.label_sets, *(task.tag for task in self.tasks))}
-            near = closest(key, names)
-            hint = f"did you mean {names[near]!r}? " if near else ""
+            hint = did_you_mean(key, names)
             known = ", ".join(task.name for task in self.main)
             raise TaskError(
                 f"unknown task {name!r}: {hint}use all, or a task, label set or tag of {self.name}: {known}"

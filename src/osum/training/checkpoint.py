@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from osum.checkpoints.folder import PROGRESS, STATE
 from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError
-from osum.files import share, to_disk
+from osum.files import atomic_folder, remove_folder
 
 BEST = "best"
 
@@ -40,22 +40,15 @@ def save(
     Raises:
         CheckpointError: it cannot be written, such as on a full disk; the checkpoints before it are still there.
     """
-    final, partial = path(folder, step), folder / f".step-{step}.partial"
+    final = path(folder, step)
+    for left in (*folder.glob(".step-*.partial"), *folder.glob(".*.old")):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        for left in (*folder.glob(".step-*.partial"), *folder.glob(".*.old")):  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        partial.mkdir(parents=True)
-        write_model(partial)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
-        (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
-        share(partial)
-        for item in (*partial.rglob("*"), partial):
-            to_disk(item)
-        _remove(final)
-        partial.rename(final)
-        to_disk(folder)
+        with atomic_folder(final) as partial:
+            write_model(partial)
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / STATE)
+            (partial / PROGRESS).write_text(json.dumps({"step": step, **progress}, indent=1), "utf8")
     except Exception as fault:
-        shutil.rmtree(partial, ignore_errors=True)
         # A bare Exception is how tokenizers says that a file cannot be written.
         if not isinstance(fault, (OSError, SafetensorError)) and type(fault) is not Exception:
             raise
@@ -63,17 +56,14 @@ def save(
             f"{final} cannot be written ({fault}): make room and start again, earlier checkpoints are whole"
         ) from fault
     for old in steps(folder)[:-keep]:
-        _remove(old)
+        remove_folder(old)
     return final
 
 
 def save_best(folder: Path, source: Path) -> None:
     """Keep a copy of a checkpoint as `best`; hard links, so it costs no room while both are there."""
-    partial = folder / ".best.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=_link)
-    _remove(folder / BEST)
-    partial.rename(folder / BEST)
+    with atomic_folder(folder / BEST) as partial:
+        shutil.copytree(source, partial, copy_function=_link, dirs_exist_ok=True)
 
 
 def path(folder: Path, step: int) -> Path:
@@ -112,15 +102,6 @@ def opening(folder: Path) -> Iterator[None]:
         raise CheckpointError(
             f"{folder} cannot be loaded ({first_line(fault)}): remove it and start again, or give another model"
         ) from fault
-
-
-def _remove(folder: Path) -> None:
-    """A kill must not leave half of it under a name that promises a whole checkpoint."""
-    hidden = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(hidden, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:

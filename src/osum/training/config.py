@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from osum.errors import RecipeError
 from osum.records import LARGE, LARGEST, RecordError, from_row, read, shown, unknown
-from osum.text import closest
+from osum.text import did_you_mean
 
 STAGES = "stages"
 """The key of a recipe that is several runs."""
@@ -228,8 +228,7 @@ def _check_stage(override: str, stages: Any) -> None:
     _, name, *_ = override.partition("=")[0].split(".")
     known = list(stages) if isinstance(stages, dict) else []
     if name not in known:
-        near = closest(name, known)
-        hint = f"did you mean {near!r}?" if near else f"its stages are {', '.join(map(str, known)) or 'none'}"
+        hint = did_you_mean(name, known).rstrip() or f"its stages are {', '.join(map(str, known)) or 'none'}"
         raise RecipeError(f"{override!r}: the recipe has no stage {name!r}: {hint}")
 
 

@@ -17,7 +17,7 @@ from transformers import BitsAndBytesConfig
 from osum.checkpoints.folder import ADAPTER_FOLDER
 from osum.errors import MissingExtraError, RecipeError
 from osum.model import OsumForConditionalGeneration
-from osum.text import closest
+from osum.text import did_you_mean
 from osum.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ def parts_of(learn: str) -> set[str]:
             raise RecipeError(f"learn is {learn!r}: {name!r} {why}; give it once, and full alone")
         if name not in (*PARTS, LORA):
             known = (*PARTS, LORA, FULL)
-            near = f"; did you mean {closest(name, known)!r}?" if closest(name, known) else ""
-            raise RecipeError(f"learn is {learn!r}: {name!r} is none of {', '.join(known)}{near}")
+            near = did_you_mean(name, known).rstrip()
+            raise RecipeError(f"learn is {learn!r}: {name!r} is none of {', '.join(known)}{near and f'; {near}'}")
     if {"llm", LORA} <= parts:
         raise RecipeError(f"learn is {learn!r}: the language model learns whole (llm) or by LoRA, not both; leave one")
     return parts

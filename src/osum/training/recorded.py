@@ -114,25 +114,19 @@ class RecordedStates:
     def _make(
         self, name: str, encoder: OsumEncoder, keys: Sequence[tuple[int, int]], features: Features, batch_frames: int
     ) -> None:
-        partial = self.folder / f".{name}.bf16.partial"
         lines: list[bytes] = []
         first = 0
-        try:
-            with partial.open("wb") as file:
-                for batch in _batches(keys, features, batch_frames):
-                    padded, mask = pad_features([mel for _, _, mel in batch], FRAMES)
-                    lengths = mask.sum(1)
-                    states = encoder(padded.to(encoder.conv1.weight.dtype), lengths).to(torch.bfloat16)  # (B, T, D)
-                    for (key, row, _), kept, frames in zip(batch, states, lengths.tolist(), strict=True):
-                        size = (frames + 1) // 2
-                        file.write(kept[:size].contiguous().view(torch.int16).numpy().tobytes())
-                        place = {"index": key[0], "copy": key[1], "first": first, "frames": frames}
-                        lines.append(json.dumps({**place, "row": row.to_dict()}, ensure_ascii=False).encode() + b"\n")
-                        first += size
-            partial.replace(self.folder / f"{name}.bf16")
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with atomic_file(self.folder / f"{name}.bf16") as file:
+            for batch in _batches(keys, features, batch_frames):
+                padded, mask = pad_features([mel for _, _, mel in batch], FRAMES)
+                lengths = mask.sum(1)
+                states = encoder(padded.to(encoder.conv1.weight.dtype), lengths).to(torch.bfloat16)  # (B, T, D)
+                for (key, row, _), kept, frames in zip(batch, states, lengths.tolist(), strict=True):
+                    size = (frames + 1) // 2
+                    file.write(kept[:size].contiguous().view(torch.int16).numpy().tobytes())
+                    place = {"index": key[0], "copy": key[1], "first": first, "frames": frames}
+                    lines.append(json.dumps({**place, "row": row.to_dict()}, ensure_ascii=False).encode() + b"\n")
+                    first += size
         with atomic_file(self.folder / f"{name}.jsonl") as listed:
             listed.writelines(lines)
 

@@ -13,6 +13,7 @@ from osum.checkpoints.convert.names import ALIASES, EMBEDDING, LM_HEAD, shorten,
 from osum.checkpoints.convert.shards import read_shards, read_tensors
 from osum.checkpoints.folder import ADAPTER_FOLDER, SIDECAR, UNUSED_FILE, read_sidecar
 from osum.errors import ConversionError
+from osum.files import atomic_file
 
 
 def to_original(folder: Path, file: Path, *, overwrite: bool = False) -> Path:
@@ -40,15 +41,11 @@ def to_original(folder: Path, file: Path, *, overwrite: bool = False) -> Path:
     if file.exists() and not overwrite:
         raise ConversionError(f"{file} exists: give a new file, or --overwrite")
     state = _original_state(folder, row["keys"])
-    partial = file.with_name(file.name + ".partial")
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, partial)
-        partial.replace(file)
+        with atomic_file(file) as out:
+            torch.save(state, out)
     except (OSError, RuntimeError) as fault:
         raise ConversionError(f"{file} cannot be written ({fault}): give another place") from fault
-    finally:
-        partial.unlink(missing_ok=True)
     return file
 
 
