@@ -580,7 +580,7 @@ def test_word_times_are_asked_for_where_they_are_needed(
     osum: Run, clip: MakeClip, model: StandIn, words: list[str]
 ) -> None:
     osum("transcribe", clip(), *words)
-    assert model.options.tasks == "ASR,SRWT"
+    assert (model.options.tasks, model.options.word_times) == ("ASR", True)
 
 
 @pytest.mark.parametrize("spelling", ["--max-line-width", "--max_line_width"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from model.tiny import noise
 
 import osum
 from osum.engine.options import GenerationOptions, LabelOptions
+from osum.engine.request import Request, Result
 from osum.errors import CheckpointError, InputError, TaskError
 from osum.listening.align import Aligner, Spoken, timed_task
 from osum.listening.given import agreement, dealt, dealt_by_time
@@ -87,6 +89,28 @@ def test_word_times_change_no_text_and_no_other_answer(model: Recognizer) -> Non
     plain, timed = (model.label(CLIPS[0], tasks=tasks, generation=BRIEF) for tasks in ("ASR,SGC", "ASR,SGC,SRWT"))
     assert plain.text == timed.text and not plain.words
     assert timed.segments[0].labels["SGC"].label == plain.segments[0].labels["SGC"].label
+
+
+def test_word_times_decode_nothing_twice(model: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    run = model.engine.run
+
+    def watched(requests: Iterable[Request], **options: int) -> Iterator[Result]:
+        for request in (kept := list(requests)):
+            asked.extend(ask.task.name for ask in request.asks if ask.task and not ask.words)
+        return run(kept, **options)
+
+    monkeypatch.setattr(model.engine, "run", watched)
+    row = model.label(CLIPS[2], tasks="ASR", word_times=True, generation=BRIEF)
+    assert "SRWT" not in asked and list(row.segments[0].labels) == ["ASR"]
+    assert [word.text for word in row.words] == [unit.text for unit in units_of(row.text)]
+    check(row.words, row.duration)
+
+
+def test_word_times_without_a_way_to_them_are_refused(recognizer: Recognizer) -> None:
+    recognizer.tasks = replace(OSUM, tasks=tuple(task for task in OSUM.tasks if task.transcript != "timed"))
+    with pytest.raises(TaskError, match="neither a letters head nor a task of word times"):
+        recognizer.label(CLIPS[0], tasks="ASR", word_times=True)
 
 
 def test_estimated_times_are_a_warning(model: Recognizer) -> None:

@@ -98,7 +98,7 @@ def test_ctm_has_start_and_length_of_each_word() -> None:
     assert render("ctm", CLIP.with_(channel=1)).splitlines() == [
         "set/a_b 2 0.500 0.400 hello 0.8765",
         "set/a_b 2 0.900 0.500 world",
-        ";; set/a_b: no word times from 1.50 to 3.00 s; ask for the task SRWT",
+        ";; set/a_b: no word times from 1.50 to 3.00 s; ask for word times",
     ]
 
 

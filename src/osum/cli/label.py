@@ -53,7 +53,7 @@ def register(commands: Subparsers) -> None:
     others = "who writes the transcripts behind which labels are scored: any model of osum evaluate, whisper:FOLDER ..."
     asked.add_argument("--transcriber", metavar="NAME", help=others)
     _add_common(label, asked)
-    label.set_defaults(run=run, folder_format="json")
+    label.set_defaults(run=run, folder_format="json", word_timestamps=False)
 
     transcribe = commands.add_parser("transcribe", help="speech to text", description=run_transcribe.__doc__)
     _add_inputs(transcribe)
@@ -184,8 +184,8 @@ def run_transcribe(arguments: Namespace) -> int:
     """Write down what is said, in lower case and without punctuation. The text goes to standard output."""
     if arguments.format is None and arguments.out is None:
         arguments.format = "txt"
-    timed = arguments.word_timestamps or arguments.format in TIMED_FORMATS or _subtitles(arguments).needs_words
-    return _run(arguments, "ASR,SRWT" if timed else "ASR")
+    arguments.word_timestamps |= arguments.format in TIMED_FORMATS or _subtitles(arguments).needs_words
+    return _run(arguments, "ASR")
 
 
 def _run(arguments: Namespace, tasks: str) -> int:
@@ -347,6 +347,7 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_wor
         vad=arguments.vad,
         generation=generation(arguments),
         transcript=arguments.transcript,
+        word_times=arguments.word_timestamps,
     )
 
 

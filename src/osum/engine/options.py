@@ -107,6 +107,8 @@ class LabelOptions:
     withhold: bool = True
     """Give no label where nothing is heard that could carry it. False answers every question about every clip, as a
     test set asks, and asks nothing beside it."""
+    word_times: bool = False
+    """Find when each word of the text is said, by aligning it. The task of word times does so as well, and answers."""
     transcript: str = "decoded"
     """`decoded`, or `given`: labels are scored behind the text that a row came with, and nothing is decoded."""
     min_confidence: float = 0.0

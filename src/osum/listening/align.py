@@ -22,7 +22,7 @@ from osum.engine.request import Ask, Request
 from osum.errors import LayoutError, MissingExtraError
 from osum.listening.feeding import Piece
 from osum.listening.viterbi import best_paths
-from osum.listening.word_times import Span, Unit, in_file, placed, spans_of, units_of
+from osum.listening.word_times import LEAST, Span, Unit, in_file, placed, spans_of, units_of
 from osum.model.configuration_osum import encoder_length
 from osum.model.letters import LetterHead, letters_of
 from osum.model.processing_osum import pad_features
@@ -41,6 +41,11 @@ class Spoken:
     """Log-mel (M, F)."""
     seconds: float
     units: Sequence[Unit]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there are units, and time for all of them to have a length; without it nothing can be measured."""
+        return bool(self.units) and len(self.units) * LEAST < self.seconds
 
 
 def timed_task(tasks: TaskSet) -> Task | None:
@@ -72,7 +77,7 @@ class Aligner:
     def __call__(self, clips: Sequence[Spoken]) -> list[tuple[Word, ...]]:
         """The words of each clip in seconds of the clip, in order, apart, none of no length."""
         measured = self._by_letters(clips)
-        left = [at for at, spans in enumerate(measured) if spans is None and clips[at].units]
+        left = [at for at, spans in enumerate(measured) if spans is None and clips[at].has_room]
         for at, spans in zip(left, self._by_digits([clips[at] for at in left]), strict=True):
             measured[at] = spans
         return [
@@ -162,14 +167,15 @@ class Aligner:
 def with_words(windows: Sequence[tuple[Piece, Segment]], aligner: Aligner, own: bool) -> list[Segment]:
     """Segments with the times of the words of their text.
 
-    Those that they have stay where the text is the timed answer's `own`, and where no letters head knows better.
+    Those that they have stay where the text is the timed answer's `own`; and where no letters head knows better, unless
+    another window shares some of their seconds: it may have none, and both are compared.
     """
     asked: dict[int, Spoken] = {}
     for at, (piece, segment) in enumerate(windows):
-        keeps = bool(segment.words) and (own or not aligner.by_letters)
+        keeps = bool(segment.words) and (own or not (aligner.by_letters or piece.shares))
         if segment.text and not keeps and piece.features is not None:
             asked[at] = Spoken(piece.features, piece.num_samples / SAMPLE_RATE, units_of(segment.text))
-    found = dict(zip(asked, aligner(list(asked.values())), strict=True))
+    found = dict(zip(asked, aligner(list(asked.values())), strict=True)) if asked else {}
     return [
         replace(segment, words=in_file(found[at], segment.start, segment.confidences)) if at in found else segment
         for at, (_, segment) in enumerate(windows)

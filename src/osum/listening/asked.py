@@ -71,7 +71,12 @@ class Asked:
     transcriber: Transcriber | None = None
     """Who gives the transcripts; None where they are decoded."""
     aligned: Task | None = None
-    """The task of word times, where a transcript that is given gets the times of its words."""
+    """The task of word times, where the text gets times without that task being answered."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether words get times."""
+        return self.options.word_times or self.aligned is not None or any(t.transcript == "timed" for t in self.tasks)
 
     @classmethod
     def of(cls, tasks: TaskSet, options: LabelOptions, transcriber: Transcriber | None = None) -> Asked:

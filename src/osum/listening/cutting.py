@@ -59,6 +59,8 @@ class Stretch:
     """(S,); None where there is nothing to hear."""
     last: bool
     """Whether the source ends with it."""
+    shares: bool = False
+    """Whether the window before it or behind it holds some of its samples as well."""
     notes: tuple[str, ...] = ()
     """Of the last one: what is suspicious about the whole source."""
 
@@ -93,10 +95,11 @@ def stretches(max_samples: int, vad: str, source: Source, alive: Callable[[], No
 
     held: Stretch | None = None
     for found in windows(blocks(), max_samples, detector_named(vad)):
+        shares = held is not None and held.start + held.num_samples > found.start
         if held is not None:
-            yield held
+            yield replace(held, shares=held.shares or shares)
         samples = found.samples if isinstance(found, Window) else None
-        held = Stretch(found.start, found.end - found.start, samples, last=False)
+        held = Stretch(found.start, found.end - found.start, samples, last=False, shares=shares)
     if held is not None:
         yield replace(held, last=True, notes=tuple(note.message for note in notes))
 

@@ -46,6 +46,8 @@ class Piece:
     """Log-mel (M, F); None where there is nothing to hear."""
     last: bool
     """Whether the source ends with it."""
+    shares: bool = False
+    """Whether the window before it or behind it holds some of its samples as well."""
     notes: tuple[str, ...] = ()
     """Of the last one: what is suspicious about the whole source."""
 
@@ -85,7 +87,7 @@ def _featured(found: Found, log_mel: LogMel) -> News:
     if isinstance(found, Failure):
         return found
     features = None if found.samples is None else log_mel(found.samples)
-    return Piece(found.start, found.num_samples, features, found.last, found.notes)
+    return Piece(found.start, found.num_samples, features, found.last, found.shares, found.notes)
 
 
 @dataclass(eq=False)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from contextlib import suppress
+from dataclasses import replace
 from os import PathLike
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -27,41 +28,33 @@ from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Reply, Request, Result
 from osum.errors import InputError, OsumError, TaskError
-from osum.listening.align import Aligner, timed_task, with_words
+from osum.listening.align import Aligner, timed_task
 from osum.listening.answers import (
     Heard,
-    answer_key,
     disagreements,
-    doubted,
     is_silent,
-    is_sure,
     join_text,
     segment_of,
     silence_of,
-    summary_of,
 )
 from osum.listening.asked import TRANSCRIBE, Asked, Questions
 from osum.listening.asked import prompts as prompts_of
 from osum.listening.cutting import Failure, Source
-from osum.listening.events import events_of
 from osum.listening.feeding import Piece, read
 from osum.listening.given import GivenText
-from osum.listening.loops import AGAIN, marked, num_marked, unlooped
-from osum.listening.merge import in_sequence, num_shared
+from osum.listening.loops import marked, unlooped
+from osum.listening.recording import Recording
 from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
-from osum.listening.transcripts import GIVEN, Transcriber, Window, in_batches
-from osum.listening.word_times import guessed
+from osum.listening.timing import Answered, timed
+from osum.listening.transcripts import Transcriber, Window, in_batches
 from osum.tasks import LabelSet, Task, TaskSet
-from osum.text import is_chinese
 from osum.utterance import Segment, Utterance, Word
 
 Samples = NDArray[np.float32]
 Failed = Callable[[Exception], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
-ANSWERED = ("text", "language", "words", "labels", "reply")
-"""Fields of a manifest row that a result fills anew; what stood there goes to `reference`."""
 ASK_TOKENS = 400
 """Longest answer to a free question, which need not grow with the audio; the release's limit."""
 
@@ -113,23 +106,6 @@ def _device(device: str | None) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as fault:
         raise InputError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
     return device
-
-
-@dataclass(eq=False)  # two entries of one list may be equal, and are two all the same
-class _File:
-    """One item on its way: its windows still to answer, and the segments answered."""
-
-    item: Utterance
-    error: str | None = None
-    segments: list[Segment] = field(default_factory=list)
-    waiting: int = 0
-    read: bool = False
-    length: int = 0
-    """Samples read so far."""
-    texts: dict[int, str] = field(default_factory=dict)
-    """Given transcripts of its windows, by the samples before them."""
-    notes: tuple[str, ...] = ()
-    """What is suspicious about its sound."""
 
 
 class Recognizer:
@@ -225,9 +201,7 @@ class Recognizer:
         Raises:
             TaskError: this model can measure no time.
         """
-        aligner = self._aligner(options.prompt_language)
-        if not aligner.able:
-            raise TaskError(f"{self.name} has neither a letters head nor a task of word times: use another --model")
+        aligner = self._aligner(options.prompt_language, needed=True)
         transcript = self.tasks.get(TRANSCRIBE)
         prompt = prompts_of(self.tasks, transcript, options.prompt_language)[0] if transcript else ""
         given = GivenText(self.engine, aligner, transcript, prompt, self._max_samples)
@@ -235,10 +209,26 @@ class Recognizer:
         sources = ((item, sound_or_fault(audio)) for item, audio in clips)
         yield from (replace(row, **stamp) for row in given.rows(sources, options))
 
-    def _aligner(self, prompt_language: str | None) -> Aligner:
-        timed = timed_task(self.tasks)
-        prompt = prompts_of(self.tasks, timed, prompt_language)[0] if timed else ""
-        return Aligner(self.engine, self._letters, timed, prompt)
+    def _aligner(
+        self, prompt_language: str | None, prompts: Mapping[str, str] = MappingProxyType({}), needed: bool = False
+    ) -> Aligner:
+        """What finds word times; in the words of `prompts`, where they name its task.
+
+        Raises:
+            TaskError: it is needed, and this model can measure no time.
+        """
+        task = timed_task(self.tasks)
+        prompt = (prompts.get(task.name) or self._prompt(task, prompt_language)) if task else ""
+        found = Aligner(self.engine, self._letters, task, prompt)
+        if needed and not found.able:
+            raise TaskError(f"{self.name} has neither a letters head nor a task of word times: use another --model")
+        return found
+
+    def _prompt(self, task: Task, language: str | None) -> str:
+        """The fixed prompt of a task, in a language that it has."""
+        with suppress(TaskError):
+            return prompts_of(self.tasks, task, language)[0]
+        return prompts_of(self.tasks, task, None)[0]
 
     def ask(self, audio: Audio, question: str, options: GenerationOptions | None = None) -> str:
         """The raw answer to a free prompt about one clip, which must fit one window.
@@ -276,21 +266,27 @@ class Recognizer:
         self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, failed: Failed | None = None
     ) -> Iterator[Utterance]:
         options = asked.options
-        files: deque[_File] = deque()
-        places: deque[tuple[_File, Piece]] = deque()
+        files: deque[Recording] = deque()
+        places: deque[tuple[Recording, Piece]] = deque()
         results = self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size)
-        for file, segment in self._timed(self._answered(results, places, asked, failed), asked):
+        answered = self._answered(results, places, asked, failed)
+        aligner = self._aligner(options.prompt_language, asked.prompts, options.word_times)
+        for file, segment in timed(answered, aligner, asked):
             file.waiting -= 1
             if segment is not None:
                 file.segments.append(segment)
             while files and files[0].read and not files[0].waiting:
-                yield self._result(files.popleft(), options, asked)
+                yield self._result(files.popleft(), asked)
         for file in files:
-            yield self._result(file, options, asked)
+            yield self._result(file, asked)
+
+    def _result(self, file: Recording, asked: Asked) -> Utterance:
+        stamp = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+        return file.result(asked, self.name, stamp, self.max_seconds)
 
     def _answered(
-        self, results: Iterable[Result], places: deque[tuple[_File, Piece]], asked: Asked, failed: Failed | None
-    ) -> Iterator[tuple[_File, Piece, Segment | None]]:
+        self, results: Iterable[Result], places: deque[tuple[Recording, Piece]], asked: Asked, failed: Failed | None
+    ) -> Iterator[Answered]:
         """The segment of each window, None where there is no answer; `failed` is given what is no refusal of osum's."""
         for result in results:
             file, piece = places.popleft()
@@ -311,28 +307,14 @@ class Recognizer:
             if segment is not None:
                 with self._lock:
                     self.disagreements.update(disagreements(segment))
-            yield file, piece, segment
-
-    def _timed(
-        self, windows: Iterator[tuple[_File, Piece, Segment | None]], asked: Asked
-    ) -> Iterator[tuple[_File, Segment | None]]:
-        """The segments with the times of the words of their text, where word times are asked for."""
-        task = asked.aligned or next((task for task in asked.tasks if task.transcript == "timed"), None)
-        if task is None:
-            yield from ((file, segment) for file, _, segment in windows)
-            return
-        aligner = Aligner(self.engine, self._letters, task, asked.prompts[task.name])
-        while batch := list(islice(windows, asked.options.batch_size)):
-            texts = [(piece, segment) for _, piece, segment in batch if segment is not None]
-            found = iter(with_words(texts, aligner, own=all(each.transcript != "plain" for each in asked.tasks)))
-            yield from ((file, None if segment is None else next(found)) for file, _, segment in batch)
+            yield Answered(file, piece, segment)
 
     def _requests(
         self,
         sources: Iterable[tuple[Utterance, Audio]],
         asked: Asked,
-        files: deque[_File],
-        places: deque[tuple[_File, Piece]],
+        files: deque[Recording],
+        places: deque[tuple[Recording, Piece]],
     ) -> Iterator[Request]:
         """A request for each window of each source; `files` and `places` get what the results belong to."""
         windows = self._windows(sources, asked, files)
@@ -343,13 +325,12 @@ class Recognizer:
             yield Request(file.item.id, (cast(Tensor, piece.features),), self._questions(file, piece, asked).asks)
 
     def _transcribed(
-        self, windows: Iterable[tuple[_File, Piece]], transcriber: Transcriber, size: int
-    ) -> Iterator[tuple[_File, Piece]]:
+        self, windows: Iterable[tuple[Recording, Piece]], transcriber: Transcriber, size: int
+    ) -> Iterator[tuple[Recording, Piece]]:
         """The windows whose text is known, with that text in their file; the others end it with the reason."""
         for batch in in_batches(windows, size):
             asked = [
-                Window(file.item, *self._times(file, piece), whole=piece.last and not piece.start)
-                for file, piece in batch
+                Window(file.item, *file.times(piece), whole=piece.last and not piece.start) for file, piece in batch
             ]
             for (file, piece), found in zip(batch, transcriber(asked), strict=True):
                 if found.error is None:
@@ -359,14 +340,14 @@ class Recognizer:
                     file.error, file.waiting = found.error, file.waiting - 1
 
     def _windows(
-        self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, files: deque[_File]
-    ) -> Iterator[tuple[_File, Piece]]:
+        self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, files: deque[Recording]
+    ) -> Iterator[tuple[Recording, Piece]]:
         """The windows of each source in which there is anything to hear."""
-        started: dict[int, _File] = {}
+        started: dict[int, Recording] = {}
 
         def opened() -> Iterator[Source]:
             for number, (item, audio) in enumerate(sources):
-                started[number] = _File(item)
+                started[number] = Recording(item)
                 files.append(started[number])
                 yield Source(sound_or_fault(audio), _channel(item.channel), item.start, item.end)
 
@@ -386,16 +367,16 @@ class Recognizer:
             if isinstance(found, Failure):
                 continue
             if found.features is None:
-                file.segments.append(silence_of(*self._times(file, found)))
+                file.segments.append(silence_of(*file.times(found)))
                 continue
             file.waiting += 1
             yield file, found
 
-    def _questions(self, file: _File, piece: Piece, asked: Asked) -> Questions:
+    def _questions(self, file: Recording, piece: Piece, asked: Asked) -> Questions:
         seconds, given = piece.num_samples / SAMPLE_RATE, file.texts.get(piece.start)
         return asked.questions(seconds, self.engine.processor.request, self.engine.token_limit, given)
 
-    def _segment(self, replies: Sequence[Reply], file: _File, piece: Piece, asked: Asked) -> Segment:
+    def _segment(self, replies: Sequence[Reply], file: Recording, piece: Piece, asked: Asked) -> Segment:
         """One window's answers; what decides on silence and voice is taken before loops are decoded again."""
         questions, tasks = self._questions(file, piece, asked), asked.tasks
         silence, voice = questions.silence_of(replies), questions.voice_of(replies)
@@ -421,7 +402,7 @@ class Recognizer:
             sureness=sureness,
             withhold=asked.options.withhold,
         )
-        return marked(segment_of(heard, tasks, self._times(file, piece)[0]), again)
+        return marked(segment_of(heard, tasks, file.times(piece)[0]), again)
 
     def _unlooped(
         self, asks: Sequence[Ask], replies: Sequence[Reply], piece: Piece
@@ -432,68 +413,6 @@ class Recognizer:
             return self.engine.submit(Request(0, (cast(Tensor, piece.features),), tuple(asks))).result().replies
 
         return unlooped(asks, replies, piece.num_samples / SAMPLE_RATE, ask_again)
-
-    @staticmethod
-    def _times(file: _File, piece: Piece) -> tuple[float, float]:
-        """Begin and end of a window in seconds of the file."""
-        offset = file.item.start or 0.0
-        return offset + piece.start / SAMPLE_RATE, offset + (piece.start + piece.num_samples) / SAMPLE_RATE
-
-    def _result(self, file: _File, options: LabelOptions, asked: Asked) -> Utterance:
-        stamp: Mapping[str, Any] = {"model": self.name, "revision": self.revision, "dtype": self.dtype}
-        if file.error is not None:
-            return replace(file.item, error=file.error, segments=(), summary={}, events=(), warnings=(), **stamp)
-        segments = in_sequence(file.segments)
-        spoken = [segment for segment in segments if not segment.no_speech]
-        summary, least = summary_of(segments, asked.tasks), options.min_confidence
-        sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
-        told = tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments)
-        warnings = list(file.notes)
-        if len(segments) > 1:
-            warnings.append(
-                f"longer than the {self.max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
-                f"where nobody speaks (by {asked.detector.name})"
-            )
-        if count := num_shared(file.segments):
-            warnings.append(
-                f"{count} cuts fall where somebody speaks, since there is no pause: a word next to one may be "
-                "missing or doubled"
-            )
-        if count := num_marked(segments):
-            warnings.append(f"{count} of {len(segments)} segments {AGAIN}")
-        if any(task.transcript == "plain" for task in asked.tasks):  # the timed answer's own problems are its own
-            warnings += guessed(word for segment in segments for word in segment.words)
-        said = self._said(file.item, segments, asked)
-        if asked.transcriber is not None and said["text"] and not spoken:
-            warnings.append("no speech is detected, and yet there is a text")
-        return replace(
-            file.item,
-            duration=round(file.length / SAMPLE_RATE, 4),
-            language=_language(sure, spoken) if spoken else None,
-            **said,
-            labels=_labels(sure, asked.tasks),
-            segments=told,
-            events=events_of(told),
-            summary=doubted(summary, least),
-            warnings=tuple(warnings),
-            error=None,
-            extra={**file.item.extra, **_reference(file.item, said), "prompts": asked.prompts},
-            **stamp,
-        )
-
-    def _said(self, item: Utterance, segments: Sequence[Segment], asked: Asked) -> dict[str, Any]:
-        """Text and who wrote it, words and reply of the whole file; None for what was not asked, as an empty text
-        means silence. The text that a row came with stays as it was.
-        """
-        replies = [segment.reply for segment in segments if segment.reply]
-        found: dict[str, Any] = {"reply": join_text(replies) if replies else None}
-        words = tuple(word for segment in segments for word in segment.words)
-        if asked.transcriber is not None and asked.transcriber.name == GIVEN:
-            own = words if asked.aligned else item.words or words
-            return {**found, "text": item.text, "words": own, "text_from": item.text_from or GIVEN}
-        text = join_text([segment.text for segment in segments]) if _transcribed(asked.tasks) else None
-        author = None if text is None else asked.transcriber.name if asked.transcriber else self.name
-        return {**found, "text": text, "words": words, "text_from": author}
 
 
 def _raise(fault: Exception) -> None:
@@ -516,37 +435,3 @@ def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float
 
 def _channel(channel: int | str | None) -> Any:
     return "mix" if channel is None else channel
-
-
-def _transcribed(tasks: Sequence[Task]) -> bool:
-    return any(task.transcript != "none" for task in tasks)
-
-
-def _reference(item: Utterance, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest said of the fields that answers now fill; a row labelled before keeps what it has."""
-    row, kept = item.to_dict(), said["text_from"] == (item.text_from or GIVEN)
-    known = {name: row[name] for name in ANSWERED if name in row and not (kept and name in ("text", "words"))}
-    return {"reference": known} if known and not item.segments and "reference" not in item.extra else {}
-
-
-def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
-    """Label set to label of the whole file, where there is one: what makes a result a training row."""
-    found: dict[str, str] = {}
-    for task in tasks:
-        for labels in task.label_sets:
-            answer = summary.get(answer_key(task, labels.name))
-            if answer is not None and answer.label is not None:
-                found.setdefault(labels.name, answer.label)
-    return found
-
-
-def _language(summary: Mapping[str, Any], spoken: Sequence[Segment]) -> str | None:
-    """The language heard (LID), or else the script of most characters of the transcript."""
-    for answer in (summary.get("LID"), summary.get("LID-only")):
-        if answer is not None and answer.label is not None:
-            return str(answer.label)
-    text = "".join(segment.text for segment in spoken)
-    if not text.strip():
-        return None
-    chinese = sum(map(is_chinese, text))
-    return "zh" if chinese * 2 > len(text.replace(" ", "")) else "en"

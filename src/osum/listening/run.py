@@ -29,7 +29,9 @@ def asked_of(model: Recognizer, options: LabelOptions, transcriber: Transcriber 
     """
     asked = Asked.of(model.tasks, options, transcriber)
     values = {name: value for name, value in asdict(options).items() if name not in FREE}
-    if asked.transcriber is None:  # as runs were begun before there was another way
+    if not options.word_times:  # as runs were begun before there was such a choice
+        del values["word_times"]
+    if asked.transcriber is None:
         del values["transcript"]
     else:
         values["transcript"] = {"from": asked.transcriber.name, **asked.transcriber.describe()}

@@ -83,7 +83,7 @@ def render_ctm(utterance: Utterance) -> str:
     for segment in segments_of(utterance):
         if segment.text and not segment.words:
             lines.append(
-                f";; {name}: no word times from {segment.start:.2f} to {segment.end:.2f} s; ask for the task SRWT"
+                f";; {name}: no word times from {segment.start:.2f} to {segment.end:.2f} s; ask for word times"
             )
         for word in segment.words:
             sure = "" if word.confidence is None else f" {word.confidence:.4f}"
