@@ -15,8 +15,9 @@ import numpy as np
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.packed import Float32
+from osum.corpus.vocal_events import Read, excerpt, labels_with_event
+from osum.corpus.waveform import loud_part, overlay
 from osum.text import close_cjk
-from osum.training.augment import Read, excerpt, labels_with_event, loud_part, overlay
 from osum.utterance import Utterance, Word
 
 EVENTS = ("laugh", "sigh", "cry", "sneeze", "cough")

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from osum.corpus.packed import PackedAudio, PackedWriter, to_int16
 from osum.model import OsumProcessor
 from osum.model.letters import letters
-from osum.tasks import OSUM, TaskSet
+from osum.tasks import OSUM
 from osum.training.augment import DEFAULT, Augmentation
 from osum.training.batch import (
     CTC_PAD,
@@ -46,7 +46,7 @@ ROWS = (
     Utterance("unknown", "a", labels={"gender": "male"}),
 )
 LAUGH = Utterance("laugh", "a", text="", labels={"event": "laugh"})
-EVERYTHING = Augmentation(codec_probability=1.0, event_probability=1.0, spec=RELEASED)
+EVERYTHING = Augmentation(codec_probability=1.0, spec=RELEASED)
 PICKS = [Pick(index, 100 + index) for index in range(len(ROWS))]
 MakeCollator = Callable[..., Collator]
 
@@ -393,40 +393,3 @@ def test_a_clip_that_augmentation_makes_too_long_is_heard_as_it_is(collator: Mak
 def test_the_noises_are_the_clips_without_speech_and_event(audio: tuple[list[Utterance], PackedAudio]) -> None:
     (found,) = Augmenter.from_rows(*audio).noises
     np.testing.assert_array_equal(found, audio[1].read(audio[0][2]))
-
-
-def test_an_event_that_was_mixed_in_is_what_is_asked_for(collator: MakeCollator) -> None:
-    made = collator(Questions(1, {"VED": 1.0}), augmented=True, options=EVERYTHING)
-    assert answers_of(made(PICKS[:1]), made.processor) == ["hi you<laugh>|"]
-    assert answers_of(made([PICKS[2]]), made.processor) == ["<none>|"]
-
-
-def test_a_clip_that_is_not_changed_gets_no_event(collator: MakeCollator) -> None:
-    made = collator(augmented=True, options=EVERYTHING, share=0.5)
-    heard = [(made._hear(Pick(0, seed))[0], made._changes(Pick(0, seed))) for seed in range(40)]
-    assert {row.labels["event"] for row, changed in heard if changed} == {"laugh"}
-    assert {row.labels["event"] for row, changed in heard if not changed} == {"none"}
-
-
-def test_a_clip_that_an_event_would_leave_without_a_question_is_heard_as_it_is(
-    audio: tuple[list[Utterance], PackedAudio],
-) -> None:
-    rows, packed = audio
-    sad = rows[0].with_(labels={"emotion": "sad", "event": "none"})
-    augmenter = Augmenter.from_rows(rows, packed, options=EVERYTHING)
-    emotion_only = TaskSet("emotion", (OSUM["SER-only"],))
-    made = Collator([sad], packed, tiny_processor("speech_first"), emotion_only, Questions(1, ALL), augmenter)
-    assert all(made._hear(Pick(0, seed))[0] == sad for seed in range(5))
-
-
-def test_turning_events_on_leaves_the_clips_without_words_as_they_were(
-    audio: tuple[list[Utterance], PackedAudio],
-) -> None:
-    rows, packed = audio
-    plain, mixing = (
-        Augmenter.from_rows(rows, packed, options=Augmentation(event_probability=share)) for share in (0.0, 1.0)
-    )
-    for row in rows[2:]:
-        one, other = (augmenter(packed.read(row), row, 7) for augmenter in (plain, mixing))
-        np.testing.assert_array_equal(one[0], other[0])
-        assert one[1] == other[1]

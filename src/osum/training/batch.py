@@ -28,7 +28,7 @@ from osum.model.configuration_osum import IGNORED, audio_token_length, round_up
 from osum.model.letters import letters
 from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
-from osum.training.augment import DEFAULT, Augmentation, EventMixer, augment
+from osum.training.augment import DEFAULT, Augmentation, augment
 from osum.training.recorded import FRAMES, RecordedStates
 from osum.training.spec_augment import spec_augment
 from osum.utterance import Utterance
@@ -173,48 +173,37 @@ class ReadsClips(Protocol):
 
 
 class Augmenter:
-    """All changes of training clips, with the noises and the vocal events of a data set.
+    """All changes of training clips, with the noises of a data set.
 
     Args:
         noises: recordings (S,) to put below clips.
         share: of the clips that are changed at all.
         options: how often and how strongly each change is made to those.
-        mixer: puts events into speech; None leaves it as it is.
     """
 
-    def __init__(
-        self,
-        noises: Sequence[Float32],
-        share: float = 1.0,
-        options: Augmentation = DEFAULT,
-        mixer: EventMixer | None = None,
-    ) -> None:
+    def __init__(self, noises: Sequence[Float32], share: float = 1.0, options: Augmentation = DEFAULT) -> None:
         self.noises = noises
         self.share = share
         self.options = options
-        self.mixer = mixer
 
     @classmethod
     def from_rows(
         cls, rows: Sequence[Utterance], audio: ReadsClips, share: float = 1.0, options: Augmentation = DEFAULT
     ) -> Augmenter:
-        """Take noises (no speech, no event) and events out of the training rows themselves."""
+        """Take noises (no speech, no event) out of the training rows themselves."""
         noises = []
         for row in rows:
             if row.text == "" and row.labels.get("event") == "none":
                 with suppress(AudioError):  # told when the row is trained on
                     noises.append(audio.read(row))
-        return cls(noises, share, options, EventMixer(rows, audio.read, options))
+        return cls(noises, share, options)
 
     def changes(self, seed: int) -> bool:
         """Whether the clip of a seed is one to change."""
         return random.Random(f"augment/{seed}").random() < self.share
 
     def __call__(self, samples: Float32, utterance: Utterance, seed: int) -> tuple[Float32, Utterance]:
-        """A changed clip (S,), and its utterance with the word times moved and the event that was mixed in."""
-        if self.mixer is not None:
-            # A generator of its own: what is drawn for the event leaves all other draws as they are.
-            samples, utterance = self.mixer(samples, utterance, np.random.default_rng((seed, 1)))
+        """A changed clip (S,), and its utterance with the word times moved."""
         samples, words = augment(samples, np.random.default_rng(seed), utterance.words, self.noises, self.options)
         return samples, utterance.with_(words=words)
 
@@ -403,9 +392,8 @@ class Collator:
     def _changed(self, utterance: Utterance, waveform: Float32, pick: Pick) -> tuple[Utterance, Float32]:
         assert self.augmenter is not None, "only an augmenter changes clips"
         louder, changed = self.augmenter(waveform, utterance, pick.seed)
-        # Slowed and padded, a long clip may no longer fit; with an event, feeling and reply are not known.
-        fits = len(louder) <= self.processor.max_samples and self.tasks.answerable(changed)
-        return (changed, louder) if fits else (utterance, waveform)
+        # Slowed and padded, a long clip may no longer fit.
+        return (changed, louder) if len(louder) <= self.processor.max_samples else (utterance, waveform)
 
 
 def _place(labels: LabelSet, utterance: Utterance) -> int:
