@@ -91,6 +91,11 @@ ROWS = [
     row("burst", "emogator", labels={"emotion": "happy", "event": "laugh"}, text=""),
     row("pain", "emogator", labels={"emotion": "other"}, text=""),
     row("rain", "esc10", labels={"event": "none"}, text=""),
+    row("reader", "librispeech-train5", text="so it is", times="pocketsphinx",
+        words=[{"text": "so", "start": 0, "end": 1}]),
+    row("old", "commonvoice-en", labels={"age": "old", "event": "none"}, text="it is so"),
+    row("phone", "covid19-cough", labels={"event": "cough"}, text=""),
+    row("actor", "emodb", labels={"emotion": "angry"}),
     row("mixed", labels={"event": "cry"}, text="go", kind="event mixture", parts=["a"]),
     row("spoken", "espeak", evidence="synthetic", kind="sentence", language="en", text="go on", reply="why",
         words=[{"text": "go", "start": 0, "end": 1}]),
@@ -98,10 +103,18 @@ ROWS = [
 HELD = {
     "kit-gender": ["adult", "digit"],
     "kit-gender-both": ["adult"],
-    "kit-age": ["adult", "child", "digit"],
+    "kit-age": ["adult", "child", "digit", "old"],
     "kit-asr": ["adult", "child"],
     "kit-digits": ["digit"],
-    "kit-event": ["burst", "rain"],
+    "kit-librispeech": ["reader"],
+    "kit-commonvoice-en": ["old"],
+    "kit-commonvoice-zh": [],
+    "kit-times": ["reader"],
+    "kit-age-old": ["adult", "digit", "old"],
+    "kit-cough": ["phone"],
+    "kit-event-none": ["old"],
+    "kit-emotion-emodb": ["actor"],
+    "kit-event": ["burst", "phone", "rain"],
     "kit-event-in-speech": ["mixed"],
     "kit-emotion": ["burst"],
     "synthetic-en": ["spoken"],
@@ -130,7 +143,7 @@ def test_a_set_of_the_test_split_holds_the_clips_of_its_figure(nano_root, name):
 
 def test_a_sound_without_a_voice_counts_as_another_event(nano_root):
     clips = BENCHMARKS["kit-event"].read(nano_root / "nano")
-    assert {clip.id: clip.labels["event"] for clip in clips} == {"burst": "laugh", "rain": "other"}
+    assert {clip.id: clip.labels["event"] for clip in clips} == {"burst": "laugh", "rain": "other", "phone": "cough"}
 
 
 @pytest.mark.parametrize("name", ["kit-event", "esc50"])

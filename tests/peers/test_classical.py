@@ -106,7 +106,7 @@ def test_a_machine_without_probabilities_gives_none() -> None:
     ("extra", "told"),
     [
         ({}, "classical needs the setting 'train': give train=FILE"),
-        ({"trian": "a"}, "classical has no setting 'trian': did you mean train?"),
+        ({"trian": "a"}, "classical has no setting 'trian': did you mean 'train'?"),
         ({"train": "absent.jsonl"}, "absent.jsonl'? cannot be read"),
     ],
 )

@@ -98,7 +98,7 @@ def test_words_have_times_of_the_file(ours: Ours, clips: list[Utterance], monkey
 
 
 def test_a_task_that_is_not_answered_is_told(ours: Ours, clips: list[Utterance]) -> None:
-    with pytest.raises(TaskError, match=r"tiny does not answer 'SERR': did you mean SER\? it answers ASR, LID"):
+    with pytest.raises(TaskError, match=r"tiny does not answer 'SERR': did you mean 'SER'\? it answers ASR, LID"):
         next(ours.recognise(clips, Question("SERR")))
 
 

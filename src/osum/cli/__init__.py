@@ -28,7 +28,6 @@ from osum.cli import (
     judge,
     label,
     report,
-    serve,
     talk,
     tasks,
     train,
@@ -59,7 +58,6 @@ _MODULES = (
     calibrate,
     judge,
     talk,
-    serve,
     codes,
     voice,
 )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osum.corpus.manifest import read_manifest
-from osum.corpus.packed import AUDIO
-from osum.errors import InputError
+from osum.evaluation.sets.layouts.unpacked import need
 from osum.peers.lessons import is_recording
 from osum.utterance import Utterance
 
@@ -35,9 +34,9 @@ def is_adult_of_both_genders(row: Utterance) -> bool:
     return is_adult(row) and row.source != "fsdd"
 
 
-def of_source(source: str) -> Holds:
-    """Recordings of one source."""
-    return lambda row: is_unseen(row) and row.source == source
+def of_source(*sources: str) -> Holds:
+    """Recordings of these sources."""
+    return lambda row: is_unseen(row) and row.source in sources
 
 
 def is_wordless(row: Utterance) -> bool:
@@ -48,6 +47,21 @@ def is_wordless(row: Utterance) -> bool:
 def is_burst(row: Utterance) -> bool:
     """EmoGator's bursts with an emotion of ours: without pain and relief."""
     return of_source("emogator")(row) and row.labels.get("emotion") != "other"
+
+
+def is_spoken(row: Utterance) -> bool:
+    """A recording in which something is said."""
+    return is_unseen(row) and bool(row.text)
+
+
+def is_old_or_adult(row: Utterance) -> bool:
+    """A recording of somebody who is no child."""
+    return is_unseen(row) and row.labels.get("age") in ("adult", "old")
+
+
+def is_aligned(row: Utterance) -> bool:
+    """A recording with the word times that PocketSphinx gave its text."""
+    return is_unseen(row) and row.extra.get("times") == "pocketsphinx"
 
 
 def mixed_into(evidence: str) -> Holds:
@@ -95,12 +109,12 @@ class Slice:
         Raises:
             InputError: the list or the packed audio is missing.
         """
-        for path in (folder / "test.jsonl", folder / AUDIO):
-            if not path.is_file():
-                raise InputError(
-                    f"{str(path)!r} is missing, build it with python -m recipes.nano.build --kit KIT --out {folder}"
-                )
-        return [row for row in read_manifest(folder / "test.jsonl") if self.holds(row) and self._is_known(row)]
+        hint = f"build it with python -m recipes.nano.build --kit KIT --out {folder}"
+        rows = read_manifest(need(folder / "test.jsonl", hint=hint))
+        held = [row for row in rows if self.holds(row) and self._is_known(row)]
+        for path in sorted({row.path for row in held}):
+            need(Path(path), hint=hint)
+        return held
 
     def _is_known(self, row: Utterance) -> bool:
         if self.label_set:

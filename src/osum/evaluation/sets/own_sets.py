@@ -82,7 +82,10 @@ SAMPLES = _Place(
     "samples", "manifest.jsonl and its FLAC files", "of each row, see samples/README.md", "samples/README.md"
 )
 NANO = _Place(
-    "nano", "test.jsonl and audio.i16, as recipes.nano.build --out DATA/nano writes them", "of each row", "docs/data.md"
+    "nano",
+    "test.jsonl and packed audio, as recipes.nano.build --out DATA/nano writes them",
+    "of each row",
+    "docs/data.md",
 )
 ESPEAK = _Place("espeak", "nothing: espeak-ng speaks them there", "Apache-2.0 (the sentences)", "docs/benchmarks.md")
 
@@ -111,6 +114,17 @@ OWN_SETS = (
         NANO.benchmark(name, title, asked, reader, _OF_PEOPLE)
         for name, title, asked, reader in (
             ("kit-asr", "speechocean762", _text("wer", "en"), Slice(_SPEECHOCEAN, needs="text")),
+            ("kit-librispeech", "LibriSpeech and LJ Speech", _text("wer", "en"),
+             Slice(nano_split.of_source("librispeech-train5", "long-en"), needs="text")),
+            ("kit-commonvoice-en", "Common Voice, English", _text("wer", "en"),
+             Slice(nano_split.of_source("commonvoice-en"), needs="text")),
+            ("kit-commonvoice-zh", "Common Voice, Mandarin", _text("cer", "zh"),
+             Slice(nano_split.of_source("commonvoice-zh"), needs="text")),
+            ("kit-aishell", "AISHELL-1 and AISHELL-3", _text("cer", "zh"),
+             Slice(nano_split.of_source("aishell1", "aishell3", "aishell3-ssb0139"), needs="text")),
+            ("kit-commands", "Speech Commands, words", _text("wer", "en"),
+             Slice(nano_split.of_source("speech-commands"), needs="text")),
+            ("kit-times", "word times, by PocketSphinx", _times("en"), Slice(nano_split.is_aligned, needs="words")),
             ("kit-digits", "FSDD, digits, one speaker", _text("wer", "en"),
              Slice(nano_split.of_source("fsdd"), needs="text")),
             ("kit-words", "DSPSpeech-20, 20 words, whole", _text("accuracy"),
@@ -120,15 +134,20 @@ OWN_SETS = (
              Slice(nano_split.is_adult_of_both_genders, "gender")),
             ("kit-age", "age, child or adult", _AGE, Slice(nano_split.is_unseen, "age")),
             ("kit-age-speechocean762", "age, both in speechocean762", _AGE, Slice(_SPEECHOCEAN, "age")),
+            ("kit-age-old", "age, adult or old", _AGE, Slice(nano_split.is_old_or_adult, "age")),
             ("kit-language", "language", _LANGUAGE, Slice(nano_split.is_unseen, "language")),
             ("kit-language-dspspeech20", "language, both in DSPSpeech-20", _LANGUAGE,
              Slice(nano_split.of_source("dspspeech20"), "language")),
             ("kit-event", "event: cry, sneeze, laugh, sigh, other", _label("VED", EVENTS_OR_NONE, none="other"),
              Slice(nano_split.is_wordless, "event")),
+            ("kit-cough", "event: coughs by telephone", _EVENT, Slice(nano_split.of_source("covid19-cough"), "event")),
+            ("kit-event-none", "no event invented in speech", _EVENT, Slice(nano_split.is_spoken, "event")),
             ("kit-event-in-speech", "event mixed into recordings", _EVENT,
              Slice(nano_split.mixed_into("real"), "event")),
             ("kit-emotion", "emotion of EmoGator's vocal bursts", _EMOTION,
              Slice(nano_split.is_burst, "emotion", with_weak=False)),
+            ("kit-emotion-emodb", "emotion of EmoDB's acted German", _EMOTION,
+             Slice(nano_split.of_source("emodb"), "emotion", with_weak=False)),
         )
     ),
     *(
