@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -118,3 +119,21 @@ def test_behind_its_end_a_handle_takes_nothing() -> None:
     first = handle.result()
     handle.put(Event(None, 0, (1,), Reply("other", (1,))))
     assert not handle.end(ValueError("late")) and handle.result() == first
+
+
+def test_a_run_gives_the_news_of_its_requests_as_they_come() -> None:
+    engine, heard = Engine(checkpoint_of("speech_first")), list[Event]()
+    asks = [ask(engine, "ASR", 6)]
+    results = engine.run((request(engine, clip, asks, clip) for clip in range(3)), 1, news=heard.append)
+    for number, result in enumerate(results):
+        assert {event.id for event in heard} == set(range(number + 1)), "window after window"
+        assert tuple(chain(*(event.ids for event in heard if event.id == number))) == result.replies[0].ids
+
+
+def test_a_run_that_nobody_wants_any_more_ends_behind_a_pass_and_leaves_nothing() -> None:
+    engine, heard = Engine(checkpoint_of("speech_first")), list[Event]()
+    asks = [ask(engine, "ASR", 200)]
+    with pytest.raises(CancelledError):
+        list(engine.run([request(engine, 0, asks)], stopped=lambda: len(heard) >= 2, news=heard.append))
+    assert len(heard) == 2
+    assert not engine.busy

@@ -274,7 +274,7 @@ def test_a_label_is_not_withheld_where_that_is_not_wanted(
     silence = Reply("<male>", (), empty=1.0, scores={"gender": (0.0, 1.0), "event": events})
     asked: list[int] = []
 
-    def answer(requests: Iterable[Request], ahead: int) -> Iterator[Result]:
+    def answer(requests: Iterable[Request], **_: object) -> Iterator[Result]:
         for request in requests:
             asked.append(len(request.asks))
             yield Result(request.id, tuple(silence for _ in request.asks))
@@ -318,7 +318,7 @@ def test_a_question_about_too_long_a_clip_is_refused(recognizer: Recognizer) -> 
 def test_a_chat_gives_the_reply(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     reply = Reply("hi<开始回答>hello there", (), empty=0.0)
 
-    def answer(requests: Iterable[Request], ahead: int) -> Iterator[Result]:
+    def answer(requests: Iterable[Request], ahead: int, **_: object) -> Iterator[Result]:
         assert ahead == 8
         return (Result(request.id, (reply, reply)) for request in requests)
 
@@ -333,7 +333,9 @@ def test_a_decoded_tag_that_is_not_the_likeliest_label_is_noted_and_counted(
     scores = {"event": tuple(-float(label != "cough") for label in OSUM["VED"].label_sets[0].labels)}
     said = [Reply("hi<laugh>", (), empty=0.0, scores=scores), Reply("hi<cough>", (), empty=0.0, scores=scores)]
     results = iter([Result(0, (reply, reply)) for reply in said])
-    monkeypatch.setattr(recognizer.engine, "run", lambda requests, ahead: (next(results) for _ in requests if ahead))
+    monkeypatch.setattr(
+        recognizer.engine, "run", lambda requests, ahead, **_: (next(results) for _ in requests if ahead)
+    )
     answers = [recognizer.label(CLIPS[0], tasks="VED").segments[0].labels["VED"] for _ in said]
     assert [(answer.label, answer.problems) for answer in answers] == [
         ("cough", ("the decoded tag says laugh",)),

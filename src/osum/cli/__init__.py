@@ -28,6 +28,7 @@ from osum.cli import (
     judge,
     label,
     report,
+    serve,
     talk,
     tasks,
     train,
@@ -58,6 +59,7 @@ _MODULES = (
     calibrate,
     judge,
     talk,
+    serve,
     codes,
     voice,
 )

@@ -182,12 +182,23 @@ class Engine:
         """Make one pass of the model, for a thread that waits for no handle; while another one steps, wait for it."""
         self._turn.once()
 
-    def run(self, requests: Iterable[Request], ahead: int = 16) -> Iterator[Result]:
+    def run(
+        self,
+        requests: Iterable[Request],
+        ahead: int = 16,
+        stopped: Callable[[], bool] = lambda: False,
+        news: Callable[[Event], None] | None = None,
+    ) -> Iterator[Result]:
         """Results in the order of the requests, each that cannot be answered with its error in its place.
 
         Args:
             requests: read as they are needed; their ids need not differ.
             ahead: how many are in flight at once; they are taken in halves, those of like length together.
+            stopped: asked before each pass whether nobody wants the rest any more.
+            news: given the events of what is in flight as they come.
+
+        Raises:
+            CancelledError: `stopped` said so.
         """
         source, order = enumerate(requests), deque[Handle | Result]()
         try:
@@ -202,7 +213,12 @@ class Engine:
                 taken = {number: self._taken(request) for number, request in sorted(pulled, key=_num_frames)}
                 order.extend(taken[number] for number, _ in pulled)
                 if flying := [one for one in order if isinstance(one, Handle) and not one.ended]:
-                    self._turn.until(partial(_any_ended, flying))
+                    self._turn.until(partial(_any_news, flying, stopped, news is not None))
+                if news is not None:
+                    for event in (event for one in flying for event in one.news()):
+                        news(event)
+                if stopped():
+                    raise CancelledError("nobody waits for the rest of these requests any more: submit them again")
         finally:
             for one in order:
                 if isinstance(one, Handle):
@@ -427,8 +443,8 @@ def _outcome(taken: Handle | Result) -> Result:
         return Result(taken.id, error=" ".join(f"{type(fault).__name__}: {fault}".split()), fault=fault)
 
 
-def _any_ended(handles: Iterable[Handle]) -> bool:
-    return any(handle.ended for handle in handles)
+def _any_news(handles: Iterable[Handle], stopped: Callable[[], bool], watched: bool) -> bool:
+    return stopped() or any(handle.ended or (watched and handle.fresh) for handle in handles)
 
 
 def _num_frames(pair: tuple[int, Request]) -> int:

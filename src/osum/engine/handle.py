@@ -109,6 +109,18 @@ class Handle:
             yield event
         self._check()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether there are events that nobody has taken."""
+        return bool(self._events)
+
+    def news(self) -> list[Event]:
+        """The events that came since they were last taken, without waiting."""
+        with self._turn.lock:
+            found = list(self._events)
+            self._events.clear()
+        return found
+
     def result(self) -> Result:
         """All replies, as soon as they are there.
 

@@ -48,6 +48,7 @@ from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
 from osum.listening.timing import Answered, timed
 from osum.listening.transcripts import Transcriber, Window, in_batches
+from osum.listening.watch import UNWATCHED, Watch
 from osum.tasks import LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance, Word
 
@@ -258,18 +259,30 @@ class Recognizer:
         asked = Asked.of(self.tasks, options or LabelOptions(), transcriber)
         yield from self._run(((item, address(item)) for item in items), asked, failed)
 
-    def label_clips(self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions) -> Iterator[Utterance]:
-        """As `label_files`, for clips whose audio is at hand."""
-        yield from self._run(clips, Asked.of(self.tasks, options))
+    def label_clips(
+        self, clips: Iterable[tuple[Utterance, Audio]], options: LabelOptions, watch: Watch = UNWATCHED
+    ) -> Iterator[Utterance]:
+        """As `label_files`, for clips whose audio is at hand.
+
+        Raises:
+            CancelledError: `watch` has stopped it.
+        """
+        yield from self._run(clips, Asked.of(self.tasks, options), watch=watch)
 
     def _run(
-        self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, failed: Failed | None = None
+        self,
+        sources: Iterable[tuple[Utterance, Audio]],
+        asked: Asked,
+        failed: Failed | None = None,
+        watch: Watch = UNWATCHED,
     ) -> Iterator[Utterance]:
         options = asked.options
         files: deque[Recording] = deque()
         places: deque[tuple[Recording, Piece]] = deque()
-        results = self.engine.run(self._requests(sources, asked, files, places), ahead=options.batch_size)
-        answered = self._answered(results, places, asked, failed)
+        requests = self._requests(sources, asked, files, places)
+        news = None if watch is UNWATCHED else watch.news
+        results = self.engine.run(requests, ahead=options.batch_size, stopped=watch.stopped, news=news)
+        answered = self._answered(results, places, asked, failed, watch)
         aligner = self._aligner(options.prompt_language, asked.prompts, options.word_times)
         for file, segment in timed(answered, aligner, asked):
             file.waiting -= 1
@@ -285,7 +298,12 @@ class Recognizer:
         return file.result(asked, self.name, stamp, self.max_seconds)
 
     def _answered(
-        self, results: Iterable[Result], places: deque[tuple[Recording, Piece]], asked: Asked, failed: Failed | None
+        self,
+        results: Iterable[Result],
+        places: deque[tuple[Recording, Piece]],
+        asked: Asked,
+        failed: Failed | None,
+        watch: Watch,
     ) -> Iterator[Answered]:
         """The segment of each window, None where there is no answer; `failed` is given what is no refusal of osum's."""
         for result in results:
@@ -295,7 +313,7 @@ class Recognizer:
                 file.error = result.error
             else:
                 try:
-                    segment = self._segment(result.replies, file, piece, asked)
+                    segment = self._segment(result.replies, file, piece, asked, watch)
                 except OsumError as refused:
                     file.error = str(refused)
                 except Exception as broken:
@@ -376,7 +394,7 @@ class Recognizer:
         seconds, given = piece.num_samples / SAMPLE_RATE, file.texts.get(piece.start)
         return asked.questions(seconds, self.engine.processor.request, self.engine.token_limit, given)
 
-    def _segment(self, replies: Sequence[Reply], file: Recording, piece: Piece, asked: Asked) -> Segment:
+    def _segment(self, replies: Sequence[Reply], file: Recording, piece: Piece, asked: Asked, watch: Watch) -> Segment:
         """One window's answers; what decides on silence and voice is taken before loops are decoded again."""
         questions, tasks = self._questions(file, piece, asked), asked.tasks
         silence, voice = questions.silence_of(replies), questions.voice_of(replies)
@@ -402,7 +420,9 @@ class Recognizer:
             sureness=sureness,
             withhold=asked.options.withhold,
         )
-        return marked(segment_of(heard, tasks, file.times(piece)[0]), again)
+        segment = marked(segment_of(heard, tasks, file.times(piece)[0]), again)
+        watch.answered(segment, told)
+        return segment
 
     def _unlooped(
         self, asks: Sequence[Ask], replies: Sequence[Reply], piece: Piece

@@ -1,1 +1,1 @@
-"""The engine and dialogue over HTTP, and the studio page."""
+"""Engine and dialogue over HTTP, in the wire formats of stock clients, and the studio page; imports nothing."""

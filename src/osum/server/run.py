@@ -1,0 +1,60 @@
+"""serve: run an app until it is told to stop, which it says, and does when what it does is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from osum.server.service import Service
+
+LOG = logging.getLogger("osum.server")
+MAX_SOCKET_BYTES = 4 * 2**20
+"""Of one message of a WebSocket."""
+
+
+class Runner(uvicorn.Server):
+    """A server that says that it is about to stop before it no longer listens."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._service: Service = app.state.service
+        options = self._service.options
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=options.host,
+                port=options.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=MAX_SOCKET_BYTES,
+                timeout_graceful_shutdown=round(options.stop_seconds),
+            )
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """At the first signal refuse new work; stop listening when a balancer has had time to see it."""
+        desk, wait = self._service.desk, self._service.options.drain_seconds
+        again, desk.draining = desk.draining, True
+        if again or sig == signal.SIGINT or not wait:
+            super().handle_exit(sig, frame)
+            return
+        LOG.info("stopping in %g s: refusing new requests", wait)
+        asyncio.get_running_loop().call_later(wait, super().handle_exit, sig, frame)
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Wait for what runs, and say what was not finished."""
+        desk = self._service.desk
+        LOG.info("stopping: %d requests run, %d wait", desk.running, desk.waiting)
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+        left = desk.running + desk.waiting
+        LOG.info("stopped%s", f", {left} requests were not finished" if left else ", nothing was left unfinished")
+
+
+def serve(app: FastAPI) -> None:
+    """Run an app until SIGTERM or Ctrl-C."""
+    Runner(app).run()
