@@ -28,6 +28,7 @@ from osum.errors import CheckpointError, InputError
 from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, ThoughtBudget
 from osum.speech.synthesizer import Token2Wav
 from osum.speech.voice import Voice
+from osum.utterance import Word
 
 Samples = NDArray[np.float32]
 Thinking = Literal["tag", "language", "off"]
@@ -110,6 +111,8 @@ class AudioPiece(NamedTuple):
 
     samples: Samples
     sampling_rate: int
+    words: tuple[Word, ...] = ()
+    """Words of the reply with their times from its beginning, where the synthesizer knows them."""
 
 
 Piece = ThoughtPiece | TextPiece | AudioPiece | Reply
