@@ -41,6 +41,12 @@ def is_chinese(character: str) -> bool:
     return "一" <= character <= "鿿"
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], num_text: int | None = None) -> str:
+    """A table of Markdown, whose cells are Markdown; columns from `num_text` on are set flush right."""
+    rules = ["---" if num_text is None or number < num_text else "---:" for number in range(len(head))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *rows))
+
+
 def close_cjk(text: str) -> str:
     """Delete the white space around every Chinese character."""
     return text if text.isascii() else _AROUND_CJK.sub("", text)

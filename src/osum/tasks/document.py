@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from osum.tasks.catalog import ECHAT, OSUM
 from osum.tasks.task import Task
 from osum.tasks.task_set import TaskSet
+from osum.text import markdown_table
 from osum.utterance import Utterance, Word
 
 EXAMPLE = Utterance(
@@ -108,14 +109,15 @@ So a new label is a value, not a change to osum:
 
 def markdown(tasks: TaskSet = OSUM) -> str:
     """The page about a task set."""
+    columns = ("task", "English", "Chinese")
     return _PAGE.format(
         main=_task_table(tasks.main),
         others=_task_table(task for task in tasks.tasks if task not in tasks.main),
         echat=_task_table(ECHAT[name] for name in ECHAT if name not in tasks),
-        labels=_table(("label set", "labels"), _label_rows(tasks)),
-        folds=_table(("label set", "raw names", "label"), _fold_rows(tasks)),
-        prompts=_table(("task", "English", "Chinese"), _prompt_rows(tasks, tasks)),
-        echat_prompts=_table(("task", "English", "Chinese"), _prompt_rows(ECHAT, _asked_otherwise(ECHAT, tasks))),
+        labels=markdown_table(("label set", "labels"), _label_rows(tasks)),
+        folds=markdown_table(("label set", "raw names", "label"), _fold_rows(tasks)),
+        prompts=markdown_table(columns, _prompt_rows(tasks, tasks)),
+        echat_prompts=markdown_table(columns, _prompt_rows(ECHAT, _asked_otherwise(ECHAT, tasks))),
         own=OWN_LABEL,
     )
 
@@ -132,7 +134,7 @@ def _task_table(tasks: Iterable[Task]) -> str:
         )
         for task in tasks
     )
-    return _table(("task", "gives", "tag", "answer", "needs", "metrics"), rows)
+    return markdown_table(("task", "gives", "tag", "answer", "needs", "metrics"), rows)
 
 
 def _label_rows(tasks: TaskSet) -> Iterator[tuple[str, str]]:
@@ -155,11 +157,6 @@ def _prompt_rows(tasks: TaskSet, names: Iterable[str]) -> Iterator[tuple[str, st
 def _asked_otherwise(tasks: TaskSet, usual: TaskSet) -> Iterator[str]:
     """The tasks whose fixed Chinese prompt is another one in the usual set, or which it does not have."""
     return (name for name in tasks if name not in usual or tasks.prompt(name, "zh") != usual.prompt(name, "zh"))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
-"""Table: cells once, written as Markdown, LaTeX (booktabs) and HTML. All text from files is escaped here.
+"""Table: cells once, written as Markdown here, as LaTeX and HTML by templates. All text from files is escaped.
 
 Knows nothing of benchmarks or models.
 """
 
 from __future__ import annotations
 
-import html
+import base64
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from osum.text import markdown_table
 
 DASH = "–"
 """Stands where there is no figure."""
@@ -36,7 +42,6 @@ _LATEX = {
     "×": r"$\times$",
     "≤": r"$\leq$",
 }
-_FLUSH_RIGHT = ' class="n"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,6 @@ def row(*cells: str | Cell, kind: Kind = "measured") -> Row:
     return Row(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells), kind)
 
 
-def by_line(text: str, write: Callable[[str], str], end: str) -> str:
-    """Each line of a text written, with `end` between them."""
-    return end.join(write(line) for line in text.split("\n"))
-
-
 def one_line(text: str) -> str:
     """White space as single spaces; control characters, which no page may hold, as a visible sign."""
     return "".join("\ufffd" if unicodedata.category(sign) in ("Cc", "Cs") else sign for sign in " ".join(text.split()))
@@ -91,10 +91,8 @@ def one_line(text: str) -> str:
 
 def markdown(table: Table) -> str:
     """The table alone: head and rows, without caption and notes."""
-    rules = ["---" if number < table.num_text else "---:" for number in range(len(table.head))]
-    lines = [[_markdown_lines(name) for name in table.head], rules]
-    lines += [[_markdown_cell(cell, line.kind) for cell in line.cells] for line in table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = ([_markdown_cell(cell, line.kind) for cell in line.cells] for line in table.rows)
+    return markdown_table([_markdown_lines(name) for name in table.head], rows, table.num_text)
 
 
 def markdown_text(text: str) -> str:
@@ -103,7 +101,7 @@ def markdown_text(text: str) -> str:
 
 
 def _markdown_lines(text: str) -> str:
-    return by_line(text, markdown_text, "<br>")
+    return "<br>".join(map(markdown_text, text.split("\n")))
 
 
 def _markdown_cell(cell: Cell, kind: Kind) -> str:
@@ -113,43 +111,17 @@ def _markdown_cell(cell: Cell, kind: Kind) -> str:
     return f"*{text}*" if kind == "group" and text else text
 
 
-# LaTeX
+# LaTeX and HTML
 
 
 def latex(table: Table) -> str:
-    """A `table` environment; the document needs the packages booktabs and, for wide tables, graphicx."""
-    columns = "l" * table.num_text + "r" * (len(table.head) - table.num_text)
-    body = [_latex_line(_latex_lines(name, "b") for name in table.head), r"\midrule", *_latex_rows(table)]
-    notes = [rf"\par\smallskip\raggedright\footnotesize {latex_text(note)}" for note in table.notes]
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        r"\setlength{\belowcaptionskip}{4pt}",
-        rf"\caption{{{latex_text(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        *notes,
-        r"\end{table}",
-    ]
-    return "\n".join(lines)
+    """A `table` environment."""
+    return str(_TEX.get_template("tables.tex.j2").make_module({"tables": ()}).table(table))  # type: ignore[attr-defined]
 
 
 def latex_document(tables: Iterable[Table]) -> str:
     """All tables in a document of their own."""
-    head = [
-        r"\documentclass{article}",
-        r"\usepackage[T1]{fontenc}",
-        r"\usepackage{booktabs,graphicx,textcomp}",
-        r"\usepackage[margin=2cm]{geometry}",
-        r"% names in Chinese need xelatex or lualatex, and \usepackage{xeCJK} or {luatexja-fontspec}",
-        r"\begin{document}",
-    ]
-    return "\n\n".join(["\n".join(head), *(latex(table) for table in tables), r"\end{document}"]) + "\n"
+    return _TEX.get_template("tables.tex.j2").render(tables=tables)
 
 
 def latex_text(text: str) -> str:
@@ -157,79 +129,36 @@ def latex_text(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in one_line(text))
 
 
-def _latex_rows(table: Table) -> list[str]:
-    grouped = any(line.kind == "group" for line in table.rows)
-    inner = rf"\cmidrule{{2-{len(table.head)}}}" if grouped else r"\midrule"
-    lines = []
-    before: Kind | None = None
-    for line in table.rows:
-        if before and line.kind == "group":
-            lines.append(r"\midrule")
-        elif before not in (None, "group", line.kind):
-            lines.append(inner)  # between published and measured
-        lines.append(_latex_line(_latex_cell(cell, line.kind) for cell in line.cells))
-        before = line.kind
-    return lines
-
-
-def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _latex_lines(text: str, beside: str = "t") -> str:
-    """Several lines are a table of one column, its first (`t`) or last (`b`) line beside the other cells."""
-    lines = by_line(text, latex_text, r" \\ ")
-    return rf"\begin{{tabular}}[{beside}]{{@{{}}r@{{}}}}{lines}\end{{tabular}}" if "\n" in text else lines
-
-
-def _latex_cell(cell: Cell, kind: Kind) -> str:
-    text = _latex_lines(cell.text)
-    if cell.best:
-        return rf"\textbf{{{text}}}"
-    return rf"\emph{{{text}}}" if kind == "group" and text else text
-
-
-# HTML
-
-
 def html_table(table: Table) -> str:
     """A table that scrolls by itself where it is too wide, with its notes below it."""
-    head = "".join(_html_head(name, number < table.num_text) for number, name in enumerate(table.head))
-    body = "".join(_html_row(line, table.num_text) for line in table.rows)
-    notes = "".join(f'<p class="note">{html_text(note)}</p>' for note in table.notes)
-    caption = html_text(table.title)
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table id="{table.name}">'
-        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}\n"
-    )
+    return str(HTML.get_template("page.html.j2").make_module(_NO_PAGE).table(table))  # type: ignore[attr-defined]
 
 
 def html_text(text: str) -> str:
-    """Plain text that HTML shows as it is, in an attribute too; arrows, and both ends of an interval, stay together."""
-    return html.escape(re.sub(r" (?=[↑↓])|(?<=\d,) (?=\d)", "\u00a0", one_line(text)))
+    """One line for HTML, which the template escapes; arrows, and both ends of an interval, stay together."""
+    return re.sub(r" (?=[↑↓])|(?<=\d,) (?=\d)", "\u00a0", one_line(text))
 
 
-def _html_lines(text: str) -> str:
-    return by_line(text, html_text, "<br>")
+def data_address(content: bytes, kind: str) -> str:
+    """A file as an address, so that a page needs no other file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _html_head(name: str, text: bool) -> str:
-    return f'<th scope="col"{"" if text else _FLUSH_RIGHT}>{_html_lines(name)}</th>'
+def digest(text: str) -> Markup:
+    """How a page's policy names the script or style that it allows."""
+    return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
 
 
-def _html_row(line: Row, num_text: int) -> str:
-    cells = "".join(_html_cell(cell, number, num_text, line.kind) for number, cell in enumerate(line.cells))
-    return f'<tr class="{line.kind}">{cells}</tr>'
-
-
-def _html_cell(cell: Cell, number: int, num_text: int, kind: Kind) -> str:
-    text = _html_lines(cell.text)
-    align = "" if number < num_text else _FLUSH_RIGHT
-    if kind == "group" and text:
-        return f'<th scope="{"rowgroup" if number == 0 else "col"}"{align}>{text}</th>'
-    if number == 0 and text:
-        return f'<th scope="row">{text}</th>'
-    return f"<td{align}>{f'<strong>{text}</strong>' if cell.best else text}</td>"
+HTML = Environment(loader=PackageLoader(__package__, ""), autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+"""Its templates see `shown`, `data` and `digest`."""
+HTML.filters |= {"shown": html_text, "data": data_address, "digest": digest}
+_TEX = HTML.overlay(
+    *("<%", "%>", "<<", ">>", "<#", "#>"),  # of blocks, values and comments: braces are TeX's
+    keep_trailing_newline=True,
+    autoescape=False,
+)
+_TEX.filters = {"tex": latex_text, **HTML.filters}
+_NO_PAGE = {"title": "", "summary": "", "style": "", "script": "", "sections": ()}
 
 
 def joined(tables: Sequence[Table], write: Callable[[Table], str] = markdown) -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 from osum.errors import InputError, OsumError
-from osum.evaluation.report.figures import Drawing, draw
-from osum.evaluation.report.markup import Table, html_table, latex_document
-from osum.evaluation.report.page import Section, answers, folded, image, page
+from osum.evaluation.report.figures import draw
+from osum.evaluation.report.markup import latex_document
+from osum.evaluation.report.page import page
 from osum.evaluation.report.readme import report_page
 from osum.evaluation.report.tables import FLOORS, Compared, all_tables
 from osum.evaluation.report.worst import Mistake, clips, worst
 from osum.evaluation.run.predictions import Predictions, folder_name
-from osum.evaluation.score.result import REPORT, Result, read_report
+from osum.evaluation.score.result import REPORT, read_report
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.evaluation.sets.published import Published
 from osum.files import atomic_file
@@ -25,9 +24,6 @@ AUDIO_BYTES = 12_000_000
 """Of all clips in a page, before base64 makes a third more of it."""
 WORST = 10
 """Errors of each model on each test set, where no other number is asked for."""
-
-Mistakes = Mapping[tuple[str, str], Sequence[Mistake]]
-"""By benchmark and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def write_pages(
         _write(folder / "figures" / f"{drawing.name}.png", drawing.png)
     _write(folder / "report.md", report_page(found).encode())
     _write(folder / "tables.tex", latex_document(tables).encode())
-    _write(folder / "index.html", _page(found, tables, drawn, mistakes, sounds).encode())
+    _write(folder / "index.html", page(found, tables, drawn, mistakes, sounds).encode())
     num_errors = sum(len(some) for some in mistakes.values())
     return Written(folder / "index.html", len(tables), len(drawn), num_errors, len(sounds))
 
@@ -124,37 +120,3 @@ def _mistakes(
             yield (name, model), worst(counted, benchmark.target, limit)
         except OsumError as fault:
             notice(fault)
-
-
-def _page(
-    found: Compared, tables: Sequence[Table], drawn: Sequence[Drawing], mistakes: Mistakes, sounds: Mapping[str, bytes]
-) -> str:
-    shown = {table.name: html_table(table) for table in tables}
-    for drawing in drawn:
-        shown[drawing.group] = shown.get(drawing.group, "") + image(drawing.png, drawing.caption)
-
-    def parts(*names: str) -> str:
-        return "".join(shown.get(name, "") for name in names)
-
-    titles = {name: found.title(name) for name in found.names}
-    sections = (
-        Section("all-sets", "Results", parts("overview", "results")),
-        Section("in-the-paper", "As in the paper", parts("recognition", "understanding", "paper")),
-        Section("against", "Comparisons", parts("comparisons")),
-        Section("of-labels", "Labels", parts("labels", "label-figures")),
-        Section("of-times", "Word times", parts("word-times", "times")),
-        Section("of-prompts", "Prompts", parts("prompts")),
-        Section("errors", "Worst errors", answers(mistakes, titles, sounds)),
-        Section("every-figure", "Every figure", parts("details")),
-        Section("runs", "How it was run", "".join(_run(found, result) for result in found.results)),
-    )
-    told = f"{len(found.names)} test sets, {len(found.models)} models: {', '.join(found.models)}."
-    return page("Evaluation of speech understanding", told, sections)
-
-
-def _run(found: Compared, result: Result) -> str:
-    """What is needed to run it again."""
-    declared = found.benchmarks.get(result.benchmark)
-    told = {"test set": declared.home, "licence": declared.licence, "note": declared.note} if declared else {}
-    text = json.dumps({**told, **result.run}, ensure_ascii=False, indent=2)
-    return folded(f"{found.title(result.benchmark)}: {result.model}", text)

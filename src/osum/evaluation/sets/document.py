@@ -12,6 +12,7 @@ from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
 from osum.evaluation.sets.own_sets import OWN_SETS
 from osum.evaluation.sets.public_sets import PUBLIC_SETS
 from osum.evaluation.sets.published import ABSENT, PUBLISHED
+from osum.text import markdown_table
 
 _PAGE = """\
 # Benchmarks
@@ -73,10 +74,10 @@ def markdown() -> str:
     return _PAGE.format(
         public=_sets(PUBLIC_SETS),
         own=_sets(OWN_SETS),
-        suites=_table(("suite", "benchmarks"), ((name, ", ".join(_short(names))) for name, names in SUITES.items())),
-        folders=_table(("folder", "benchmarks", "holds", "source"), _folders()),
-        labels=_table(("benchmark", "its labels to ours"), _labels()),
-        notes=_table(("benchmark", "note"), _notes()),
+        suites=markdown_table(("suite", "benchmarks"), _suites()),
+        folders=markdown_table(("folder", "benchmarks", "holds", "source"), _folders()),
+        labels=markdown_table(("benchmark", "its labels to ours"), _labels()),
+        notes=markdown_table(("benchmark", "note"), _notes()),
         count=len(PUBLISHED),
         models=len({one.model for one in PUBLISHED}),
         sources="\n".join(f"- {source}" for source in dict.fromkeys(one.source for one in PUBLISHED)),
@@ -107,7 +108,7 @@ def _sets(benchmarks: Sequence[Benchmark]) -> str:
         )
         for name, first in _merged(benchmarks)
     )
-    return _table(("benchmark", "test set", "task", "metric", "normaliser", "clips", "licence", "home"), rows)
+    return markdown_table(("benchmark", "test set", "task", "metric", "normaliser", "clips", "licence", "home"), rows)
 
 
 def _merged(benchmarks: Iterable[Benchmark]) -> Iterator[tuple[str, Benchmark]]:
@@ -145,17 +146,16 @@ def _few(told: Sequence[str]) -> str:
     return f"the {len(told)} others" if len(told) > _MANY else ", ".join(told)
 
 
+def _suites() -> Iterator[tuple[str, str]]:
+    return ((name, ", ".join(_short(names))) for name, names in SUITES.items())
+
+
 def _notes() -> Iterator[tuple[str, str]]:
     by_note: dict[str, list[str]] = {}
     for benchmark in BENCHMARKS.values():
         if benchmark.note:
             by_note.setdefault(benchmark.note, []).append(benchmark.name)
     return ((", ".join(_short(names)), note) for note, names in by_note.items())
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":
