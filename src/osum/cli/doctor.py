@@ -12,7 +12,19 @@ from typing import NamedTuple
 
 from osum.cli.arguments import Subparsers
 
-CORE = ("numpy", "torch", "transformers", "safetensors", "soundfile", "soxr", "tqdm", "pyyaml", "jinja2", "msgspec", "rich")
+CORE = (
+    "numpy",
+    "torch",
+    "transformers",
+    "safetensors",
+    "soundfile",
+    "soxr",
+    "tqdm",
+    "pyyaml",
+    "jinja2",
+    "msgspec",
+    "rich",
+)
 OPTIONAL = {
     "accelerate": ("train", "training"),
     "peft": ("train", "LoRA, and checkpoints with an adapter"),
