@@ -102,6 +102,13 @@ def test_its_figure_has_a_box_for_every_folder_of_the_package() -> None:
     assert boxes == packages()
 
 
+def test_the_page_of_architecture_names_files_and_folders_that_are_there() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    there = {path.name for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")}
+    assert {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", page)} <= there
+    assert packages() <= set(re.findall(r"^\| `(\w+/)` \|", page, re.MULTILINE))
+
+
 @pytest.mark.skipif(not CARD.exists(), reason="no checkpoint in the package yet")
 def test_its_example_prints_what_it_shows_and_the_event_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
