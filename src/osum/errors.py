@@ -3,7 +3,7 @@
     OsumError
     ├── AudioError            audio that cannot be read, decoded or is outside the limits
     ├── InputError            a path, format, option or output place that cannot be used
-    │   └── RecipeError           a recipe that no training run can follow
+    │   └── RecipeError           a recipe or a plan that no run can follow
     ├── ManifestError         a manifest row that is not what a manifest row must be
     ├── TaskError             an unknown task or label, or a text that a task cannot render
     ├── CheckpointError       a folder or file that is not a usable checkpoint
@@ -36,7 +36,7 @@ class InputError(OsumError):
 
 
 class RecipeError(InputError):
-    """A recipe that no training run can follow: wrong usage, where other errors come of the data or the machine."""
+    """A recipe or a plan that no run can follow: wrong usage, where other errors come of the data or the machine."""
 
 
 class ManifestError(OsumError):

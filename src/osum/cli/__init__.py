@@ -27,6 +27,7 @@ from osum.cli import (
     find,
     judge,
     label,
+    pipeline,
     report,
     serve,
     talk,
@@ -62,6 +63,7 @@ _MODULES = (
     serve,
     codes,
     voice,
+    pipeline,
 )
 
 

@@ -119,21 +119,27 @@ def _write_shard(path: Path, rows: list[tuple[Line, Utterance]], first: int, sto
                 continue
             member = f"{key:09d}{suffix}"
             text = to_json(row.with_(path=member).to_dict())
-            _add(tar, file, f"{key:09d}.json", text.encode())
-            offset = _add(tar, file, member, content)
-            place = {"member": member, "offset": offset, "num_bytes": len(content), "crc32": zlib.crc32(content)}
+            add_member(tar, file, f"{key:09d}.json", text.encode())
+            place = add_member(tar, file, member, content)
             index.append(row.with_(path=str(path), extra={**row.extra, **place}))
     write_manifest(path.with_suffix(".jsonl"), index)
     return Shard(path, len(index), tuple(failed))
 
 
-def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int:
-    """Append a member; returns where its content begins. No time and no owner: the same rows give the same bytes."""
+def add_member(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> dict[str, str | int]:
+    """Append a member; returns the fields of `extra` that find it. No time and no owner: equal rows give equal bytes.
+
+    Args:
+        tar: opened for writing to `file`.
+        file: the tar's own.
+        name: short and ASCII, since its header is one block then.
+        content: of the member.
+    """
     item = tarfile.TarInfo(name)
     item.size = len(content)
-    offset = file.tell() + tarfile.BLOCKSIZE  # short ASCII names have a header of one block
+    offset = file.tell() + tarfile.BLOCKSIZE
     tar.addfile(item, io.BytesIO(content))
-    return offset
+    return {"member": name, "offset": offset, "num_bytes": len(content), "crc32": zlib.crc32(content)}
 
 
 def _encoded(row: Utterance, storage: Storage) -> tuple[bytes, str, Utterance]:

@@ -11,7 +11,7 @@ import yaml
 from osum.corpus.readers import Manifest
 from osum.files import atomic_file
 from osum.pipeline.folder import Tally
-from osum.pipeline.page import _template, step_options
+from osum.pipeline.page import step_options, template
 from osum.pipeline.row import PROVENANCE
 from osum.pipeline.run import CORPUS, Summary, read_summary
 from osum.utterance import Utterance
@@ -91,10 +91,8 @@ def card(summary: Summary, content: Content) -> str:
         "size_categories": [next((name for limit, name in SIZES if content.rows < limit), "n>1M")],
         "tags": ["audio", "speech"],
     }
-    rows = [
-        (name, *_named(summary, at), tally) for at, (name, tally) in enumerate(summary.steps)
-    ]  # fmt: skip
-    return _template("card.md.j2", False).render(
+    rows = [(name, *_named(summary, at), tally) for at, (name, tally) in enumerate(summary.steps)]
+    return template("card.md.j2", escape=False).render(
         summary=summary,
         content=content,
         front=yaml.safe_dump(front, allow_unicode=True, sort_keys=False),
@@ -107,10 +105,8 @@ def card(summary: Summary, content: Content) -> str:
 def _named(summary: Summary, at: int) -> tuple[str, str]:
     """Options of a step, and why it left rows out."""
     tally: Tally = summary.steps[at][1]
-    options = "; ".join(
-        f"{option} {value}" for _, given in (step_options(summary.plan["steps"][at - 1]) if at else ())
-        for option, value in given.items()
-    )  # fmt: skip
+    _, given = step_options(summary.plan["steps"][at - 1]) if at else ("", {})
+    options = "; ".join(f"{option} {value}" for option, value in given.items())
     reasons = "; ".join(f"{why} {count}" for why, count in sorted(tally.dropped.items(), key=lambda pair: -pair[1]))
     return options, reasons
 

@@ -1,4 +1,4 @@
-"""What each step kept, and what it left out and why, as one HTML page with examples that play; no scripts, no network."""
+"""What each step kept, and what it left out and why: one HTML page with examples that play. No scripts, no network."""
 
 from __future__ import annotations
 
@@ -70,11 +70,12 @@ def write_page(root: Path, summary: Summary) -> Path:
     parts = [_part(folder, summary, at) for at in range(len(summary.steps))]
     kept = [_example(row) for row in _first(folder, summary.steps[-1][0])]
     with atomic_file(root / PAGE) as file:
-        file.write(_template("page.html.j2", True).render(summary=summary, parts=parts, kept=kept).encode())
+        file.write(template("page.html.j2", escape=True).render(summary=summary, parts=parts, kept=kept).encode())
     return root / PAGE
 
 
-def _template(name: str, escape: bool) -> jinja2.Template:
+def template(name: str, escape: bool) -> jinja2.Template:
+    """A template of this folder; `escape` for HTML."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     found = jinja2.Environment(loader=loader, autoescape=escape, undefined=jinja2.StrictUndefined, trim_blocks=True)
     found.filters["hours"] = hours
@@ -96,15 +97,16 @@ def _part(folder: RunFolder, summary: Summary, at: int) -> StepPart:
             reasons[why].examples = found
     about, options = "The rows of the manifest, as they came.", ""
     if at:
-        (named, given), *_ = step_options(summary.plan["steps"][at - 1])
+        named, given = step_options(summary.plan["steps"][at - 1])
         about = STEPS[named].about if named in STEPS else ""
         options = ", ".join(f"{option}: {value}" for option, value in given.items())
     return StepPart(name, about, options, tally, tuple(reasons.values()))
 
 
-def step_options(named: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def step_options(named: Any) -> tuple[str, dict[str, Any]]:
     """Name and options of a step as a plan writes it."""
-    yield from ((own, options or {}) for own, options in ({named: {}} if isinstance(named, str) else named).items())
+    name, options = (named, {}) if isinstance(named, str) else next(iter(named.items()))
+    return name, options or {}
 
 
 def _dropped(folder: RunFolder, step: str) -> dict[str, list[Example]]:

@@ -12,8 +12,10 @@ import yaml
 
 from osum.errors import RecipeError
 from osum.pipeline import steps  # noqa: F401  (registers them)
-from osum.pipeline.step import Placed, place
+from osum.pipeline.step import STEPS, Placed, place
 from osum.records import RecordError, from_row
+
+__all__ = ["STEPS", "Plan", "plan_of", "read_plan"]
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,14 @@ class CutOptions:
 
 @step("cut", version=1)
 def cut(row: Row, options: CutOptions) -> list[Row]:
-    """Cut recordings at pauses into pieces with speech; a piece that is too long is cut at its least likely speech."""
-    probabilities, samples = speech_probabilities(row.samples, options.detector), row.samples
+    """Cut recordings at pauses into pieces with speech, too long ones where speech is least likely.
+
+    A row with a text that is not longer than `longest` stays whole: nobody knows which words are in which piece.
+    """
+    samples = row.samples
+    if row.utterance.text is not None and len(samples) <= options.longest * SAMPLE_RATE:
+        return [row]
+    probabilities = speech_probabilities(samples, options.detector)
     pieces = [
         piece
         for first, last in speech_spans(probabilities, SpanOptions(min_silence=_frames(options.pause)))
