@@ -34,6 +34,7 @@ from model.golden_echat import (
 
 from osum.checkpoints.convert.names import to_ours
 from osum.model import OsumForConditionalGeneration, OsumProcessor
+from osum.training.objective import DialogueObjective
 
 BARS = {"inputs": 1e-5, "hidden": 1e-4, "text_lse": 1e-3, "speech_lse": 1e-3, "loss": 1e-5, "gradients": 1e-3}
 BARS |= {"prompt": 1e-5, "scores": 2e-3, "lse": 1e-3, "ids": 0.0}
@@ -59,7 +60,8 @@ def forward_differences(forward: Forward, model: OsumForConditionalGeneration) -
     hidden = model.model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
     logits = model.compute_logits(hidden)
     text, speech = logits.detach().split([model.num_text_ids, 4097], dim=-1)
-    loss = model(**batch).loss
+    training = {**batch, "num_text_ids": model.num_text_ids}
+    loss = DialogueObjective(model)(training)[0] / DialogueObjective.counts(training)[0]
     loss.backward()
     mine, theirs = mask.bool(), torch.from_numpy(golden["attention_mask"])
 

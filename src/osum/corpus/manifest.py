@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from osum.errors import InputError, ManifestError
 from osum.files import atomic_file, seen_from
@@ -98,7 +98,14 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
     return count
 
 
-def fingerprint(rows: Iterable[Utterance]) -> tuple[int, str]:
+class _Row(Protocol):
+    """An utterance or a dialogue."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON row."""
+
+
+def fingerprint(rows: Iterable[_Row]) -> tuple[int, str]:
     """How many rows, and the SHA-256 of them as JSON with sorted keys, one behind the other."""
     digest, count = hashlib.sha256(), 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - the count is asked for behind the loop

@@ -128,15 +128,26 @@ def prompt_of(turns: Sequence[Turn], mode: Mode, processor: OsumProcessor) -> Pr
         AudioError: a clip cannot be read, or is longer than the model takes.
         LayoutError: a code outside the codebook.
     """
-    system = [] if turns[0].role == "system" else [Turn("system", mode.system_prompt)]
-    messages = [_message(turn) for turn in (*system, *turns)]
-    text = processor.render(messages, template=mode.template)
+    text, runs = written(turns, mode, processor)
     if mode.says == "speech":
         text += PLACEHOLDERS[2]  # the begin of speech is part of the question (echat 2.3)
+        runs = (*runs, [processor.speech_ids.edge])
     features = tuple(processor.log_mel(_samples(sound)) for turn in turns for sound in turn.sounds)
-    speech = processor.speech_ids
-    runs = [speech.of_codes(turn.codes) for turn in turns if turn.codes]
-    return Prompt(text, features, (*runs, *([[speech.edge]] if mode.says == "speech" else ())))
+    return Prompt(text, features, runs)
+
+
+def written(
+    turns: Sequence[Turn], mode: Mode, processor: OsumProcessor, template: str | None = None
+) -> tuple[str, tuple[Sequence[int], ...]]:
+    """The text of turns in a mode, by its template or another, and the joint ids of each `<|ids|>` in it.
+
+    Raises:
+        LayoutError: a code outside the codebook.
+    """
+    system = [] if turns[0].role == "system" else [Turn("system", mode.system_prompt)]
+    messages = [_message(turn) for turn in (*system, *turns)]
+    text = processor.render(messages, template=template or mode.template)
+    return text, tuple(processor.speech_ids.of_codes(turn.codes) for turn in turns if turn.codes)
 
 
 def _message(turn: Turn) -> dict[str, Any]:

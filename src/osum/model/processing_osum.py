@@ -312,7 +312,7 @@ class OsumProcessor(ProcessorMixin):
             padded = pad_features(features, frames, self.max_frames)
             data["input_features"], data["feature_attention_mask"] = padded
         if audio_index is not None:
-            data["audio_index"] = torch.tensor(audio_index)
+            data["audio_index"] = torch.tensor(audio_index, dtype=torch.long)
         return BatchFeature(data)
 
     def _prompts(self, texts: Sequence[str], lengths: Sequence[int], given: Sequence[Sequence[int]]) -> list[list[int]]:

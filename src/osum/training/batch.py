@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, count, groupby, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,6 +73,8 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: how many share the row.
         tokens: of one batch, at most; 0 is no limit.
         rows: what a pick needs of them.
+        lengths: what clips are sorted by; their durations without it.
+        groups: of each clip; a batch has clips of one group. One without it.
     """
 
     def __init__(
@@ -85,8 +87,12 @@ class BucketSampler(Sampler[list[Pick]]):
         num_processes: int = 1,
         tokens: int = 0,
         rows: Rows = lambda _pick, _first, _seconds: (0, 0),
+        lengths: Sequence[float] = (),
+        groups: Sequence[str] = (),
     ) -> None:
         self.durations = durations
+        self.lengths = lengths or durations
+        self.groups = groups or [""] * len(durations)
         self.weights = weights
         self.seconds = seconds
         self.seed = seed
@@ -110,8 +116,10 @@ class BucketSampler(Sampler[list[Pick]]):
             for _ in range(math.floor(weight) + (rng.random() < weight % 1))
         ]
         # Lengths are blurred: clips of one length come from few sources, and a batch should mix them.
-        picks.sort(key=lambda pick: self.durations[pick.index] * math.exp(rng.gauss(0, BLUR)))
-        batches = list(self._cut(picks))
+        picks.sort(key=lambda pick: self.lengths[pick.index] * math.exp(rng.gauss(0, BLUR)))
+        picks.sort(key=lambda pick: self.groups[pick.index])
+        parts = (list(part) for _, part in groupby(picks, key=lambda pick: self.groups[pick.index]))
+        batches = [batch for part in parts for batch in self._cut(part)]
         rng.shuffle(batches)
         return batches
 
@@ -163,6 +171,16 @@ class Questions:
             drawn.append(task)
             left.remove(task)
         return drawn
+
+
+class Collate(Protocol):
+    """What makes the tensors of a batch, in a worker process."""
+
+    def __call__(self, picks: Sequence[Pick]) -> dict[str, Any]:
+        """The batch, with `ids` of its clips and `unread`, why others are missing."""
+
+    def rows(self, pick: Pick, first: Pick, seconds: float) -> tuple[int, int]:
+        """See `Rows`."""
 
 
 class ReadsClips(Protocol):

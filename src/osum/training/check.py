@@ -16,8 +16,7 @@ from osum.training.augment import Augmentation
 from osum.training.config import TrainConfig
 from osum.training.learn import parts_of
 from osum.training.mixture import check_tasks, parts_to_train
-from osum.training.objective import LOSSES
-from osum.training.report import TRACKERS
+from osum.training.report import TITLES, TRACKERS
 from osum.training.start import find, task_set
 
 
@@ -36,7 +35,7 @@ def check(stages: Sequence[TrainConfig]) -> None:
             if place == 0:  # a later stage has the model and the tasks of the one before
                 tasks = task_set(config, find(config))
                 check_tasks(parts_to_train(config), tasks)
-                _one_of("best", [config.best], (*LOSSES, *(rate.__name__ for rate in ERROR_RATES.values()), *tasks))
+                _one_of("best", [config.best], (*TITLES, *(rate.__name__ for rate in ERROR_RATES.values()), *tasks))
             _check_manifests(config)
             Path(config.out).mkdir(parents=True, exist_ok=True)
 

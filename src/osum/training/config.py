@@ -62,17 +62,46 @@ class Part:
 
 
 @dataclass(frozen=True)
+class DialogueOptions:
+    """How dialogues are laid out for training."""
+
+    thinking: Mapping[Literal["off", "tag", "language"], NotNegative] = field(default_factory=lambda: {"off": 1.0})
+    """How often a reply thinks first: `tag` names what was recognised, `language` thinks in the row's own sentences,
+    `off` replies at once. A row that lacks what one needs takes another; without any it replies at once."""
+    masked: Share = 0.85
+    """Share of the labels that a thought in fields does not know which are neither read nor learned; the others are
+    learned as adult, male, neutral and other (echat 2.5)."""
+    in_turns: Share = 0.0
+    """Share of spoken replies laid out in turns of 6 text ids and 18 codes, where there is enough speech for it."""
+    every_reply: bool = False
+    """Learn each reply of a dialogue, not the last alone."""
+    streams: Mapping[Literal["s2t", "s2s", "t2s", "t2t"], NotNegative] = field(default_factory=dict)
+    """Stream to passes per epoch, multiplied with the weight of its manifest; 1 where not named."""
+    num_codes: NumberOrNone = 0
+    """Gives a model that does not speak yet a head and a table for so many speech codes."""
+    released: bool = False
+    """Lay out history and padding as the released OSUM-EChat was trained (echat 1.5, 2.4)."""
+
+    def __post_init__(self) -> None:
+        if not any(self.thinking.values()):
+            raise RecipeError(f"dialogue.thinking is {shown(dict(self.thinking))}: a weight above 0 is needed")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run of the loop."""
 
-    kind: Literal["osum", "whisper"] = "osum"
-    """`osum`; or `whisper`, which learns the tasks by tags of their own and whose encoder can start an OSUM."""
+    kind: Literal["osum", "dialogue", "whisper"] = "osum"
+    """`osum`; `dialogue`, an OSUM that learns to talk; or `whisper`, which learns the tasks by tags of their own and
+    whose encoder can start an OSUM."""
     data: Text = ""
     """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
     mixture: Mapping[str, Part] = field(default_factory=dict)
     """Name to `{manifest: FILE, weight: 1, tasks: [ASR]}`, in place of data's train.jsonl."""
     valid: Text = ""
     """Manifest to validate on, in place of data's valid.jsonl."""
+    dialogue: DialogueOptions = field(default_factory=DialogueOptions)
+    """How dialogues are laid out, with `kind: dialogue`."""
     out: Place = "runs/train"
     """Folder for checkpoints and the log."""
     model: Place = "nano"
@@ -84,7 +113,7 @@ class TrainConfig:
     """`cpu`, or `auto`: an accelerator (CUDA, NPU, MPS) where there is one."""
     learn: str = "full"
     """What learns: `adaptor`, `adaptor+encoder`, `adaptor+encoder+lora`, any of `encoder`, `adaptor`, `llm`, `lora`
-    joined by +, or `full`."""
+    joined by +, or `full`; `speech` is the head and the table of speech codes alone."""
     freeze: tuple[str, ...] = ()
     """Prefixes of parameter names that do not learn all the same, such as model.audio_tower.layers.0."""
     lora_rank: Number = 8
@@ -190,6 +219,8 @@ def _field(name: str, kind: Any, value: Any) -> Any:
     try:
         if name == "mixture" and isinstance(value, Mapping):
             value = {key: Part.from_mapping(str(key), part) for key, part in value.items()}
+        if name == "dialogue":
+            return value if isinstance(value, DialogueOptions) else from_row(DialogueOptions, value)
         return read(kind, value, name)
     except RecordError as fault:
         raise RecipeError(str(fault)) from fault
@@ -278,6 +309,8 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and name in lines:
                 raise ValueError(f"{name!r} stands twice, in lines {lines[name]} and {line}: leave one out")
             lines[name] = line
+            if key.tag == "tag:yaml.org,2002:bool":  # a key is a name: `off` is no false
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
 

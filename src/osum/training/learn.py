@@ -31,6 +31,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 An OSUM has no `decoder`; a Whisper has that and the encoder.
 """
+PIECES: Mapping[str, tuple[str, ...]] = {"speech": ("speech_head.", "model.speech_embedding.")}
+"""What may learn without the rest of its part: `speech`, the head and the table of speech codes."""
 FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
@@ -54,8 +56,8 @@ def parts_of(learn: str) -> set[str]:
         if name == FULL or names.count(name) > 1:
             why = "is all there is" if name == FULL else "stands twice"
             raise RecipeError(f"learn is {learn!r}: {name!r} {why}; give it once, and full alone")
-        if name not in (*PARTS, LORA):
-            known = (*PARTS, LORA, FULL)
+        if name not in (*PARTS, *PIECES, LORA):
+            known = (*PARTS, *PIECES, LORA, FULL)
             near = did_you_mean(name, known).rstrip()
             raise RecipeError(f"learn is {learn!r}: {name!r} is none of {', '.join(known)}{near and f'; {near}'}")
     if {"llm", LORA} <= parts:
@@ -163,7 +165,7 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         RecipeError: a prefix of `freeze` that no parameter has, or nothing is left to learn.
     """
     parts = parts_of(config.learn)
-    prefixes = tuple(prefix for part in parts - {LORA} for prefix in PARTS[part])
+    prefixes = tuple(prefix for part in parts - {LORA} for prefix in {**PARTS, **PIECES}[part])
     named = dict(model.named_parameters())
     for prefix in config.freeze:
         if not any(name.startswith(prefix) for name in named):
@@ -180,11 +182,12 @@ def choose(model: nn.Module, config: TrainConfig) -> None:
         raise RecipeError(f"learn {config.learn!r} with freeze {list(config.freeze)}: nothing is left to learn")
 
 
-def count_learned(learned: Mapping[str, nn.Parameter]) -> dict[str, int]:
+def count_learned(learned: Mapping[str, nn.Parameter], learn: str = FULL) -> dict[str, int]:
     """Parameters that learn, by part of the model, `lora`, and `heads`, which no checkpoint's model has."""
     counts: dict[str, int] = {}
+    known = {name: prefixes for name, prefixes in PIECES.items() if name in parts_of(learn)} | {**PARTS}
     for name, parameter in learned.items():
-        part = next((part for part, prefixes in PARTS.items() if name.startswith(prefixes)), "heads")
+        part = next((part for part, prefixes in known.items() if name.startswith(prefixes)), "heads")
         part = LORA if ".lora_" in name else part
         counts[part] = counts.get(part, 0) + parameter.numel()
     return counts

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Manifest
@@ -17,18 +18,23 @@ from osum.training.config import Part, TrainConfig
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(Generic[R]):
     """The rows of all parts."""
 
-    rows: tuple[Utterance, ...]
+    rows: tuple[R, ...]
     weights: tuple[float, ...]
     """Passes per epoch of each row."""
     seconds: tuple[float, ...]
     dropped: Mapping[str, int]
     """Reason to how many were left out."""
+    lengths: tuple[float, ...] = ()
+    """What rows are sorted by into batches; their seconds where it is empty."""
+    groups: tuple[str, ...] = ()
+    """Of each row; a batch has rows of one group. One where it is empty."""
 
 
 def parts_to_train(config: TrainConfig) -> Mapping[str, Part]:
@@ -55,7 +61,7 @@ def read_mixture(
     tasks: TaskSet,
     max_seconds: float,
     sources: Mapping[str, float] | None = None,
-) -> Mixture:
+) -> Mixture[Utterance]:
     """Read all manifests; what cannot be trained on is counted by reason, and the first of each is logged.
 
     Args:
@@ -93,7 +99,7 @@ def read_mixture(
                 if not mislabelled:
                     log.warning("label left out: %s: %s", line.place, wrong)
                 mislabelled += 1
-            row = _restricted(line.utterance.with_(source=line.utterance.source or name), part, tasks)
+            row = restricted(line.utterance.with_(source=line.utterance.source or name), part, tasks)
             seen |= {line.utterance.source or name, f"{line.utterance.source or name}/{line.utterance.language}"}
             if row is None or not tasks.answerable(row):
                 drop("no task of the recipe fits", line.place)
@@ -145,7 +151,7 @@ def _wrong_label(row: Utterance, label_sets: Mapping[str, LabelSet]) -> str | No
     return None
 
 
-def _restricted(row: Utterance, part: Part, tasks: TaskSet) -> Utterance | None:
+def restricted(row: Utterance, part: Part, tasks: TaskSet) -> Utterance | None:
     """The row with the tasks that it, its part and the recipe agree on; None where they agree on none."""
     wanted = part.tasks or row.tasks
     if part.tasks and row.tasks:

@@ -7,7 +7,7 @@ nor the number of processes changes a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from osum.model.configuration_osum import IGNORED, audio_token_length, encoder_l
 from osum.model.encoder import OsumEncoder, length_mask
 from osum.model.letters import NUM_UNITS
 from osum.model.modeling_osum import scored_columns
+from osum.tasks import TaskSet
 from osum.training.batch import CTC_UNKNOWN
+from osum.training.config import TrainConfig
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
 """What a batch holds beside the model's inputs."""
@@ -104,8 +106,36 @@ class LabelHeads(nn.Module):
         return torch.stack(losses).sum() if losses else states.new_zeros((), dtype=torch.float32)
 
 
-class Objective(nn.Module):
-    """The model with its losses: one forward is one batch.
+class Losses(nn.Module):
+    """A model with what it minimises: one forward is one batch."""
+
+    names: ClassVar[tuple[str, ...]]
+    """Of the losses that `forward` gives, in its order."""
+    model: Any
+
+    @classmethod
+    def of(cls, model: Any, tasks: TaskSet, config: TrainConfig) -> Losses:
+        """The losses of a run."""
+        raise NotImplementedError
+
+    @staticmethod
+    def weights(config: TrainConfig) -> tuple[float, ...]:
+        """How much each loss counts; 0 where it is only reported."""
+        raise NotImplementedError
+
+    @classmethod
+    def shown(cls, config: TrainConfig) -> tuple[str, ...]:
+        """The losses that lines for people have: those that count."""
+        return tuple(name for name, weight in zip(cls.names, cls.weights(config), strict=True) if weight)
+
+    @staticmethod
+    def counts(batch: Mapping[str, Any]) -> Tensor:
+        """What each loss of a batch is divided by."""
+        raise NotImplementedError
+
+
+class Objective(Losses):
+    """The losses of answers, letters, labels and tokens.
 
     Args:
         model: what learns.
@@ -113,12 +143,31 @@ class Objective(nn.Module):
         tokens: whether text tokens are read off the adaptor's output.
     """
 
+    names = LOSSES
+
     def __init__(self, model: OsumForConditionalGeneration, labels: Sequence[int] = (), tokens: bool = False) -> None:
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
         self.label_heads = LabelHeads(self.heard_width, labels) if labels else None
         self.tokens = TokenHead(self.heard_width) if tokens else None
+
+    @classmethod
+    def of(cls, model: Any, tasks: TaskSet, config: TrainConfig) -> Objective:
+        """The losses of a run. Without a weight, heads would give what they hear gradients of zero, and weight decay
+        would move it."""
+        sizes = [len(labels.labels) for labels in tasks.label_sets.values()] if config.label_weight else []
+        return cls(model, sizes, config.token_weight > 0)
+
+    @staticmethod
+    def weights(config: TrainConfig) -> tuple[float, ...]:
+        """Of answers 1, of the others as the recipe says."""
+        return float(config.questions_per_clip > 0), config.ctc_weight, config.label_weight, config.token_weight
+
+    @staticmethod
+    def counts(batch: Mapping[str, Any]) -> Tensor:
+        """See `counts`."""
+        return counts(batch)
 
     @property
     def tower(self) -> OsumEncoder:
@@ -209,3 +258,50 @@ def counts(batch: Mapping[str, Any]) -> Tensor:
     answers = (batch["labels"] >= 0).any(1).sum().item() if "labels" in batch else 0
     known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets", "token_targets"))
     return torch.tensor([answers, *known], dtype=torch.float32)
+
+
+class DialogueObjective(Losses):
+    """Cross-entropy over text and speech ids together, a token as much as another (echat 1.5).
+
+    An answer that says nothing aloud is scored among text ids alone.
+    """
+
+    names = ("loss", "text", "speech")
+
+    def __init__(self, model: OsumForConditionalGeneration) -> None:
+        super().__init__()
+        self.model = model
+
+    @classmethod
+    def of(cls, model: Any, _tasks: TaskSet, _config: TrainConfig) -> DialogueObjective:
+        """The losses of a run."""
+        return cls(model)
+
+    @staticmethod
+    def weights(_config: TrainConfig) -> tuple[float, ...]:
+        """All tokens are learned; those of text and of speech are reported apart."""
+        return 1.0, 0.0, 0.0
+
+    @classmethod
+    def shown(cls, _config: TrainConfig) -> tuple[str, ...]:
+        """All of them."""
+        return cls.names
+
+    @staticmethod
+    def counts(batch: Mapping[str, Any]) -> Tensor:
+        """(3,): scored tokens of a batch, those of text, those of speech."""
+        scored = (batch["labels"][:, 1:] != IGNORED).sum()
+        speech = (batch["labels"][:, 1:] >= batch["num_text_ids"]).sum()
+        return torch.stack([scored, scored - speech, speech]).float()
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """(3,): the summed losses of all tokens, of text and of speech."""
+        inputs = {name: value for name, value in batch.items() if name not in (*NOT_INPUTS, "num_text_ids")}
+        hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (R, L - 1, D)
+        targets = batch["labels"][:, 1:]
+        kept = targets != IGNORED
+        scores = scored_columns(self.model.compute_logits(hidden[kept]).float(), targets, self.model.num_text_ids)
+        losses = nn.functional.cross_entropy(scores, targets[kept], reduction="none")  # (N,)
+        speech = targets[kept] >= self.model.num_text_ids
+        parts = losses.detach()
+        return torch.stack([losses.sum(), parts[~speech].sum(), parts[speech].sum()])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from osum.checkpoints.provenance import commit, runs_behind
 from osum.corpus.clips import without_place
+from osum.corpus.dialogues import Dialogue
 from osum.corpus.manifest import fingerprint
 from osum.errors import InputError
 from osum.training.config import Part, TrainConfig
@@ -24,17 +26,26 @@ FREE_TO_CHANGE = (
 their rows are compared; so may the stage before, as what made it is."""
 
 
-def of_run(train: Sequence[Utterance], valid: Sequence[Utterance]) -> dict[str, Any]:
+def of_run(train: Sequence[Utterance | Dialogue], valid: Sequence[Utterance | Dialogue]) -> dict[str, Any]:
     """What is told of a run beside its settings: osum's version and commit, and its data."""
     data = {name: of_list(rows) for name, rows in (("train", train), ("valid", valid)) if rows}
     return {"osum": version("osum"), "commit": commit(), "data": data}
 
 
-def of_list(rows: Sequence[Utterance]) -> dict[str, Any]:
-    """How many clips, the fingerprint of their rows without where they are, and that of what each may be asked."""
-    clips, sha256 = fingerprint(without_place(row).with_(path="", tasks=()) for row in rows)
-    tasks = hashlib.sha256(json.dumps([row.tasks for row in rows]).encode()).hexdigest()
+def of_list(rows: Sequence[Utterance | Dialogue]) -> dict[str, Any]:
+    """How many rows, their fingerprint without where they are, and that of what each may be asked."""
+    clips, sha256 = fingerprint(anywhere(row) for row in rows)
+    asked = [row.tasks if isinstance(row, Utterance) else () for row in rows]
+    tasks = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return {"clips": clips, "sha256": sha256, "tasks_sha256": tasks}
+
+
+def anywhere(row: Utterance | Dialogue) -> Utterance | Dialogue:
+    """A row without where its sound is and what it may be asked."""
+    if isinstance(row, Utterance):
+        return without_place(row).with_(path="", tasks=())
+    turns = (turn if turn.audio is None else replace(turn, audio="", place={}) for turn in row.turns)
+    return replace(row, turns=tuple(turns))
 
 
 def check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

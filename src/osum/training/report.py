@@ -21,8 +21,10 @@ from osum.training.objective import LOSSES
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 PLOT_FILE = "loss.png"
-TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens"), strict=True))
-"""What a loss is of, as lines for people name it."""
+TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens"), strict=True)) | {
+    name: name for name in ("text", "speech")
+}
+"""What a loss is of, as lines for people name it; the losses of every kind of run."""
 TRACKERS = ("tensorboard", "trackio")
 """What `track` may name."""
 Tracker = Callable[[Mapping[str, float], int], None]
@@ -101,7 +103,7 @@ class Report:
     def validated(self, step: int, valid: Mapping[str, float], better: bool, best: str) -> None:
         """Report the figures of validation, after the checkpoint of the step is written."""
         shown = {TITLES[name]: f"{valid[name]:.3f}" for name in self.trained if name in valid}
-        shown |= {name: f"{100 * value:.1f} %" for name, value in valid.items() if name not in LOSSES}
+        shown |= {name: f"{100 * value:.1f} %" for name, value in valid.items() if name not in TITLES}
         figures = ", ".join(f"{name} {value}" for name, value in shown.items())
         kept = f"; the best {best} so far, kept as best/" if better else ""
         self.say(f"step-{step} is written{f'; validation: {figures}' if figures else ''}{kept}")
@@ -161,7 +163,7 @@ def plot(out: Path) -> Path:
     rows = list(logged(out))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate(LOSSES):
+    for number, name in enumerate(TITLES):
         for label, found in (
             (f"{name}, training", [(row["step"], row[name]) for row in rows if name in row]),
             (

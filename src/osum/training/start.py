@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoTokenizer
@@ -19,11 +17,9 @@ from osum.model.encoder import attend_nearby
 from osum.records import unknown
 from osum.tasks import OSUM, TaskSet
 from osum.tasks.prompt_bank import packaged_sets
-from osum.training import checkpoint, whisper
-from osum.training.batch import Collator
+from osum.training import checkpoint
 from osum.training.config import TrainConfig
 from osum.training.learn import quantization
-from osum.training.objective import Objective
 
 log = logging.getLogger(__name__)
 NEW = "preset:"
@@ -93,18 +89,34 @@ def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalG
     return model, OsumProcessor.for_config(architecture, tokenizer, answer_end_token_id=end)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What differs between the models that a run can train."""
+def with_speech(
+    model: OsumForConditionalGeneration, processor: OsumProcessor, num_codes: int
+) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
+    """The model with a head and a table for so many speech codes; as it is with 0, or where it speaks as many already.
 
-    start: Callable[[TrainConfig, Path | None, TaskSet], tuple[Any, OsumProcessor]]
-    """From the checkpoint to begin with, and the tasks to learn."""
-    objective: type[Objective]
-    collator: type[Collator]
+    The rows around input audio keep their values and move behind the codes.
 
-
-KINDS: Mapping[str, Kind] = {
-    "osum": Kind(lambda config, source, _: start(config, source), Objective, Collator),
-    "whisper": Kind(whisper.start, whisper.WhisperObjective, whisper.WhisperCollator),
-}
-"""What `kind` of a recipe may be."""
+    Raises:
+        RecipeError: the model speaks another number of codes, or its layout has no conversations.
+    """
+    config = model.config
+    if not num_codes or (config.speech_output and config.num_speech_ids == num_codes + 1):
+        return model, processor
+    if config.speech_output or config.layout == "prompt_first":
+        has = f"{config.num_speech_ids - 1} codes" if config.speech_output else f"the {config.layout} layout"
+        raise RecipeError(
+            f"dialogue.num_codes is {num_codes}, the model has {has}: begin with a model of a chat layout that does "
+            "not speak, or leave it out"
+        )
+    around = model.model.speech_embedding.weight.detach()[config.num_speech_ids :]  # begin and end of input audio
+    changed = OsumConfig(**{**config.to_dict(), "num_speech_ids": num_codes + 1, "speech_output": True})
+    speaks = OsumForConditionalGeneration(changed)
+    kept = {name: value for name, value in model.state_dict().items() if "speech_embedding" not in name}
+    speaks.load_state_dict(kept, strict=False)
+    with torch.no_grad():
+        speaks.model.speech_embedding.weight[-len(around) :] = around
+    speaks.generation_config = model.generation_config
+    end, prompt = processor.answer_end_token_id, processor.system_prompt
+    made = OsumProcessor.for_config(changed, processor.tokenizer, end, prompt)
+    made.unknown_token_id = processor.unknown_token_id
+    return speaks, made

@@ -22,7 +22,6 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from osum.audio import SAMPLE_RATE
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.checkpoints.folder import ADAPTER_FOLDER, STATE
 from osum.checkpoints.locate import TASKS_FILE, first_line
@@ -33,24 +32,22 @@ from osum.model import OsumForConditionalGeneration
 from osum.model.encoder import OsumEncoder
 from osum.model.letters import LetterHead
 from osum.training import checkpoint, record
-from osum.training.augment import Augmentation
-from osum.training.batch import Augmenter, BucketSampler, Collator, Pick, Questions
+from osum.training.batch import BucketSampler, Collate, Collator, Pick
 from osum.training.check import check
 from osum.training.config import Part, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
+from osum.training.kinds import KINDS
 from osum.training.learn import choose, count_learned, plain_state, with_lora
-from osum.training.mixture import Mixture, parts_to_train, read_mixture
-from osum.training.objective import LOSSES, counts
+from osum.training.mixture import Mixture, parts_to_train
 from osum.training.optim import SHARE, optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
-from osum.training.report import Report, large
-from osum.training.start import KINDS, find, task_set
+from osum.training.report import TITLES, Report, large
+from osum.training.start import find, task_set
 from osum.training.state import MODEL, optimizer_tensors, restore, restore_heads, tensors_of
 from osum.training.validation import answered
-from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
-LOWER_IS_BETTER = (*LOSSES, "wer", "cer")
+LOWER_IS_BETTER = (*TITLES, "wer", "cer")
 MOST_SILENT = 20
 """Batches in a row of which no clip can be read, before a run stops."""
 
@@ -89,9 +86,7 @@ class Trainer:
         self._choose_attention()
         if config.activation_checkpointing:
             self.model.activation_checkpointing_enable()
-        # Without a weight, heads would give what they hear gradients of zero, and weight decay would move it.
-        sizes = [len(labels.labels) for labels in self.tasks.label_sets.values()] if config.label_weight else []
-        self.objective = self.kind.objective(self.model, sizes, config.token_weight > 0).to(self.device)
+        self.objective = self.kind.objective.of(self.model, self.tasks, config).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
         self.learned = {
@@ -121,29 +116,27 @@ class Trainer:
                 f"attention is {self.config.attention!r} ({first_line(fault)}): give eager or sdpa"
             ) from fault
 
-    def _training_batches(self) -> tuple[tuple[Utterance, ...], BucketSampler, DataLoader[Any]]:
+    def _training_batches(self) -> tuple[tuple[Any, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
         parts = parts_to_train(self.config)
         mixture = self._read(parts, self.config.sources)
         if not sum(mixture.weights):
             names = ", ".join(part.manifest for part in parts.values())
             raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_told(mixture)})")
-        changes = Augmentation.from_mapping(self.config.augmentation)
-        augmenter = Augmenter.from_rows(mixture.rows, self.clips, self.config.augment, changes)
-        collator = self._collator(mixture, augmenter)
+        collator = self._collator(mixture, learns=True)
         if self.config.encoder_copies:
             self._record(collator, mixture, self.out / "encoder" / "train", self.config.encoder_copies)
         sampler = self._sampler(mixture, collator)
         return mixture.rows, sampler, self._loader(collator, sampler)
 
-    def _validation_batches(self) -> tuple[tuple[Utterance, ...], int, DataLoader[Any] | tuple[()]]:
+    def _validation_batches(self) -> tuple[tuple[Any, ...], int, DataLoader[Any] | tuple[()]]:
         """Rows, number of batches of all processes together, and this process's batches."""
         manifest = self.config.valid or str(Path(self.config.data) / "valid.jsonl")
         if not self.config.valid and not Path(manifest).is_file():
             return (), 0, ()
         mixture = self._read({"valid": Part(manifest)})
         mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
-        collator = self._collator(mixture, None)
+        collator = self._collator(mixture, learns=False)
         if self.config.encoder_copies:
             self._record(collator, mixture, self.out / "encoder" / "valid", 1)
         batches = self._sampler(mixture, collator).epoch(0)
@@ -152,12 +145,13 @@ class Trainer:
         shared = (batches + batches[: -len(batches) % number])[self.processes.process_index :: number]
         return mixture.rows, len(batches), self._loader(collator, shared)
 
-    def _record(self, collator: Collator, mixture: Mixture, folder: Path, copies: int) -> None:
+    def _record(self, collator: Collate, mixture: Mixture[Any], folder: Path, copies: int) -> None:
         """Have the collator take stored states, once all are stored; the first process of a machine stores them.
 
         Raises:
             InputError: the encoder learns, or the folder holds other states.
         """
+        assert isinstance(collator, Collator), "a kind that has recorded states"
         encoder = self.model.get_encoder()
         if any(parameter.requires_grad for parameter in encoder.parameters()) or not isinstance(encoder, OsumEncoder):
             raise InputError(
@@ -177,15 +171,13 @@ class Trainer:
         pass_on(encoder)
         collator.recorded = recorded
 
-    def _read(self, parts: Mapping[str, Part], sources: Mapping[str, float] | None = None) -> Mixture:
-        return read_mixture(parts, self.tasks, self.processor.max_samples / SAMPLE_RATE, sources)
+    def _read(self, parts: Mapping[str, Part], sources: Mapping[str, float] | None = None) -> Mixture[Any]:
+        return self.kind.read(parts, self.config, self.tasks, self.processor, sources)
 
-    def _collator(self, mixture: Mixture, augmenter: Augmenter | None) -> Collator:
-        weights = self.config.tasks or dict.fromkeys(self.tasks, 1.0)
-        questions = Questions(self.config.questions_per_clip, weights, self.config.timed_share)
-        return self.kind.collator(mixture.rows, self.clips, self.processor, self.tasks, questions, augmenter)
+    def _collator(self, mixture: Mixture[Any], learns: bool) -> Collate:
+        return self.kind.collator(mixture, self.clips, self.processor, self.tasks, self.config, learns)
 
-    def _sampler(self, mixture: Mixture, collator: Collator) -> BucketSampler:
+    def _sampler(self, mixture: Mixture[Any], collator: Collate) -> BucketSampler:
         return BucketSampler(
             mixture.seconds,
             mixture.weights,
@@ -195,9 +187,11 @@ class Trainer:
             self.processes.num_processes,
             self.config.batch_tokens,
             collator.rows,
+            mixture.lengths,
+            mixture.groups,
         )
 
-    def _loader(self, collator: Collator, batches: Any) -> DataLoader[Any]:
+    def _loader(self, collator: Collate, batches: Any) -> DataLoader[Any]:
         return DataLoader(
             _Index(),
             batch_sampler=batches,
@@ -221,7 +215,7 @@ class Trainer:
             self.config.track,
             self.config.to_dict(),
             self.processes.is_main_process,
-            self._trained(),
+            self.kind.objective.shown(self.config),
         )
         if report.tells:
             for line in self.summary():
@@ -255,17 +249,11 @@ class Trainer:
         report.close(last)
         return last
 
-    def _trained(self) -> list[str]:
-        """The losses that are trained."""
-        config = self.config
-        weights = (config.questions_per_clip, config.ctc_weight, config.label_weight, config.token_weight)
-        return [name for name, weight in zip(LOSSES, weights, strict=True) if weight]
-
     def summary(self) -> Iterator[str]:
         """What a run is, for whoever starts it: what learns, on what, for how long, and what is validated."""
         config, durations, weights = self.config, self.sampler.durations, self.sampler.weights
-        parts = count_learned(self.learned)
-        if self._trained() == ["loss"]:  # heads are there, and nothing moves them
+        parts = count_learned(self.learned, config.learn)
+        if self.kind.objective.shown(self.config) == ("loss",):  # heads are there, and nothing moves them
             parts.pop("heads", None)
         whole = sum(parameter.numel() for parameter in self.model.parameters())
         learns = ", ".join(f"{part} {large(number)}" for part, number in parts.items())
@@ -320,9 +308,8 @@ class Trainer:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = rate(self.step, self.config) * group[SHARE]
-        number = add_up(torch.stack([*map(counts, batches)]).sum(0).to(self.device)).clamp(min=1)
-        config = self.config
-        shares = torch.tensor([1.0, config.ctc_weight, config.label_weight, config.token_weight], device=self.device)
+        number = add_up(torch.stack([*map(self.kind.objective.counts, batches)]).sum(0).to(self.device)).clamp(min=1)
+        shares = torch.tensor(self.kind.objective.weights(self.config), device=self.device)
         weights, sums = shares / number, torch.zeros_like(shares)
         for place, batch in enumerate(batches, self.step * len(batches)):
             # Dropout: the same in a resumed run, and whichever process works on the batch.
@@ -340,13 +327,13 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         return {
-            **dict(zip(LOSSES, (add_up(sums) / number).tolist(), strict=True)),
+            **dict(zip(self.kind.objective.names, (add_up(sums) / number).tolist(), strict=True)),
             "norm": whole(norm).item(),
             "rate": rate(self.step, self.config),
         }
 
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
-        """(4,): the summed losses of a batch, in the run's arithmetic."""
+        """(K,): the summed losses of a batch, in the run's arithmetic."""
         placed = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         with self._arithmetic():
             return cast(Tensor, self.objective(placed))
@@ -361,15 +348,16 @@ class Trainer:
         if not self.valid_rows:
             return {}
         self.model.eval()
-        sums, number = (torch.zeros(len(LOSSES), device=self.device) for _ in range(2))
+        names = self.kind.objective.names
+        sums, number = (torch.zeros(len(names), device=self.device) for _ in range(2))
         for place, batch in enumerate(self.valid_loader):
             if not batch["ids"]:
                 raise AudioError(f"no clip of a batch to validate on can be read: {batch['unread'][0]}")
             losses = self.losses(batch)
             if place * self.processes.num_processes + self.processes.process_index < self.valid_batches:
                 sums += losses
-                number += counts(batch).to(self.device)
-        scores = dict(zip(LOSSES, (add_up(sums) / add_up(number).clamp(min=1)).tolist(), strict=True))
+                number += self.kind.objective.counts(batch).to(self.device)
+        scores = dict(zip(names, (add_up(sums) / add_up(number).clamp(min=1)).tolist(), strict=True))
         if self.config.answered_clips and not self.config.shard and self.processes.is_main_process:
             opened = Checkpoint("training", f"step-{self.step}", self.model, self.processor, self.tasks)
             with self._arithmetic():  # what is frozen is held in half precision
@@ -413,8 +401,9 @@ class Trainer:
 
         def write(folder: Path) -> None:
             self.write_model(folder, weights)
-            if self.config.ctc_weight and isinstance(self.model, OsumForConditionalGeneration):
-                LetterHead.of({name: value for name, value in state.items() if name.startswith("ctc.")}).save(folder)
+            letters = {name: value for name, value in state.items() if name.startswith("ctc.")}
+            if letters and self.config.ctc_weight and isinstance(self.model, OsumForConditionalGeneration):
+                LetterHead.of(letters).save(folder)
 
         return checkpoint.save(self.out, self.step, write, state, progress, self.config.keep)
 
@@ -453,7 +442,7 @@ class _Index(Dataset[Pick]):
         return cast(Pick, pick)
 
 
-def _told(mixture: Mixture) -> str:
+def _told(mixture: Mixture[Any]) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in mixture.dropped.items()) or "it is empty"
 
 
