@@ -19,7 +19,7 @@ import tarfile
 import threading
 import time
 from argparse import ArgumentTypeError, Namespace
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -101,7 +101,7 @@ class _UnreachableError(InputError):
 
 
 def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: int = 8) -> Iterator[Outcome]:
-    """Write `out/real` and `out/smoke/manifest.jsonl`; yields each clip as it is done, in the order of the list.
+    """Write `out/real`, `out/real2` and `out/smoke`; yields each clip as it is done, in the order of the list.
 
     What is there and unchanged is not fetched again, so a run that was stopped goes on. A source's manifest is written
     when its last clip is done and names the clips that are there.
@@ -111,10 +111,14 @@ def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: in
         OSError: the disk is full or cannot be written.
     """
     _write_rows(out / "smoke" / "manifest.jsonl", kit.samples)
+    for name, content in kit.files.items():
+        with atomic_file(out / name) as file:
+            file.write(json.dumps(content, ensure_ascii=False).encode())
+    of_folder = defaultdict[Path, list[dict[str, Any]]](list)
     with _Lock(out / LOCK) as lock:
         for source in kit.sources:
-            fetcher = _Fetcher(out / "real" / source.name, source, hosts or Hosts(), lock)
-            rows = []
+            fetcher = _Fetcher(out / source.kit / source.name, source, hosts or Hosts(), lock)
+            rows = of_folder[fetcher.folder]  # a source of several repositories has one manifest
             for outcome in fetcher.outcomes(num_threads):
                 yield outcome
                 if outcome.locked:
@@ -228,7 +232,7 @@ class _Tree:
         self._fault: OsumError | None = None
 
     def resolve(self, pattern: str) -> str:
-        """The one path that fits; a path without `*` is one already.
+        """The one path that fits, or the first of several equal files; a path without `*` is one already.
 
         Raises:
             InputError: none or several fit, or the files cannot be listed.
@@ -238,9 +242,9 @@ class _Tree:
         fitting = [path for path in self._listed() if fnmatchcase(path, pattern)]
         if self._fault and not fitting:
             raise type(self._fault)(f"{pattern}: the files of its repository cannot be listed ({self._fault})")
-        if len(fitting) != 1:
+        if len({self._listed()[path] for path in fitting}) != 1:
             raise InputError(f"{self._url}: {len(fitting)} files fit {pattern}, one must")
-        return fitting[0]
+        return min(fitting)
 
     def check(self, path: str, content: bytes, url: str) -> bool:
         """Whether the commit's hash is known, and then it is that of `content`; another one is an error."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,12 @@ class KitSource:
     """A repository at one commit, and the recordings taken from it."""
 
     name: str
+    """Several parts of one name are from several repositories."""
     repo: str
     commit: str
     clips: tuple[KitClip, ...] = ()
+    kit: str = "real"
+    """Folder of the kit: `real` or `real2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class KitList:
     samples: tuple[Row, ...]
     """`id` and `origin` of each sample clip: what must not be trained on."""
     by_hand: tuple[ByHand, ...]
+    files: Mapping[str, Any] = field(default_factory=dict)
+    """JSON files that come with the list: path inside the kit to content."""
 
     def only(self, names: Collection[str] | None) -> KitList:
         """The list of these sources, or of all.
@@ -89,7 +95,7 @@ class KitList:
         Raises:
             InputError: there is no such source.
         """
-        known = [source.name for source in self.sources]
+        known = list(dict.fromkeys(source.name for source in self.sources))
         if unknown := sorted(set(names or ()) - set(known)):
             raise InputError(f"source {unknown[0]!r} cannot be fetched: name one of {', '.join(known)}")
         return replace(self, sources=tuple(source for source in self.sources if not names or source.name in names))
@@ -155,6 +161,14 @@ def _picovoice(name: str, row: Row) -> str:
     return f"audio/{row['text']}/{tail}.*" if tail.isdecimal() and len(tail) < 8 else f"audio/{row['text']}/{tail}-*"
 
 
+def _common_voice(name: str, row: Row) -> str:
+    """The early Mandarin and 6.1 by language; each of the English deltas has a folder of its own."""
+    version, _, language = f"{row['subset']} {row['language']}".partition(" ")
+    if version in ("6.1", "early"):
+        return f"{language.split()[0]}/clips/{name}.mp3"
+    return f"*{name}.mp3"
+
+
 LAYOUTS: Mapping[str, Callable[[str, Row], str]] = {
     "aishell1": lambda name, _: f"AISHELL_Sample_data/{name}.wav",
     "aishell3": lambda name, _: f"data/samples/aishell3/wav/{name}.wav",
@@ -167,8 +181,26 @@ LAYOUTS: Mapping[str, Callable[[str, Row], str]] = {
     "ljspeech": lambda name, _: f"tests/data/ljspeech/wavs/{name}.wav",
     "picovoice-keywords": _picovoice,
     "speechocean762": lambda name, row: f"WAVE/SPEAKER{row['speaker'][2:]}/{name[3:]}.WAV",
+    "aishell3-ssb0139": lambda name, _: f"*{name}.wav",
+    "commonvoice-en": _common_voice,
+    "commonvoice-other-age": _common_voice,
+    "commonvoice-zh": _common_voice,
+    "covid19-cough": lambda name, _: f"raw/{name}.mp3",
+    "emodb": lambda name, _: f"*{name}.wav",
+    "librispeech-train5": lambda name, _: f"*/{name}.flac",
+    "scratch14-human": lambda name, _: f"*/{name}.*",
+    "speech-commands": lambda name, row: f"*{row['text']}/{name.partition('_')[2]}.wav",
 }
 """Path inside the repository from a clip's id and row; a source that is not here cannot be fetched."""
+_COMMON_VOICE = {
+    "6.1": "omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",
+    "early": "leeqingming-BOL/mychinesemultipa",
+    "delta-13-or-so": "korliu/whisper",
+    "18.0-delta-2024-06-14": "shubhra-cv/18",
+    "19.0-delta-2024-09-13": "shubhra-cv/19",
+    "20.0-delta-2024-12-06": "shubhra-cv/17",
+}
+"""Version of Common Voice to the repository that holds it."""
 
 CUT = 10.0
 """Seconds at which the kit cut the LibriSpeech clips that it has no text for."""
@@ -179,8 +211,15 @@ BY_HAND = (
         "the kit renamed its speakers and tells no file names",
         "github.com/zhongyuchen/DSPSpeech-20 at 8165959",
     ),
+    ByHand(
+        "real2/long-en",
+        "its recordings are consecutive utterances of LibriSpeech and LJ Speech joined",
+        "github.com/zhangrui0712/Voice-Age at c13f844 and github.com/PhilippMatthes/dc_tts at 5f20e75",
+    ),
 )
 """Parts of the kit that cannot be fetched."""
+FILES = ("real2/aishell3_labels_of_first_kit.json",)
+"""Files of the kit without sound."""
 
 
 # Reading and making the list
@@ -201,23 +240,27 @@ def read_list(path: Path | None = None) -> KitList:
 
 
 def _parsed(rows: list[Row]) -> KitList:
-    sources, clips, common = dict[str, Row](), dict[str, list[KitClip]](), dict[str, Row]()
+    sources, clips = list[Row](), list[list[KitClip]]()
     for row in rows:
         if row["kind"] == "source":
-            sources[row["name"]], common[row["name"]], clips[row["name"]] = row, row["common"], []
+            sources.append(row)
+            clips.append([])
         elif row["kind"] == "clip":
-            source = row["id"].split("/")[0]
             own = {name: row[name] for name in ("id", "path", "seconds", "levels")}
-            clips[source].append(KitClip(**own, fields=common[source] | row["fields"], end=row.get("end")))
+            clips[-1].append(KitClip(**own, fields=sources[-1]["common"] | row["fields"], end=row.get("end")))
     return KitList(
-        tuple(KitSource(name, row["repo"], row["commit"], tuple(clips[name])) for name, row in sources.items()),
+        tuple(
+            KitSource(row["name"], row["repo"], row["commit"], tuple(of), row.get("kit", "real"))
+            for row, of in zip(sources, clips, strict=True)
+        ),
         tuple({"id": row["id"], "origin": row["origin"]} for row in rows if row["kind"] == "sample"),
         tuple(ByHand(row["name"], row["missing"], row["where"]) for row in rows if row["kind"] == "by_hand"),
+        {row["path"]: row["content"] for row in rows if row["kind"] == "file"},
     )
 
 
 def write_list(path: Path, kit: Path) -> None:
-    """Make the list from a kit: a folder with `real/` (and `sources.json` in it) and `smoke/`."""
+    """Make the list from a kit: a folder with `real/`, perhaps `real2/` (each with `sources.json`), and `smoke/`."""
     lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in _rows(kit))
     content = "".join(lines).encode()
     with atomic_file(path) as file:
@@ -225,29 +268,49 @@ def write_list(path: Path, kit: Path) -> None:
 
 
 def _rows(kit: Path) -> Iterator[Row]:
-    origins = json.loads((kit / "real" / "sources.json").read_text(encoding="utf-8"))
-    for name in LAYOUTS:
-        rows = read_rows(kit / "real" / name / "manifest.jsonl")
-        told = [{k: v for k, v in row.items() if k not in ("id", "audio", "duration_s")} for row in rows]
-        common = {k: v for k, v in told[0].items() if all(k in row and row[k] == v for row in told)}
-        origin = {key: origins[name][key] for key in ("repo", "commit")}
-        yield {"kind": "source", "name": name, **origin, "common": common}
-        for row, fields in zip(rows, told, strict=True):
-            samples = audio.load(kit / "real" / name / row["audio"])
-            end = {"end": CUT} if name == "librispeech" and row["duration_s"] == CUT else {}
-            yield {
-                "kind": "clip",
-                "id": row["id"],
-                "path": LAYOUTS[name](row["id"].split("/")[1], row),
-                "seconds": round(samples.size / SAMPLE_RATE, 3),
-                "levels": fingerprint(samples),
-                **end,
-                "fields": {k: v for k, v in fields.items() if k not in common},
-            }
+    for folder in ("real", "real2"):
+        if (kit / folder).is_dir():
+            yield from _sources(kit / folder)
     for row in read_rows(kit / "smoke" / "manifest.jsonl"):
         yield {"kind": "sample", "id": row["id"], "origin": row["origin"]}
     for part in BY_HAND:
         yield {"kind": "by_hand", **asdict(part)}
+    for name in FILES:
+        if (kit / name).is_file():
+            yield {"kind": "file", "path": name, "content": json.loads((kit / name).read_text(encoding="utf-8"))}
+
+
+def _sources(folder: Path) -> Iterator[Row]:
+    """The sources of one folder of the kit, each followed by its clips; one for each repository."""
+    origins = json.loads((folder / "sources.json").read_text(encoding="utf-8"))
+    for name in (name for name in LAYOUTS if (folder / name).is_dir()):
+        of_repo = defaultdict[str, list[Row]](list)
+        repos = {each["repo"]: each["commit"] for each in origins[name].get("repos", [origins[name]])}
+        for row in read_rows(folder / name / "manifest.jsonl"):
+            of_repo[
+                _COMMON_VOICE[row["subset"].split()[0]] if name.startswith("commonvoice") else next(iter(repos))
+            ] += [row]
+        for repo, rows in of_repo.items():
+            yield from _source(folder, name, {"repo": repo, "commit": repos[repo]}, rows)
+
+
+def _source(folder: Path, name: str, origin: Row, rows: Sequence[Row]) -> Iterator[Row]:
+    known = [{k: v for k, v in row.items() if k not in ("id", "audio", "duration_s")} for row in rows]
+    common = {k: v for k, v in known[0].items() if all(k in row and row[k] == v for row in known)}
+    kit = {} if folder.name == "real" else {"kit": folder.name}
+    yield {"kind": "source", "name": name, **origin, **kit, "common": common}
+    for row, fields in zip(rows, known, strict=True):
+        samples = audio.load(folder / name / row["audio"])
+        end = {"end": CUT} if name == "librispeech" and row["duration_s"] == CUT else {}
+        yield {
+            "kind": "clip",
+            "id": row["id"],
+            "path": LAYOUTS[name](row["id"].split("/")[1], row),
+            "seconds": round(samples.size / SAMPLE_RATE, 3),
+            "levels": fingerprint(samples),
+            **end,
+            "fields": {k: v for k, v in fields.items() if k not in common},
+        }
 
 
 def main() -> None:

@@ -284,8 +284,22 @@ def test_a_file_that_is_no_audio(tmp_path: Path, kit: KitList, mirror: Mirror) -
 
 
 def test_a_name_that_fits_several_files_is_not_guessed(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
-    mirror.put("字/4-other.wav", wav(burst(4)), "c/d")
+    mirror.put("字/4-other.wav", wav(burst(5)), "c/d")
     only_lost(run(tmp_path, kit, mirror), "y/4", "2 files fit */4-*.wav")
+
+
+def test_a_name_that_fits_copies_of_one_file_is_clear(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
+    mirror.put("字/4-other.wav", mirror.files[f"/raw/c/d/{COMMIT}/字/4-secret.wav"], "c/d")
+    assert faults(run(tmp_path, kit, mirror)) == {}
+
+
+def test_a_source_of_two_repositories_has_one_manifest(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
+    first, second = kit.sources
+    clips = tuple(replace(one, id=one.id.replace("y/", "x/")) for one in second.clips)
+    both = replace(kit, sources=(first, replace(second, name="x", clips=clips)), files={"real2/ages.json": {"a": 1}})
+    assert faults(run(tmp_path, both, mirror)) == {}
+    assert [row["id"] for row in read_rows(tmp_path / "real/x/manifest.jsonl")] == [f"x/{n}" for n in range(6)]
+    assert json.loads((tmp_path / "real2/ages.json").read_text(encoding="utf-8")) == {"a": 1}
 
 
 def test_files_that_cannot_be_listed_cost_the_names_that_are_not_whole(
@@ -350,14 +364,16 @@ def test_the_list_in_the_package() -> None:
     kit = read_list()
     assert {source.name for source in kit.sources} == set(LAYOUTS)
     clips = [clip for source in kit.sources for clip in source.clips]
-    assert len({one.id for one in clips}) == len(clips) == 7503
+    assert len({one.id for one in clips}) == len(clips) == 7503 + 4810
     assert all(len(source.commit) == 40 for source in kit.sources)
     for source in kit.sources:
         assert len({one.path for one in source.clips}) == len(source.clips)
         assert all(one.fields["source"] == source.name and one.fields["licence"] for one in source.clips)
     assert not any(set("[?") & set(one.path) for one in clips), "they would be patterns"
-    assert {part.name for part in kit.by_hand} == {"real/dspspeech20"}
+    assert {part.name for part in kit.by_hand} == {"real/dspspeech20", "real2/long-en"}
     assert len(kit.samples) == 20
+    assert set(kit.files) == {"real2/aishell3_labels_of_first_kit.json"}
+    assert {source.kit for source in kit.sources if source.name.startswith(("commonvoice", "covid19"))} == {"real2"}
 
 
 def test_the_layouts_name_files_that_are_known_to_be_there() -> None:
@@ -366,6 +382,9 @@ def test_the_layouts_name_files_that_are_known_to_be_there() -> None:
     assert paths["speechocean762/so_000010035"] == "WAVE/SPEAKER0001/000010035.WAV"
     assert paths["audio-cmn-words/cmn_0001"] == "96k/hsk/cmn-一共.mp3"
     assert paths["librispeech/1040-133433-0000"] == "audio_data/librispeech_train-clean-100/1040-133433-0000.flac"
+    assert paths["commonvoice-zh/common_voice_zh-CN_18524189"] == "zh-CN/clips/common_voice_zh-CN_18524189.mp3"
+    assert paths["commonvoice-other-age/common_voice_ab_19904199"] == "ab/clips/common_voice_ab_19904199.mp3"
+    assert paths["covid19-cough/0131f7df-f652-44a4-a381-c20f74b6c156"] == "raw/0131f7df-f652-44a4-a381-c20f74b6c156.mp3"
     assert paths["picovoice-keywords/alexa_107"] == "audio/alexa/107.*"
     assert paths["picovoice-keywords/view_glass_02b753b7"] == "audio/view glass/02b753b7-*"
     assert (
