@@ -18,6 +18,9 @@
 Every message holds the bad value, the rule and the way out, in one line.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class OsumError(Exception):
     """Base of everything that osum raises on purpose."""
@@ -38,6 +41,15 @@ class InputError(OsumError):
 
 class UsageError(InputError):
     """What was asked for cannot be done: wrong usage, where other errors come of the data or the machine."""
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """Where nothing but what was asked for can be wrong: a name that is none is wrong usage."""
+    try:
+        yield
+    except (TaskError, InputError) as fault:
+        raise UsageError(str(fault)) from fault
 
 
 class RecipeError(UsageError):
