@@ -122,7 +122,7 @@ def test_a_real_pipe_that_closes_early_is_quiet() -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_one_line_and_code_2(
+def test_what_cannot_be_done_as_asked_is_one_line_and_code_2(
     osum: Run, clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
