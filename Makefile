@@ -6,10 +6,13 @@ STAMP := .venv/.installed
 DATA ?= data
 OUT ?= runs/results
 
-.PHONY: demo test coverage check docs format results
+.PHONY: demo serve test coverage browser check docs format results wavesurfer
 
 demo: $(STAMP)
 	$(BIN)/osum label samples/
+
+serve: $(STAMP)
+	$(BIN)/osum studio
 
 # A process for each core, of one thread: most tests are too small to share.
 test: $(STAMP)
@@ -21,6 +24,10 @@ coverage: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto $(addprefix --cov=osum.,$(PURE)) --cov-branch --cov-fail-under=97 \
 		--cov-report=term-missing:skip-covered \
 		tests/tasks tests/scoring tests/results $(patsubst %,tests/test_%.py,text files records utterance)
+
+# The studio in a real chromium; its tests skip where there is none.
+browser: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser -rs tests/server
 
 check: $(STAMP)
 	$(BIN)/ruff format --check
@@ -48,6 +55,14 @@ results: $(STAMP)
 		--set classical.valid=$(DATA)/nano/valid.jsonl --set classical.cache=$(OUT)
 	$(BIN)/osum report $(OUT) -o $(OUT)/report --keep docs/results/nano.json \
 		$(addprefix --readme ,$(wildcard README*.md))
+
+# Fetch the one library of the studio's page anew; nothing else of this project needs npm.
+WAVESURFER := wavesurfer.js@8.0.1
+wavesurfer:
+	npm pack --silent --pack-destination $(or $(TMPDIR),/tmp) $(WAVESURFER)
+	tar -xzf $(or $(TMPDIR),/tmp)/$(subst @,-,$(WAVESURFER)).tgz -C $(or $(TMPDIR),/tmp)
+	cp $(or $(TMPDIR),/tmp)/package/dist/wavesurfer.esm.js src/osum/server/static/vendor/wavesurfer.js
+	cp $(or $(TMPDIR),/tmp)/package/LICENSE src/osum/server/static/vendor/wavesurfer.LICENSE
 
 # torch first and by its exact pin: without one pip may pull the CUDA build, gigabytes that no test needs.
 $(STAMP): pyproject.toml constraints.txt

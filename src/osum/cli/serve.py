@@ -21,6 +21,12 @@ examples:
   osum serve --model mine=runs/mine/best --model whisper-1=nano
   osum serve --host 0.0.0.0 --api-key-file keys.txt       for other machines, with keys
 """
+_STUDIO_EXAMPLES = """\
+examples:
+  osum studio                                             nano, in a window of the browser
+  osum studio --model a=runs/a/best --model b=runs/b/best two models, to compare
+  osum studio --data labels.jsonl                         listen to rows, correct them, write them back
+"""
 
 
 def register(commands: Subparsers) -> None:
@@ -32,13 +38,30 @@ def register(commands: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--studio", action="store_true", help="serve the page of the studio at /studio")
+    _add_common(parser)
+    parser.set_defaults(run=run, browser=False)
+    studio = commands.add_parser(
+        "studio",
+        help="label, compare, talk and review in the browser",
+        description=run_studio.__doc__,
+        epilog=_STUDIO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    studio.add_argument("--no-browser", dest="browser", action="store_false", help="open no window; print the address")
+    _add_common(studio)
+    studio.set_defaults(run=run_studio, studio=True)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=_port, default=8000, help="port to listen at (8000); 0 takes a free one")
-    parser.add_argument("--studio", action="store_true", help="serve the page of the studio at /studio")
+    group = parser.add_argument_group("review in the studio")
+    group.add_argument("--review", "--data", metavar="FILE", help="manifest of osum (.jsonl) whose rows are reviewed")
+    group.add_argument("--audio-root", metavar="DIR", help="folder that holds its recordings; its own without it")
     _add_models(parser)
     _add_access(parser)
     _add_limits(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +107,16 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Answer requests over HTTP, in the formats of OpenAI's API: transcriptions, decisions, chat."""
+    return _run(arguments)
+
+
+def run_studio(arguments: Namespace) -> int:
+    """Open a page in the browser that labels recordings, compares models, talks, and reviews the rows of a corpus. It
+    is `osum serve --studio`, and closes with Ctrl-C."""
+    return _run(arguments)
+
+
+def _run(arguments: Namespace) -> int:
     options, models = _options(arguments), _models(arguments)
     try:
         from osum.server.app import create_app
@@ -95,15 +128,28 @@ def run(arguments: Namespace) -> int:
     _log_to_standard_error()
     app = create_app(models, options)
     tell(f"models {', '.join(models.names)} at http://{options.host}:{options.port}/v1")
-    serve(app)
+
+    def started(port: int) -> None:
+        page = f"http://{options.host}:{port}/studio"
+        if options.studio:
+            tell(f"studio at {page}")
+        if arguments.browser:
+            import webbrowser
+
+            webbrowser.open(page)
+
+    serve(app, started)
     return 0
 
 
 def _options(arguments: Namespace) -> ServerOptions:
+    from osum.errors import InputError
     from osum.server.options import ServerOptions
 
+    if arguments.review is not None and not Path(arguments.review).is_file():
+        raise InputError(f"--review {arguments.review}: there is no such file: name a manifest (.jsonl)")
     limits = ("max_audio_seconds", "request_seconds", "max_running", "max_waiting", "num_readers", "drain_seconds",
-              "stop_seconds", "idle_unload", "codec", "voices")  # fmt: skip
+              "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root")  # fmt: skip
     given = {name: getattr(arguments, name) for name in limits if getattr(arguments, name) is not None}
     if arguments.max_upload_mb is not None:
         given["max_upload_bytes"] = round(arguments.max_upload_mb * 2**20)

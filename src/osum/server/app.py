@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from osum import errors
 from osum.listening.recognizer import Recognizer
-from osum.server import about, transcriptions
+from osum.server import about, studio, studio_review, transcriptions
 from osum.server.access import Access
 from osum.server.desk import Desk
 from osum.server.faults import respond, respond_to_invalid
@@ -32,6 +32,8 @@ UNLOAD_TICK = 1.0
 
 ROUTERS: tuple[APIRouter, ...] = (about.router, transcriptions.router)
 """The routes of every server: add yours here. `Gate` has checked host, origin and key before any of them runs."""
+STUDIO: tuple[APIRouter, ...] = (studio.router, studio_review.router)
+"""Those of a server with the studio."""
 
 
 def create_app(models: Models | Mapping[str, Recognizer], options: ServerOptions | None = None) -> FastAPI:
@@ -54,8 +56,10 @@ def create_app(models: Models | Mapping[str, Recognizer], options: ServerOptions
     for kind in (errors.OsumError, HTTPException):
         app.add_exception_handler(kind, respond)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *(STUDIO if options.studio else ())):
         app.include_router(router)
+    if options.studio:
+        studio.mount_files(app)
     if options.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

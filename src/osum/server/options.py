@@ -56,6 +56,10 @@ class ServerOptions:
     """Questions of one request for decisions."""
     studio: bool = False
     """Whether the page of the studio is served."""
+    review: str | None = None
+    """A manifest whose rows are reviewed in the studio."""
+    audio_root: str | None = None
+    """The folder that holds the recordings of that manifest; its own folder without it."""
     codec: str | None = None
     """Folder of a speech model, with which models that speak reply aloud."""
     voices: str | None = None
@@ -76,5 +80,7 @@ class ServerOptions:
                 f"host {self.host} is reached by other machines and there is no API key: "
                 "give --api-key-file, or --insecure where that is meant"
             )
+        if self.review is not None and not self.studio:
+            raise InputError(f"{self.review} is to be reviewed and there is no page to review it on: give --studio")
         if bool(self.codec) != bool(self.voices):
             raise InputError("a codec without voices, or voices without a codec: give both or neither")

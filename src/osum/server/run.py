@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -20,8 +22,9 @@ MAX_SOCKET_BYTES = 4 * 2**20
 class Runner(uvicorn.Server):
     """A server that says that it is about to stop before it no longer listens."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, started: Callable[[int], None] = lambda _: None) -> None:
         self._service: Service = app.state.service
+        self._started = started
         options = self._service.options
         super().__init__(
             uvicorn.Config(
@@ -35,6 +38,12 @@ class Runner(uvicorn.Server):
                 timeout_graceful_shutdown=round(options.stop_seconds),
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say at which port."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._started(self.servers[0].sockets[0].getsockname()[1])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """At the first signal refuse new work; stop listening when a balancer has had time to see it."""
@@ -55,6 +64,6 @@ class Runner(uvicorn.Server):
         LOG.info("stopped%s", f", {left} requests were not finished" if left else ", nothing was left unfinished")
 
 
-def serve(app: FastAPI) -> None:
-    """Run an app until SIGTERM or Ctrl-C."""
-    Runner(app).run()
+def serve(app: FastAPI, started: Callable[[int], None] = lambda _: None) -> None:
+    """Run an app until SIGTERM or Ctrl-C; `started` is given the port when it listens."""
+    Runner(app, started).run()
