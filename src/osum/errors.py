@@ -3,7 +3,8 @@
     OsumError
     ├── AudioError            audio that cannot be read, decoded or is outside the limits
     ├── InputError            a path, format, option or output place that cannot be used
-    │   └── RecipeError           a recipe or a plan that no run can follow
+    │   └── UsageError            what was asked for cannot be done, whatever the data are
+    │       └── RecipeError           a recipe or a plan that no run can follow
     ├── ManifestError         a manifest row that is not what a manifest row must be
     ├── TaskError             an unknown task or label, or a text that a task cannot render
     ├── CheckpointError       a folder or file that is not a usable checkpoint
@@ -16,6 +17,9 @@
 
 Every message holds the bad value, the rule and the way out, in one line.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class OsumError(Exception):
@@ -35,8 +39,21 @@ class InputError(OsumError):
     """A path, format, option or output place that cannot be used."""
 
 
-class RecipeError(InputError):
-    """A recipe or a plan that no run can follow: wrong usage, where other errors come of the data or the machine."""
+class UsageError(InputError):
+    """What was asked for cannot be done: wrong usage, where other errors come of the data or the machine."""
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """Where nothing but what was asked for can be wrong: a name that is none is wrong usage."""
+    try:
+        yield
+    except (TaskError, InputError) as fault:
+        raise UsageError(str(fault)) from fault
+
+
+class RecipeError(UsageError):
+    """A recipe or a plan that no run can follow."""
 
 
 class ManifestError(OsumError):

@@ -36,12 +36,27 @@ def test_a_manifest_is_aligned_row_by_row_and_a_bad_row_is_told(osum: Run, clip:
 
 
 @pytest.mark.parametrize(
-    ("names", "reason"), [(["a.wav", "b.wav"], "about one recording"), (["a.wav"], "unknown format")]
+    ("names", "reason"),
+    [
+        (["a.wav", "b.wav"], "about one recording"),
+        (["a.wav"], "unknown format"),
+        (["a.wav"], "--text is empty: give what is said"),
+    ],
 )
 def test_wrong_usage_is_one_line(osum: Run, clip: MakeClip, names: list[str], reason: str) -> None:
     options = ["-f", "txt"] if reason == "unknown format" else []
-    ran = osum("align", *(clip(name) for name in names), "--text", "hi", *options)
-    assert ran.code in (1, 2) and reason in ran.err and ran.err.count("\n") == 1
+    text = " " if "empty" in reason else "hi"
+    ran = osum("align", *(clip(name) for name in names), "--text", text, *options)
+    assert ran.code == 2 and reason in ran.err and ran.err.count("\n") == 1
+
+
+def test_tags_in_a_text_are_an_error_of_their_row(osum: Run, clip: MakeClip) -> None:
+    ran = osum("align", clip(), "--text", "good <laugh> morning")
+    assert ran.code == 1 and "holds < or >, which mark tags" in ran.err
+
+
+def test_the_summary_says_how_much_was_aligned(osum: Run, clip: MakeClip) -> None:
+    assert "1 answered, 0 failed, 1.0 s of audio" in osum("align", clip(seconds=1.0), "--text", "hi").err
 
 
 def test_a_recording_that_is_not_there_is_told(osum: Run) -> None:

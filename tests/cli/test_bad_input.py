@@ -210,24 +210,24 @@ def damaged(checkpoint: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "expected", "message"),
     [
-        (["--model", "nanu"], "model 'nanu' is unknown"),
-        (["--model", "."], "no config.json"),
-        (["--device", "abacus"], "osum doctor"),
-        (["--tasks", "SERR"], "did you mean 'SER'"),
-        (["--tasks", ""], "unknown task ''"),
-        (["--prompt-language", "fr"], "no prompts in 'fr'"),
-        (["--model", "someone/something", "--offline"], "not on this machine"),
+        (["--model", "nanu"], 1, "model 'nanu' is unknown"),
+        (["--model", "."], 1, "no config.json"),
+        (["--device", "abacus"], 2, "osum doctor"),
+        (["--tasks", "SERR"], 2, "did you mean 'SER'"),
+        (["--tasks", ""], 2, "unknown task ''"),
+        (["--prompt-language", "fr"], 2, "no prompts in 'fr'"),
+        (["--model", "someone/something", "--offline"], 1, "not on this machine"),
     ],
 )
-def test_a_bad_option_is_one_line_and_code_1(
-    label: Label, tmp_path: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+def test_a_bad_option_is_one_line_and_a_model_that_is_not_there_is_no_wrong_usage(
+    label: Label, tmp_path: Path, words: list[str], expected: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     soundfile.write("clip.wav", tone(), RATE)
     code, out, err = label("clip.wav", *words)
-    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert (code, out, err.count("\n")) == (expected, "", 1)
     assert message in err
 
 

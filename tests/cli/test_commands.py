@@ -99,7 +99,7 @@ def test_doctor_fails_where_osum_cannot_run(osum: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("words", [["in.pt"], ["out", "--whisper", "w"], ["a", "b", "--whisper", "w", "--llm", "l"]])
 def test_convert_says_which_paths_it_takes(osum: Run, words: list[str]) -> None:
     code, _, err = osum("convert", *words)
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "SRC OUT, or --whisper DIR --llm DIR OUT" in err
 
 
@@ -126,7 +126,7 @@ def test_train_knows_its_keys(osum: Run, tmp_path: Path) -> None:
 
 def test_data_nano_names_the_script_that_took_its_place(osum: Run, tmp_path: Path) -> None:
     code, _, err = osum("data", "nano", "--kit", tmp_path / "no", "--out", tmp_path / "out")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
     assert "python -m recipes.nano.build" in err
 
 

@@ -56,6 +56,19 @@ def test_events_are_found_in_everything_that_label_writes_whole(osum: Run, tmp_p
     assert (Path(name).name, rest) == ("a.wav#1", ["0.000", "15.000", "laugh", "0.9300"])
 
 
+@pytest.mark.parametrize(("event", "hint"), [("bogus", "the events are "), ("laughh", "did you mean 'laugh'")])
+def test_an_event_that_is_none_is_wrong_usage(osum: Run, tmp_path: Path, event: str, hint: str) -> None:
+    write(tmp_path, "rows.jsonl", ROWS)
+    code, out, err = osum("find", tmp_path, "--event", event)
+    assert (code, out, err.count("\n")) == (2, "", 1) and f"event {event!r} is in no row: {hint}" in err
+
+
+def test_an_event_of_a_checkpoint_of_ones_own_is_found(osum: Run, tmp_path: Path) -> None:
+    write(tmp_path, "rows.jsonl", [Utterance("a", "a.wav", events=(VocalEvent(0.0, 1.0, "hum", 0.9),))])
+    code, out, err = osum("find", tmp_path, "--event", "hum")
+    assert (code, out.count("hum"), err) == (0, 1, "")
+
+
 def test_without_a_wish_every_event_is_listed_in_order(osum: Run, tmp_path: Path) -> None:
     write(tmp_path, "rows.jsonl", ROWS)
     found = [line.split("\t")[3] for line in osum("find", tmp_path / "rows.jsonl").out.splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,31 @@ def test_a_real_pipe_that_closes_early_is_quiet() -> None:
     line = f"{sys.executable} -m osum tasks --help | head -c 1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("label",),
+        ("label", "CLIP", "-f", "srt", "-o", "out.json"),
+        ("label", "CLIP", "-f", "table", "-o", "out"),
+        ("label", "CLIP", "--resume"),
+        ("label", "CLIP", "--changed", "-o", "out.jsonl"),
+        ("ask", "CLIP", ""),
+        ("align", "CLIP", "--text", ""),
+        ("evaluate", "-o", "out"),
+        ("evaluate", "--benchmark", "samples-gender"),
+        ("evaluate", "--benchmark", "samples-gendre", "-o", "out"),
+        ("data", "split", "rows.jsonl", "out", "--valid", "0.6", "--test", "0.6"),
+        ("data", "split", "rows.jsonl", "out"),
+        ("judge", "rows.jsonl", "--against", "other.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_done_as_asked_is_one_line_and_code_2(
+    osum: Run, clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("{}\n")
+    code, out, err = osum(*(clip() if word == "CLIP" else word for word in words))
+    assert (code, out, err.count("\n")) == (2, "", 1)

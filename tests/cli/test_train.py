@@ -119,7 +119,7 @@ def test_a_right_recipe_trains(train: Train, tmp_path: Path) -> None:
         ({"track": ["wandb"]}, ["track: 'wandb' is unknown: the choices are tensorboard, trackio"]),
         ({"prompt_set": "breif", "model": "preset:nano"}, ["prompt_set is 'breif'"]),
         ({"attention": "fast"}, ["attention is 'fast'", "give eager or sdpa"]),
-        ({"augmentation": {"sned": 1}}, ["'sned' is no option of augmentation"]),
+        ({"augmentation": {"sned": 1}}, ["augmentation.sned is unknown: did you mean 'spec'"]),
         ({"out": "/dev/null/x"}, ["Not a directory", "/dev/null/x"]),
     ],
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",

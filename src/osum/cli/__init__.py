@@ -36,7 +36,7 @@ from osum.cli import (
     voice,
 )
 from osum.cli.arguments import Parser, ShowVersion
-from osum.errors import OsumError, RecipeError
+from osum.errors import OsumError, UsageError
 from osum.text import did_you_mean
 
 SAME_FAULT = 10
@@ -133,7 +133,7 @@ def _end(fault: BaseException) -> int:
             return NO_READER
         case KeyboardInterrupt():
             code, message = INTERRUPTED, "interrupted"
-        case RecipeError():
+        case UsageError():
             code, message = WRONG_USAGE, f"error: {fault}"
         case OsumError() | OSError():
             code, message = FAILED, f"error: {fault}"

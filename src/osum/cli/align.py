@@ -75,11 +75,14 @@ def _check(arguments: Namespace, count: int) -> None:
     """Refuse what cannot be aligned.
 
     Raises:
-        InputError: no row, or one text for several recordings.
+        InputError: no row.
+        UsageError: one text for several recordings, or none.
     """
-    from osum.errors import InputError
+    from osum.errors import InputError, UsageError
 
+    if arguments.text is not None and not arguments.text.strip():
+        raise UsageError("--text is empty: give what is said")
     if not count:
         raise InputError("no rows to align: give a recording with --text, or a manifest that has rows")
     if arguments.text is not None and count > 1:
-        raise InputError(f"--text is about one recording, and {count} are given: put each text into a manifest")
+        raise UsageError(f"--text is about one recording, and {count} are given: put each text into a manifest")

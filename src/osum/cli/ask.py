@@ -50,6 +50,10 @@ def run_chat(arguments: Namespace) -> int:
 
 def run_ask(arguments: Namespace) -> int:
     """Ask a question of your own about a clip. The question is the prompt, word for word."""
+    from osum.errors import UsageError
+
+    if not arguments.question.strip():
+        raise UsageError("the question is empty: ask something, or use osum chat")
     audio = _audio(arguments.clip)
     model = load_model(arguments)
     _show(arguments, model, arguments.question, model.ask(audio, arguments.question, generation(arguments)))

@@ -63,13 +63,13 @@ def run_encode(arguments: Namespace) -> int:
 
 def run_decode(arguments: Namespace) -> int:
     """Speak codes in a voice, to a wav file."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.speech.checkpoint import load_synthesizer
     from osum.speech.cosyvoice import CosyVoice
     from osum.speech.voice import load_voice
 
     if not 0.25 <= arguments.speed <= 4:
-        raise InputError(f"--speed {arguments.speed:g}: 0.25 to 4 is needed")
+        raise UsageError(f"--speed {arguments.speed:g}: 0.25 to 4 is needed")
     codes, voice = _codes(arguments.codes), load_voice(arguments.voice)
     model = load_synthesizer(arguments.model, arguments.device)
     if isinstance(model, CosyVoice):
@@ -77,7 +77,7 @@ def run_decode(arguments: Namespace) -> int:
     elif arguments.speed == 1:
         wave = model.synthesize(codes, voice, seed=arguments.seed)
     else:
-        raise InputError(f"--speed {arguments.speed:g}: {model.name} speaks at its own speed alone; leave it out")
+        raise UsageError(f"--speed {arguments.speed:g}: {model.name} speaks at its own speed alone; leave it out")
     write_wav(arguments.output, wave.cpu().numpy(), model.sampling_rate)
     return 0
 

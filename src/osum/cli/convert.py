@@ -66,11 +66,11 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Convert a released checkpoint, or a Whisper and a Qwen2, to a folder that osum and transformers read; or back."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     wanted = 1 if arguments.whisper or arguments.llm else 2
     if len(arguments.paths) != wanted or bool(arguments.whisper) != bool(arguments.llm):
-        raise InputError("osum convert takes SRC OUT, or --whisper DIR --llm DIR OUT (see osum convert --help)")
+        raise UsageError("osum convert takes SRC OUT, or --whisper DIR --llm DIR OUT (see osum convert --help)")
     paths = [Path(path) for path in arguments.paths]
     if arguments.whisper:
         print(_join_parts(arguments, *paths))

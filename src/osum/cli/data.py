@@ -130,9 +130,9 @@ def _add_moved(acts: Subparsers, name: str, script: str) -> None:
 
 
 def _moved(command: str, script: str, _: Namespace) -> int:
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
-    raise InputError(f"{command} is now a script of the repository: run python -m {script} in its root folder")
+    raise UsageError(f"{command} is now a script of the repository: run python -m {script} in its root folder")
 
 
 def _fraction(word: str) -> float:
@@ -249,12 +249,12 @@ def run_shard(arguments: Namespace) -> int:
 def run_split(arguments: Namespace) -> int:
     """Deal the rows to train, valid and test so that each speaker is in one; new rows do not move old speakers."""
     from osum.corpus.manifest import split_by_speaker, write_manifest
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     shares = {"train": 1 - arguments.valid - arguments.test, "valid": arguments.valid, "test": arguments.test}
     if shares["train"] <= 0 or not (arguments.valid or arguments.test):
         given = f"--valid {arguments.valid:g} --test {arguments.test:g}"
-        raise InputError(f"{given}: give shares above 0 that are below 1 together")
+        raise UsageError(f"{given}: give shares above 0 that are below 1 together")
     shares = {name: share for name, share in shares.items() if share}
     paths = {name: arguments.out / f"{name}.jsonl" for name in shares}
     _check_free(paths.values(), arguments.overwrite)

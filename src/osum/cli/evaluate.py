@@ -158,7 +158,7 @@ class _Asked(NamedTuple):
 
 def _asked(arguments: Namespace, faults: _Faults) -> _Asked:
     """The benchmarks that are asked for, each once, those of the catalogue first."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
     from osum.tasks import OSUM
 
@@ -166,13 +166,13 @@ def _asked(arguments: Namespace, faults: _Faults) -> _Asked:
     if arguments.suite is not None:
         names += SUITES[_known(arguments.suite, SUITES, "suite")]
     if not (names or arguments.data_file):
-        raise InputError(
+        raise UsageError(
             "no benchmark: give --benchmark NAME or --suite NAME, which osum evaluate --list shows, or --data-file FILE"
         )
     found = [BENCHMARKS[_known(name, BENCHMARKS, "benchmark")] for name in dict.fromkeys(names)]
     if not arguments.data_file:
         if arguments.tasks or arguments.tasks_file:
-            raise InputError("--tasks and --tasks-file are about a manifest: give --data-file FILE with them")
+            raise UsageError("--tasks and --tasks-file are about a manifest: give --data-file FILE with them")
         return _Asked(found, {*arguments.benchmark}, OSUM)
     tasks = _tasks(arguments)
     own = _own_sets(arguments, tasks, faults)
@@ -214,37 +214,39 @@ def _own_sets(arguments: Namespace, tasks: TaskSet, faults: _Faults) -> list[Ben
 
 
 def _known(name: str, known: Iterable[str], what: str) -> str:
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     names = list(known)
     if name not in names:
         hint = did_you_mean(name, names) or f"use one of {', '.join(names)}; "
-        raise InputError(f"unknown {what} {name!r}: {hint}osum evaluate --list shows all")
+        raise UsageError(f"unknown {what} {name!r}: {hint}osum evaluate --list shows all")
     return name
 
 
 def _check_output(arguments: Namespace) -> None:
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     if arguments.out is None:
-        raise InputError("no place for results: give -o FOLDER")
+        raise UsageError("no place for results: give -o FOLDER")
     if arguments.out.exists() and not arguments.out.is_dir():
-        raise InputError(f"{arguments.out} is a file: give the folder of results")
+        raise UsageError(f"{arguments.out} is a file: give the folder of results")
     if arguments.resume and arguments.overwrite:
-        raise InputError("--resume keeps what is there and --overwrite drops it: give one of them")
+        raise UsageError("--resume keeps what is there and --overwrite drops it: give one of them")
     if arguments.retry_failed and not arguments.resume:
-        raise InputError("--retry-failed is about an earlier run: give --resume with it")
+        raise UsageError("--retry-failed is about an earlier run: give --resume with it")
 
 
 def _run_model(arguments: Namespace, name: str, asked: _Asked, faults: _Faults) -> None:
     """One model on every benchmark; what cannot be run costs the others nothing."""
-    from osum.errors import OsumError
+    from osum.errors import OsumError, UsageError
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
 
     options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks)
     try:
         recogniser = open_recogniser(name, options, arguments.models or ())
+    except UsageError:
+        raise
     except (OsumError, OSError) as fault:
         faults(fault)
         return
@@ -336,15 +338,15 @@ def _some(ids: Iterable[str]) -> str:
 def run_score(arguments: Namespace) -> int:
     """Count the predictions of a folder of results again, without a model, and write its report.json. Of several
     folders, models are compared in pairs on the clips they share."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.evaluation.sets.catalogue import BENCHMARKS
 
     if arguments.compat:
         return _score_original(arguments)
     if arguments.hyp or arguments.ref:
-        raise InputError("--hyp and --ref are files of the original: give --compat original with them")
+        raise UsageError("--hyp and --ref are files of the original: give --compat original with them")
     if not arguments.folders:
-        raise InputError("nothing to score: give the -o of osum evaluate")
+        raise UsageError("nothing to score: give the -o of osum evaluate")
     faults = _Faults()
     folders = list(dict.fromkeys(arguments.folders))
     shown: list[Scored] = []
@@ -383,12 +385,12 @@ def _show(scored: Sequence[Scored]) -> None:
 
 
 def _score_original(arguments: Namespace) -> int:
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.evaluation.score.original import score_original
     from osum.tasks import RELEASE
 
     if arguments.hyp is None or arguments.ref is None or arguments.folders:
-        raise InputError("--compat original reads two files: give --hyp FILE and --ref FILE, and no folder")
+        raise UsageError("--compat original reads two files: give --hyp FILE and --ref FILE, and no folder")
     found = score_original(arguments.ref, arguments.hyp, bool(RELEASE.find(arguments.task).label_sets))
     counts = f"{found.errors} errors, {found.units} units, {found.utterances} utterances"
     print(f"error rate {found.error_rate:.2f} %  ({counts})")

@@ -36,8 +36,7 @@ def run(arguments: Namespace) -> int:
     from osum.results.view import name_of, one_line
 
     wanted = {name.strip().lower() for name in (arguments.event or "").split(",")} - {""}
-    _check_events(wanted)
-    failed = 0
+    failed, seen = 0, set[str]()
     for line in _lines(arguments.paths):
         if line.utterance is None:
             failed += 1
@@ -45,6 +44,7 @@ def run(arguments: Namespace) -> int:
             continue
         row = line.utterance
         for event in events_in(row):
+            seen.add(event.event)
             if (wanted and event.event not in wanted) or (event.probability or 0.0) < arguments.least:
                 continue
             if arguments.json:
@@ -52,17 +52,23 @@ def run(arguments: Namespace) -> int:
                 continue
             sure = "" if event.probability is None else f"{event.probability:.4f}"
             print(one_line(name_of(row)), f"{event.start:.3f}", f"{event.end:.3f}", event.event, sure, sep="\t")
+    _check_events(wanted, seen)
     return 1 if failed else 0
 
 
-def _check_events(wanted: set[str]) -> None:
-    """A checkpoint may have labels of its own, so one that is not known is only told where another is near."""
-    from osum.tasks import EVENTS
-    from osum.text import did_you_mean
+def _check_events(wanted: set[str], seen: set[str]) -> None:
+    """A checkpoint may have labels of its own, so a name is none only where no row has it.
 
-    for name in sorted(wanted - set(EVENTS.labels)):
-        if hint := did_you_mean(name, EVENTS.labels):
-            tell(f"note: {name!r} is no event of osum's own: {hint}")
+    Raises:
+        UsageError: it is none of osum's own events either.
+    """
+    from osum.errors import UsageError
+    from osum.records import unknown
+    from osum.tasks import EVENTS
+
+    known = [*EVENTS.labels, *sorted(seen - set(EVENTS.labels))]
+    if wrong := sorted(wanted - set(known)):
+        raise UsageError(f"event {wrong[0]!r} is in no row: {unknown(wrong[0], known, 'events')}")
 
 
 def _lines(given: list[str]) -> Iterator[Line]:

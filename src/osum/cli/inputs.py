@@ -19,7 +19,7 @@ from typing import Literal
 from osum.audio import find_audio
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Manifest, holds_rows
-from osum.errors import InputError, OsumError
+from osum.errors import InputError, OsumError, UsageError
 from osum.results.on_disk import Spool
 from osum.utterance import Utterance
 
@@ -114,7 +114,7 @@ def read_stdin() -> bytes:
         InputError: standard input is the keyboard.
     """
     if sys.stdin.isatty():
-        raise InputError("- reads audio from a pipe, and standard input is the keyboard: name a file, or pipe one in")
+        raise UsageError("- reads audio from a pipe, and standard input is the keyboard: name a file, or pipe one in")
     return sys.stdin.buffer.read()
 
 

@@ -122,11 +122,11 @@ def run(arguments: Namespace) -> int:
 
 
 def _place(arguments: Namespace) -> Path:
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.evaluation.judge.judgement import judgement_path
 
     if arguments.against:
-        raise InputError("a preference belongs to no one model: give -o FILE with --against")
+        raise UsageError("a preference belongs to no one model: give -o FILE with --against")
     return judgement_path(arguments.predictions)
 
 
@@ -143,24 +143,24 @@ def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
 
 
 def _endpoint(arguments: Namespace) -> Endpoint:
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.peers.language_model import Endpoint
 
     url = arguments.endpoint or os.environ.get(_ENDPOINT_VARIABLE, "")
     if not url:
-        raise InputError(f"there is no endpoint: give --endpoint http://HOST/v1, or set {_ENDPOINT_VARIABLE}")
+        raise UsageError(f"there is no endpoint: give --endpoint http://HOST/v1, or set {_ENDPOINT_VARIABLE}")
     return Endpoint.from_environment(url, timeout=arguments.timeout, tries=arguments.tries)
 
 
 def _prices(arguments: Namespace) -> Prices | None:
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.peers.budget import Prices
 
     given = arguments.price_in, arguments.price_out
     if given == (None, None):
         return None
     if None in given:
-        raise InputError("one price is given: --price-in and --price-out go together")
+        raise UsageError("one price is given: --price-in and --price-out go together")
     return Prices(*given)
 
 

@@ -191,10 +191,10 @@ def run_transcribe(arguments: Namespace) -> int:
 def _run(arguments: Namespace, tasks: str) -> int:
     from osum.cli.inputs import collected
     from osum.cli.outputs import TABLE, target_of
-    from osum.errors import InputError
+    from osum.errors import InputError, UsageError
 
     if arguments.format == TABLE and arguments.out is not None:
-        raise InputError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
+        raise UsageError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
     place = _place(arguments)
     with collected(_given(arguments), arguments.channel) as inputs:
         if not inputs.items:
@@ -211,15 +211,15 @@ def _run(arguments: Namespace, tasks: str) -> int:
 def _place(arguments: Namespace) -> Place:
     from osum.cli.inputs import STDIN
     from osum.cli.outputs import Place
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     if arguments.resume and arguments.overwrite:
-        raise InputError("--resume keeps what is there and --overwrite drops it: give one of them")
+        raise UsageError("--resume keeps what is there and --overwrite drops it: give one of them")
     for name in ("retry_failed", "changed"):
         if getattr(arguments, name) and not arguments.resume:
-            raise InputError(f"--{name.replace('_', '-')} is about an earlier run: give --resume with it")
+            raise UsageError(f"--{name.replace('_', '-')} is about an earlier run: give --resume with it")
     if arguments.resume and STDIN in arguments.paths:
-        raise InputError(f"{STDIN} cannot be read a second time, so --resume does not go with it: name a file")
+        raise UsageError(f"{STDIN} cannot be read a second time, so --resume does not go with it: name a file")
     return Place(
         out=arguments.out,
         format=arguments.format,
@@ -249,12 +249,12 @@ def _subtitles(arguments: Namespace) -> SubtitleOptions:
 
 def _given(arguments: Namespace) -> Sequence[str]:
     from osum.cli.inputs import read_list
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     listed = read_list(arguments.files_from) if arguments.files_from else []
     given = [*arguments.paths, *listed]
     if not given:
-        raise InputError(f"no input: name a file, folder, glob or manifest (see osum {arguments.command} --help)")
+        raise UsageError(f"no input: name a file, folder, glob or manifest (see osum {arguments.command} --help)")
     return given
 
 
@@ -291,6 +291,7 @@ def _measured(row: Utterance) -> Utterance:
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import FailedList
     from osum.cli.tally import Tally
+    from osum.errors import as_usage
     from osum.listening.workers import context
 
     usable = inputs.items.num_usable
@@ -300,9 +301,11 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     from osum.listening.run import asked_of, label_all
 
     model = load_model(arguments) if usable else None
-    options = _options(arguments, tasks, model, workers)
-    transcriber = _transcriber(arguments) if model else None
-    left = target.left(inputs.items, asked_of(model, options, transcriber) if model else {})
+    with as_usage():
+        options = _options(arguments, tasks, model, workers)
+        transcriber = _transcriber(arguments) if model else None
+        asked = asked_of(model, options, transcriber) if model else {}
+    left = target.left(inputs.items, asked)
     if target.note and not arguments.quiet:
         tell(target.note)
     failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
@@ -353,7 +356,7 @@ def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_wor
 
 def _transcriber(arguments: Namespace) -> Transcriber | None:
     """Who writes the transcripts, where a model is named for it."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
     from osum.peers.transcriber import ByRecogniser
@@ -361,7 +364,7 @@ def _transcriber(arguments: Namespace) -> Transcriber | None:
     if arguments.transcriber is None:
         return None
     if arguments.transcript != TRANSCRIPTS[0]:
-        raise InputError("--transcript given takes the rows' own texts, and --transcriber writes others: give one")
+        raise UsageError("--transcript given takes the rows' own texts, and --transcriber writes others: give one")
     return ByRecogniser(
         open_recogniser(arguments.transcriber, Options(arguments.device, arguments.dtype, arguments.batch_size))
     )

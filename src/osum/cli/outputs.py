@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from osum.cli.inputs import BROKEN_LINE, STDIN
 from osum.corpus.manifest import json_lines, write_manifest
 from osum.corpus.share import Shard
-from osum.errors import InputError, ManifestError, OsumError
+from osum.errors import InputError, ManifestError, OsumError, UsageError
 from osum.files import atomic_file, partial_name, seen_from
 from osum.results.formats import FORMATS, Format, format_of, formats_with
 from osum.results.on_disk import DiskCounter, Spool
@@ -145,7 +145,7 @@ def _formats(place: Place) -> tuple[Format, ...]:
     if place.format in (None, TABLE):
         return ()
     if place.format == PARQUET:
-        raise InputError(f"-f {PARQUET} is one file: give -o FILE{_PARQUET_SUFFIX}")
+        raise UsageError(f"-f {PARQUET} is one file: give -o FILE{_PARQUET_SUFFIX}")
     known = formats_with(place.subtitles)
     return tuple(known[each] for each in (_ALL_FORMATS if place.format == ALL else (place.format,)))
 
@@ -162,17 +162,17 @@ def _check_agree(place: Place, form: str) -> None:
     if place.format == ALL:
         _single(_formats(place), str(place.out))
     if place.format not in (None, form):
-        raise InputError(f"{place.out} is {form} but -f is {place.format}: make the two agree, or leave out -f")
+        raise UsageError(f"{place.out} is {form} but -f is {place.format}: make the two agree, or leave out -f")
 
 
 def _refuse_resume(place: Place, where: str) -> None:
     if place.resume:
-        raise InputError(f"--resume goes on with one file of rows, and not with {where}: give -o FILE.jsonl")
+        raise UsageError(f"--resume goes on with one file of rows, and not with {where}: give -o FILE.jsonl")
 
 
 def _single(formats: Sequence[Format], place: str) -> Format | None:
     if len(formats) > 1:
-        raise InputError(f"-f {ALL} writes several files, and {place} is one: give -o FOLDER")
+        raise UsageError(f"-f {ALL} writes several files, and {place} is one: give -o FOLDER")
     return formats[0] if formats else None
 
 
@@ -352,7 +352,7 @@ def _write_whole(path: Path, text: str) -> None:
 def _check_count(form: Format, count: int, place: str) -> None:
     if count > 1 and not form.many:
         many = ", ".join(name for name, known in FORMATS.items() if known.many)
-        raise InputError(
+        raise UsageError(
             f"{form.name} holds one recording, and {count} are to go to {place}: give -o FOLDER, or -f one of {many}"
         )
 
@@ -361,7 +361,7 @@ def _check_free(paths: Iterable[Path], overwrite: bool, fix: str = "give another
     first, count = None, 0
     for path in paths:
         if path.is_dir():
-            raise InputError(f"{path} is a folder: give a file name")
+            raise UsageError(f"{path} is a folder: give a file name")
         if path.exists():
             first, count = first or path, count + 1
     if first and not overwrite:

@@ -58,12 +58,12 @@ def _add_voice(parser: argparse.ArgumentParser, required: bool) -> None:
 
 def run_talk(arguments: Namespace) -> int:
     """Reply to a recorded or written question. What was thought is never part of the reply."""
-    from osum.errors import InputError
+    from osum.errors import UsageError
 
     if arguments.question is None and arguments.text is None:
-        raise InputError("no question: give a recording, or --text 'what you ask'")
+        raise UsageError("no question: give a recording, or --text 'what you ask'")
     if bool(arguments.output) != bool(arguments.voice):
-        raise InputError("--output and --voice go together: what is said aloud needs a voice and a place")
+        raise UsageError("--output and --voice go together: what is said aloud needs a voice and a place")
     history = _history(arguments.history)
     question = _question(arguments)
     reply = _talker(arguments).reply([*history, question], _options(arguments))
@@ -76,7 +76,9 @@ def run_talk(arguments: Namespace) -> int:
         tell(f"note: nothing was said aloud, so {arguments.output} is not written")
     elif arguments.output:
         _write(arguments.output, reply.audio, reply.sampling_rate)
-    if arguments.history and reply.text:
+    if not reply.text:
+        tell("note: the model gave an empty reply")
+    if arguments.history:
         _keep(arguments.history, [*history, question, reply.message()])
     return 0
 
@@ -97,12 +99,12 @@ def run_speak(arguments: Namespace) -> int:
 def _talker(arguments: Namespace) -> Talker:
     """The model, with the voice that was given; small files are read before the large one."""
     from osum.dialogue.talker import Talker
-    from osum.errors import InputError
+    from osum.errors import UsageError
     from osum.speech.checkpoint import load_synthesizer
     from osum.speech.voice import load_voice
 
     if bool(arguments.codec) != bool(arguments.voice):
-        raise InputError("--codec and --voice go together: a voice is made for a speech model")
+        raise UsageError("--codec and --voice go together: a voice is made for a speech model")
     voice = load_voice(arguments.voice) if arguments.voice else None
     speech = load_synthesizer(arguments.codec, arguments.device or "cpu") if arguments.codec else None
     return Talker(load_model(arguments).engine, speech, voice)

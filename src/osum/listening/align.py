@@ -21,6 +21,7 @@ from osum.engine.forced import Forced
 from osum.engine.request import Ask, Request
 from osum.errors import LayoutError, MissingExtraError
 from osum.listening.feeding import Piece
+from osum.listening.sound_time import SoundTime
 from osum.listening.viterbi import best_paths
 from osum.listening.word_times import LEAST, Span, Unit, in_file, placed, spans_of, units_of
 from osum.model.configuration_osum import encoder_length
@@ -41,6 +42,11 @@ class Spoken:
     """Log-mel (M, F)."""
     seconds: float
     units: Sequence[Unit]
+
+    @property
+    def sound(self) -> SoundTime:
+        """The clock that runs where there is sound."""
+        return SoundTime([(self.features, self.seconds)])
 
     @property
     def has_room(self) -> bool:
@@ -81,7 +87,7 @@ class Aligner:
         for at, spans in zip(left, self._by_digits([clips[at] for at in left]), strict=True):
             measured[at] = spans
         return [
-            placed([unit.text for unit in clip.units], spans or [None] * len(clip.units), clip.seconds)
+            placed([u.text for u in clip.units], spans or [None] * len(clip.units), clip.seconds, clip.sound)
             for clip, spans in zip(clips, measured, strict=True)
         ]
 

@@ -2,9 +2,10 @@
 
 1. A row that was labelled has segments with a text each; they are aligned one by one, and keep their labels.
 2. Any other row is cut into windows. One window holds the whole text.
-3. Several windows are transcribed. Where transcript and given text agree says which words each window holds; words
-   between two such places are dealt out in proportion. Where both hardly agree, all words are dealt out by time, and
-   the row says so: a few words that agree by chance would send the others anywhere.
+3. Windows are transcribed; a single one is where times are decoded. Where transcript and given text agree says which
+   words each window holds; words between two such places are dealt out in proportion.
+4. Where both hardly agree, all words are spread over the sound, and the row says so: a model that does not recognise
+   the text knows no times of it either, and a few words that agree by chance would send the others anywhere.
 
 Example, `a b c d e` over two windows that were recognised as `a x` and `d e`: a, d and e are found at the places 0, 2
 and 3, so b and c are at 2/3 and 4/3. Places below 2 are of the first window: it holds `a b c`, the second `d e`.
@@ -12,11 +13,12 @@ and 3, so b and c are at 2/3 and 4/3. Places below 2 are of the first window: it
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from osum.listening.align import Aligner, Spoken
 from osum.listening.cutting import Failure, Source
 from osum.listening.feeding import Piece, read
 from osum.listening.merge import in_sequence
+from osum.listening.sound_time import SoundTime
 from osum.listening.word_times import Unit, guessed, in_file, placed, units_of
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task
@@ -40,9 +43,9 @@ Clip = tuple[Utterance, Any]
 
 
 AGREEMENT = 0.4
-"""Least share of the given words that must be recognised, or they are dealt to windows by time."""
+"""Least share of the given words that must be recognised, or they are spread over the sound."""
 HARDLY_AGREES = (
-    "the text hardly agrees with what is recognised, so its words are dealt out by time: "
+    "the text hardly agrees with what is recognised, so its words are spread over the sound: "
     "check that it is the text of this recording"
 )
 
@@ -108,7 +111,12 @@ class GivenText:
             for row in batch:
                 for stretch in row.stretches if row.error is None else ():
                     self._deal(stretch, options)
-            spoken = [window for row in batch for window in row.windows if window.piece.features is not None]
+            spoken = [
+                window
+                for row in batch
+                for window in row.windows
+                if window.piece.features is not None and not window.words
+            ]
             for first in range(0, len(spoken), options.batch_size):
                 some = spoken[first : first + options.batch_size]
                 asked = [Spoken(each.piece.features, each.seconds, each.units) for each in some]  # type: ignore[arg-type]
@@ -125,7 +133,7 @@ class GivenText:
         def opened() -> Iterator[Source]:
             for item, audio in clips:
                 row = _Row(item, [_Stretch(*each[:2]) for each in _stretches(item)])
-                row.error = None if row.stretches else f"{item.path}: this row has no text to align: give it one"
+                row.error = _unfit(item)
                 waiting.append(row)
                 for stretch, (_, start, end) in zip(row.stretches, _stretches(item), strict=True):
                     started[next(numbers)] = row, stretch
@@ -159,13 +167,16 @@ class GivenText:
                 placed([unit.text for unit in units], [None] * len(units), first.seconds), first.start
             )
             return
-        if len(heard) == 1:
+        spoken = [unit.spoken for unit in units]
+        if len(heard) == 1 and (self.aligner.by_letters or self.transcript is None):
             heard[0].units = units
             return
-        spoken, transcripts = [unit.spoken for unit in units], self._transcripts(heard, options)
+        transcripts = self._transcripts(heard, options)
         stretch.agrees = agreement(spoken, transcripts) >= AGREEMENT
-        seconds = [window.seconds for window in heard]
-        places = dealt(spoken, transcripts) if stretch.agrees else dealt_by_time(len(units), seconds)
+        if not stretch.agrees:
+            _deal_by_time(units, heard)
+            return
+        places = dealt(spoken, transcripts)
         for number, window in enumerate(heard):
             window.units = [unit for unit, place in zip(units, places, strict=True) if place == number]
 
@@ -197,6 +208,15 @@ def _stretches(item: Utterance) -> list[tuple[str, float, float | None]]:
     return [] if item.text is None else [(item.text, item.start or 0.0, item.end)]
 
 
+def _unfit(item: Utterance) -> str | None:
+    """Why the text of a row cannot be aligned, if it cannot."""
+    stretches = _stretches(item)
+    if not stretches:
+        return f"{item.path}: this row has no text to align: give it one"
+    tagged = any("<" in text or ">" in text for text, *_ in stretches)
+    return f"{item.path}: the text holds < or >, which mark tags: remove them" if tagged else None
+
+
 def agreement(given: Sequence[str], heard: Sequence[Sequence[str]]) -> float:
     """The share of the given words that are recognised, in their order."""
     said = [word for words in heard for word in words]
@@ -204,10 +224,21 @@ def agreement(given: Sequence[str], heard: Sequence[Sequence[str]]) -> float:
     return sum(block.size for block in blocks) / max(len(given), 1)
 
 
-def dealt_by_time(number: int, seconds: Sequence[float]) -> list[int]:
-    """The window of each of `number` words that are said evenly over windows of these lengths."""
-    times = (np.arange(number) + 0.5) * sum(seconds) / max(number, 1)
-    return [int(window) for window in np.searchsorted(np.cumsum(seconds)[:-1], times, side="right")]
+def _deal_by_time(units: Sequence[Unit], windows: Sequence[_Window]) -> None:
+    """Spread words over the sound of windows, each within the window that holds its middle."""
+    clips = [(window.piece.features, window.seconds) for window in windows if window.piece.features is not None]
+    sound, seconds = SoundTime(clips), sum(length for _, length in clips)
+    words = placed([unit.text for unit in units], [None] * len(units), seconds, sound)
+    ends = list(accumulate(window.seconds for window in windows))
+    places = [bisect_right(ends[:-1], (word.start + word.end) / 2) for word in words]
+    for number, (window, end) in enumerate(zip(windows, ends, strict=True)):
+        begin = end - window.seconds
+        window.units = [unit for unit, place in zip(units, places, strict=True) if place == number]
+        own = [word for word, place in zip(words, places, strict=True) if place == number]
+        inside = [
+            replace(word, start=max(word.start - begin, 0.0), end=min(word.end - begin, window.seconds)) for word in own
+        ]
+        window.words = in_file(inside, window.start)
 
 
 def dealt(given: Sequence[str], heard: Sequence[Sequence[str]]) -> list[int]:
@@ -247,7 +278,9 @@ def _result(row: _Row) -> Utterance:
     )
     doubts = () if all(stretch.agrees for stretch in row.stretches) else (HARDLY_AGREES,)
     warnings = (*item.warnings, *row.notes, *doubts, *guessed(words))
-    return item.with_(words=words, segments=segments, warnings=warnings, error=None)
+    end = max(window.start + window.seconds for window in row.windows)
+    seconds = round(end - (item.start or 0.0), 4) if item.duration is None else item.duration
+    return item.with_(words=words, segments=segments, warnings=warnings, error=None, duration=seconds)
 
 
 def _words(stretch: _Stretch) -> tuple[Word, ...]:

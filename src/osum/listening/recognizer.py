@@ -27,7 +27,7 @@ from osum.engine.confidence import confidences
 from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Reply, Request, Result
-from osum.errors import InputError, OsumError, TaskError
+from osum.errors import InputError, OsumError, TaskError, UsageError
 from osum.listening.align import Aligner, timed_task
 from osum.listening.answers import (
     Heard,
@@ -80,7 +80,7 @@ def load(
 
     Raises:
         CheckpointError: nothing usable under that name.
-        InputError: an unknown dtype or device.
+        UsageError: an unknown dtype or device.
     """
     place, kind = placement(device, dtype)
     return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
@@ -90,12 +90,12 @@ def placement(device: str | None = None, dtype: str | None = None) -> tuple[str,
     """Device and dtype to run on where perhaps neither is given; see `load`.
 
     Raises:
-        InputError: an unknown dtype or device.
+        UsageError: an unknown dtype or device.
     """
     place = _device(device)
     kind = dtype or ("float32" if place == "cpu" else "bfloat16")
     if kind not in DTYPES:
-        raise InputError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
+        raise UsageError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
     return place, kind
 
 
@@ -105,7 +105,7 @@ def _device(device: str | None) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as fault:
-        raise InputError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
+        raise UsageError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
     return device
 
 

@@ -16,11 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from osum.listening.sound_time import SoundTime
 from osum.scoring.normalize import mixed_units, normalize
 from osum.utterance import Word
 
 ROOM = 0.02
 """Least seconds of a word without a measurement."""
+HASTE = 0.1
+"""Seconds a word below which words are too close for pauses between them."""
 LEAST = 0.0099
 """Seconds of which a measured word has more; times are written to 0.01 s."""
 ROUNDED = 0.001
@@ -59,8 +62,13 @@ def units_of(text: str) -> list[Unit]:
     return found or ([Unit(ahead, "")] if ahead else [])
 
 
-def placed(texts: Sequence[str], measured: Sequence[Span | None], seconds: float) -> tuple[Word, ...]:
-    """The words of a clip of `seconds`, each with a start and an end; see the steps above."""
+def placed(
+    texts: Sequence[str], measured: Sequence[Span | None], seconds: float, sound: SoundTime | None = None
+) -> tuple[Word, ...]:
+    """The words of a clip of `seconds`, each with a start and an end; see the steps above.
+
+    What was not measured is spread over `sound`, where that is known.
+    """
     spans = _with_room(_chain([_inside(span, seconds) for span in measured]), seconds)
     for at, (one, other) in enumerate(pairwise(spans)):
         if one and other and other[0] < one[1]:
@@ -70,7 +78,7 @@ def placed(texts: Sequence[str], measured: Sequence[Span | None], seconds: float
     for first, last, start, end in _gaps(spans, seconds):
         measured_before = zip(texts[len(words) : first], spans[len(words) : first], strict=True)
         words += [Word(text, *span) for text, span in measured_before if span]
-        words += _spread(texts[first:last], start, end) if last > first else []
+        words += _spread(texts[first:last], start, end, sound) if last > first else []
     return tuple(words)
 
 
@@ -156,9 +164,18 @@ def _with_room(spans: list[Span | None], seconds: float) -> list[Span | None]:
         spans = [None if at in beside else span for at, span in enumerate(spans)]
 
 
-def _spread(texts: Sequence[str], start: float, end: float) -> list[Word]:
-    """Words one behind the other in a stretch of time: half of it in equal shares, half by their lengths."""
-    letters = sum(map(len, texts))
-    shares = [(1 / len(texts) + len(text) / letters) / 2 for text in texts]
-    marks = [start, *(start + (end - start) * share for share in accumulate(shares[:-1])), end]
+def shares_of(texts: Sequence[str]) -> list[float]:
+    """How much of some time each word takes: half of it in equal shares, half by their lengths."""
+    letters = max(sum(map(len, texts)), 1)
+    return [(1 / len(texts) + len(text) / letters) / 2 for text in texts]
+
+
+def _spread(texts: Sequence[str], start: float, end: float, sound: SoundTime | None) -> list[Word]:
+    """Words one behind the other in a stretch of time."""
+    shares = list(accumulate(shares_of(texts)[:-1]))
+    if sound is None or end - start < HASTE * len(texts):
+        inner = [start + (end - start) * share for share in shares]
+    else:
+        inner = sound.moments(start, end, shares)
+    marks = [start, *inner, end]
     return [Word(text, *span, estimated=True) for text, span in zip(texts, pairwise(marks), strict=True)]
