@@ -11,12 +11,14 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
-from osum.errors import ManifestError
+from osum.errors import InputError, ManifestError
 from osum.text import did_you_mean
 
 R = TypeVar("R")
@@ -102,6 +104,37 @@ def read(kind: Any, value: Any, place: str = "", strict: bool = True) -> Any:
         raise _place_of(kind, value, fault, strict).explained(fault, place) from fault
     _check_names(found, value, place)
     return found
+
+
+def check_fields(options: Any) -> None:
+    """Hold the numbers, texts and choices of a dataclass against the types and ranges of its fields.
+
+    Raises:
+        InputError: a field is not what it must be.
+    """
+    for name, kind in _plain_kinds(cast(Hashable, type(options))).items():
+        value = getattr(options, name)
+        if not isinstance(value, bool) and isinstance(value, Real):  # such as NumPy's
+            value = int(value) if isinstance(value, Integral) else float(value)
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as fault:
+            raise InputError(str(_place_of(kind, value, fault).explained(fault, name))) from fault
+
+
+@cache
+def _plain_kinds(kind: Any) -> dict[str, Any]:
+    """Type by field, of those that hold neither a collection nor a record."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hint for name, hint in hints.items() if _is_plain(hint)}
+
+
+def _is_plain(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _is_plain(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return all(map(_is_plain, get_args(hint)))
+    return get_origin(hint) is Literal or hint in (int, float, str, bool, NoneType)
 
 
 def _convert(value: Any, kind: Any, strict: bool = True) -> Any:

@@ -14,9 +14,7 @@ from cli.conftest import MakeClip, Run, StandIn
 from osum.cli import label
 from osum.cli.outputs import ALL, PARQUET, TABLE
 from osum.corpus.manifest import read_manifest
-from osum.engine.options import TRANSCRIPTS
 from osum.errors import OsumError
-from osum.listening.vad import DETECTORS
 from osum.results.formats import FORMATS
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -35,8 +33,6 @@ def pipe_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 def test_the_names_in_help_are_those_that_osum_knows() -> None:
     assert (TABLE, *FORMATS, PARQUET, ALL) == label.FORMATS
-    assert DETECTORS == label.DETECTORS
-    assert TRANSCRIPTS == label.TRANSCRIPTS
 
 
 def test_without_options_a_table_is_drawn(osum: Run, clip: MakeClip) -> None:

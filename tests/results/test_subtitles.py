@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from osum.errors import InputError
 from osum.results.formats import format_named
-from osum.results.subtitles import SubtitleOptions, subtitles_of, timestamp
+from osum.results.subtitle_options import SubtitleOptions
+from osum.results.subtitles import subtitles_of, timestamp
 from osum.results.view import join_words
 from osum.utterance import Segment, Utterance, Word
 from tests.results.rows import CLIP, ODD, SILENT, clip_of, render

@@ -12,29 +12,10 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from osum.cli import (
-    align,
-    ask,
-    calibrate,
-    codes,
-    convert,
-    data,
-    doctor,
-    evaluate,
-    find,
-    judge,
-    label,
-    pipeline,
-    report,
-    serve,
-    talk,
-    tasks,
-    train,
-    voice,
-)
 from osum.cli.arguments import Parser, ShowVersion
 from osum.errors import OsumError, UsageError
 from osum.text import did_you_mean
@@ -45,26 +26,27 @@ SAME_FAULT = 10
 A fault of them all is said by the first alone, since torchrun ends the others when that one has ended.
 """
 FAILED, WRONG_USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
-_MODULES = (
-    label,
-    align,
-    find,
-    ask,
-    tasks,
-    doctor,
-    convert,
-    data,
-    train,
-    evaluate,
-    report,
-    calibrate,
-    judge,
-    talk,
-    serve,
-    codes,
-    voice,
-    pipeline,
-)
+_COMMANDS = {
+    "label": ("label", "transcribe"),
+    "align": ("align",),
+    "find": ("find",),
+    "ask": ("chat", "ask"),
+    "tasks": ("tasks",),
+    "doctor": ("doctor",),
+    "convert": ("convert",),
+    "data": ("data",),
+    "train": ("train", "export"),
+    "evaluate": ("evaluate", "score"),
+    "report": ("report",),
+    "calibrate": ("calibrate",),
+    "judge": ("judge",),
+    "talk": ("talk", "speak"),
+    "serve": ("serve",),
+    "codes": ("codes",),
+    "voice": ("voice",),
+    "pipeline": ("pipeline",),
+}
+"""Module to the commands that it adds, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,15 +66,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(given: list[str]) -> Namespace:
+    given = [_dashed(word) for word in given]
     parser = Parser("osum", description="Understand speech: transcripts, events, emotion, style, gender, age, replies.")
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in _MODULES:
-        module.register(commands)
+    wanted = [module for module, names in _COMMANDS.items() if set(given[:1]) & set(names)]
+    for module in wanted or _COMMANDS:
+        import_module(f"osum.cli.{module}").register(commands)
     _check_command(parser, given, tuple(commands.choices))
     arguments, rest = parser.parse_known_args(given)
     _place_rest(commands.choices[arguments.command], arguments, rest)
     return arguments
+
+
+def _dashed(word: str) -> str:
+    """Whisper's spelling of options, `--output_dir`, is taken for ours, `--output-dir`."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
 def _place_rest(parser: Parser, arguments: Namespace, rest: list[str]) -> None:

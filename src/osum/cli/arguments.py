@@ -6,8 +6,11 @@ import argparse
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
+from msgspec import Meta, ValidationError, convert
+
+from osum.records import LARGE, LARGEST
 from osum.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -53,33 +56,39 @@ def one_of(what: str, known: Sequence[str], others: dict[str, str] | None = None
     return check
 
 
-def positive(word: str) -> int:
+def number(kind: Any, meta: Meta, what: str = "") -> Callable[[str], Any]:
+    """An argument type: a number in a range, such as `a whole number from 1`."""
+    bounds = (("from", meta.ge), ("over", meta.gt), ("to", meta.le), ("to below", meta.lt))
+    named = [f"{word} {bound:g}" for word, bound in bounds if bound is not None and bound < LARGEST]
+    name = what or " ".join(["whole number" if kind is int else "number", *named])
+    ranged: dict[str, Any] = {
+        sign: bound for sign in ("ge", "gt", "le", "lt") if (bound := getattr(meta, sign)) is not None
+    }
+    if not {"le", "lt"} & {*ranged}:
+        ranged["le"] = LARGE if kind is int else LARGEST
+
+    def check(word: str) -> int | float:
+        try:
+            return convert(word, Annotated[kind, Meta(**ranged)], strict=False)
+        except ValidationError:
+            raise ArgumentTypeError(f"{word!r} is no {name}") from None
+
+    return check
+
+
+def positive(word: str) -> Any:
     """An argument type: a whole number from 1."""
-    if not word.isdecimal() or int(word) < 1:
-        raise ArgumentTypeError(f"{word!r} is no whole number from 1")
-    return int(word)
+    return number(int, Meta(ge=1))(word)
 
 
-def over_zero(word: str) -> float:
+def over_zero(word: str) -> Any:
     """An argument type: a finite number over 0."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{word!r} is no number over 0")
-    return value
+    return number(float, Meta(gt=0))(word)
 
 
-def probability(word: str) -> float:
+def probability(word: str) -> Any:
     """An argument type: a number from 0 to 1."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"{word!r} is no probability: use a number from 0 to 1")
-    return value
+    return number(float, Meta(ge=0, le=1), "probability: use a number from 0 to 1")(word)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +104,7 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
     """How answers are decoded."""
     group = parser.add_argument_group("decoding (greedy without these, so equal input gives equal answers)")
     group.add_argument("--release-decoding", action="store_true", help="the original's seeded beam sampling")
-    group.add_argument("--num-beams", "--beam_size", type=positive, metavar="N", help="beams of the search")
+    group.add_argument("--num-beams", "--beam-size", type=positive, metavar="N", help="beams of the search")
     group.add_argument("--max-new-tokens", type=positive, metavar="N", help="longest answer")
     group.add_argument("--seed", type=int, metavar="N", help="of --release-decoding; 777 without it")
 

@@ -7,7 +7,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osum.cli.arguments import (
     Subparsers,
@@ -16,28 +16,24 @@ from osum.cli.arguments import (
     generation,
     load_model,
     one_of,
-    over_zero,
-    positive,
-    probability,
     tell,
 )
-from osum.text import did_you_mean
+from osum.cli.options import add_field, add_fields, made
+from osum.engine.options import LabelOptions
+from osum.results.subtitle_options import SubtitleOptions
 
 if TYPE_CHECKING:
-    from osum import LabelOptions, Recognizer, Utterance
+    from osum import Recognizer, Utterance
     from osum.cli.inputs import ChannelChoice, Inputs
     from osum.cli.outputs import FailedList, Place, Rows, Target
     from osum.cli.tally import Tally
     from osum.corpus.share import Shard
     from osum.listening.transcripts import Transcriber
-    from osum.results.subtitles import SubtitleOptions
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
-"""Spelled here as well as DETECTORS and TRANSCRIPTS, since help must not import what knows them; a test compares."""
+"""Spelled here as well, since help must not import what knows them; a test compares."""
 TIMED_FORMATS = ("textgrid", "ctm")
 """Formats that are of little use without word times."""
-DETECTORS = ("auto", "silero", "energy")
-TRANSCRIPTS = ("decoded", "given")
 CORES_PER_READER = 4
 """Processes that read are one for so many cores, unless --num-workers says how many."""
 
@@ -48,20 +44,19 @@ def register(commands: Subparsers) -> None:
     _add_inputs(label)
     asked = label.add_argument_group("what is asked")
     asked.add_argument("--tasks", default="all", help="all, or names with commas, such as SER,gender (see osum tasks)")
-    given = "given: score labels behind the text that each row came with, and decode nothing; decoded without it"
-    asked.add_argument("--transcript", choices=TRANSCRIPTS, default=TRANSCRIPTS[0], help=given)
+    add_fields(asked, LabelOptions, "transcript")
     others = "who writes the transcripts behind which labels are scored: any model of osum evaluate, whisper:FOLDER ..."
     asked.add_argument("--transcriber", metavar="NAME", help=others)
     _add_common(label, asked)
-    label.set_defaults(run=run, folder_format="json", word_timestamps=False)
+    label.set_defaults(run=run, folder_format="json", word_times=False)
 
     transcribe = commands.add_parser("transcribe", help="speech to text", description=run_transcribe.__doc__)
     _add_inputs(transcribe)
     asked = transcribe.add_argument_group("what is asked")
-    asked.add_argument("--word-timestamps", "--word_timestamps", type=_truth, nargs="?", const=True, default=False)
+    add_field(asked, LabelOptions, "word_times", "--word-timestamps", **_TRUTH)
     asked.add_argument("--task", type=_transcribe_only, default="transcribe", help=argparse.SUPPRESS)
     _add_common(transcribe, asked)
-    transcribe.set_defaults(run=run_transcribe, folder_format="txt", transcript=TRANSCRIPTS[0], transcriber=None)
+    transcribe.set_defaults(run=run_transcribe, folder_format="txt", transcript="decoded", transcriber=None)
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +68,12 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup) -> None:
     asked.add_argument("--language", type=_auto_only, help=argparse.SUPPRESS)
-    doubt = "tell labels less probable than P (0 to 1) as unknown"
-    asked.add_argument("--min-confidence", type=probability, default=0.0, metavar="P", help=doubt)
-    asked.add_argument("--prompt-language", metavar="CODE", help="of the prompts; the checkpoint's first without it")
+    add_fields(asked, LabelOptions, "min_confidence", "prompt_language")
     group = parser.add_argument_group("output")
-    spellings = ("-f", "--format", "--output-format", "--output_format")
-    group.add_argument(*spellings, dest="format", type=_format, metavar="FORMAT", help=", ".join(FORMATS))
+    formats: dict[str, Any] = {"type": one_of("format", FORMATS), "metavar": "FORMAT", "help": ", ".join(FORMATS)}
+    group.add_argument("-f", "--format", "--output-format", dest="format", **formats)
     out = "a name with a known suffix is one file for all, any other a folder"
-    group.add_argument("-o", "--output", "--output-dir", "--output_dir", dest="out", metavar="OUT", help=out)
+    group.add_argument("-o", "--output", "--output-dir", dest="out", metavar="OUT", help=out)
     group.add_argument("--overwrite", action="store_true", help="replace results that are there")
     group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
     group.add_argument("--resume", action="store_true", help="go on with an -o FILE.jsonl or FILE.parquet")
@@ -90,42 +83,20 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
     _add_subtitles(parser)
     add_model_options(parser)
-    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together")
+    add_fields(parser, LabelOptions, "batch_size", "vad")
     workers = (
-        "processes that read ahead; without it one for 4 cores; 0 reads in this one, where a broken decoder ends all"
+        f"processes that read ahead, by default one for {CORES_PER_READER} cores; 0: none, a broken decoder ends all"
     )
-    parser.add_argument("--num-workers", type=_count, metavar="N", help=workers)
-    cuts = f"what finds pauses to cut long recordings in: {', '.join(DETECTORS)}; auto is silero where it is installed"
-    parser.add_argument("--vad", type=one_of("detector", DETECTORS), default="auto", metavar="NAME", help=cuts)
+    add_field(parser, LabelOptions, "num_workers", default=None, help=workers)
     add_generation_options(parser)
 
 
 def _add_subtitles(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("subtitles (srt, vtt)")
-    limits = (
-        ("line-width", "characters of a line"),
-        ("line-count", "lines of a cue"),
-        ("words-per-line", "words of a line, each a cue where words have times; ignored with a width"),
-    )
-    for name, meaning in limits:
-        spellings = (f"--max-{name}", f"--max_{name.replace('-', '_')}")
-        group.add_argument(*spellings, type=positive, metavar="N", help=meaning)
-    wishes = (
-        ("--min-cue-length", "seconds that a cue is shown at least, where the next one leaves room"),
-        ("--max-reading-speed", "characters a second (without spaces) at most, where the next cue leaves room"),
-    )
-    for name, meaning in wishes:
-        group.add_argument(name, type=over_zero, metavar="X", help=meaning)
-    highlight = "underline each word while it is said"
-    spellings = ("--highlight-words", "--highlight_words")
-    group.add_argument(*spellings, type=_truth, nargs="?", const=True, default=False, help=highlight)
-
-
-def _format(word: str) -> str:
-    if word.lower() not in FORMATS:
-        hint = did_you_mean(word, FORMATS)
-        raise argparse.ArgumentTypeError(f"unknown format {word!r}: {hint}use one of {', '.join(FORMATS)}")
-    return word.lower()
+    add_fields(group, SubtitleOptions, "max_line_width", "max_line_count", "max_words_per_line")
+    add_field(group, SubtitleOptions, "min_cue_seconds", "--min-cue-length")
+    add_field(group, SubtitleOptions, "max_characters_per_second", "--max-reading-speed")
+    add_field(group, SubtitleOptions, "highlight_words", **_TRUTH)
 
 
 def _channel(word: str) -> ChannelChoice:
@@ -148,17 +119,15 @@ def _shard(word: str) -> Shard:
         raise argparse.ArgumentTypeError(str(fault)) from fault
 
 
-def _count(word: str) -> int:
-    if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 0")
-    return int(word)
-
-
 def _truth(word: str) -> bool:
     """Whisper's `--word_timestamps True`."""
     if word.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{word!r}: use True or False")
     return word.lower() == "true"
+
+
+_TRUTH: dict[str, Any] = {"type": _truth, "nargs": "?", "const": True, "action": "store"}
+"""Of an option that is on by its name alone, or by Whisper's `--word_timestamps True`."""
 
 
 def _transcribe_only(word: str) -> str:
@@ -184,7 +153,7 @@ def run_transcribe(arguments: Namespace) -> int:
     """Write down what is said, in lower case and without punctuation. The text goes to standard output."""
     if arguments.format is None and arguments.out is None:
         arguments.format = "txt"
-    arguments.word_timestamps |= arguments.format in TIMED_FORMATS or _subtitles(arguments).needs_words
+    arguments.word_times |= arguments.format in TIMED_FORMATS or _subtitles(arguments).needs_words
     return _run(arguments, "ASR")
 
 
@@ -235,16 +204,7 @@ def _place(arguments: Namespace) -> Place:
 
 
 def _subtitles(arguments: Namespace) -> SubtitleOptions:
-    from osum.results.subtitles import SubtitleOptions
-
-    return SubtitleOptions(
-        max_line_width=arguments.max_line_width,
-        max_line_count=arguments.max_line_count,
-        max_words_per_line=arguments.max_words_per_line,
-        highlight_words=arguments.highlight_words,
-        min_cue_seconds=arguments.min_cue_length,
-        max_characters_per_second=arguments.max_reading_speed,
-    )
+    return made(SubtitleOptions, arguments)
 
 
 def _given(arguments: Namespace) -> Sequence[str]:
@@ -335,23 +295,11 @@ def _num_workers(asked: int | None, num_recordings: int) -> int:
 
 def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_workers: int) -> LabelOptions:
     """What is asked; an unknown task or prompt language shows here, before anything is written."""
-    from osum.engine.options import LabelOptions
-
     if model is not None:
         for task in model.tasks.select(tasks):
             if arguments.prompt_language is not None:
                 model.tasks.prompts(task, arguments.prompt_language)
-    return LabelOptions(
-        tasks=tasks,
-        prompt_language=arguments.prompt_language,
-        min_confidence=arguments.min_confidence,
-        batch_size=arguments.batch_size,
-        num_workers=num_workers,
-        vad=arguments.vad,
-        generation=generation(arguments),
-        transcript=arguments.transcript,
-        word_times=arguments.word_timestamps,
-    )
+    return made(LabelOptions, arguments, tasks=tasks, num_workers=num_workers, generation=generation(arguments))
 
 
 def _transcriber(arguments: Namespace) -> Transcriber | None:
@@ -363,7 +311,7 @@ def _transcriber(arguments: Namespace) -> Transcriber | None:
 
     if arguments.transcriber is None:
         return None
-    if arguments.transcript != TRANSCRIPTS[0]:
+    if arguments.transcript != "decoded":
         raise UsageError("--transcript given takes the rows' own texts, and --transcriber writes others: give one")
     return ByRecogniser(
         open_recogniser(arguments.transcriber, Options(arguments.device, arguments.dtype, arguments.batch_size))

@@ -27,7 +27,7 @@ from osum.results.formats import FORMATS, Format, format_of, formats_with
 from osum.results.on_disk import DiskCounter, Spool
 from osum.results.parquet import Parquet
 from osum.results.parts import JsonLines, Parts, RowFile
-from osum.results.subtitles import PLAIN_SUBTITLES, SubtitleOptions
+from osum.results.subtitle_options import PLAIN_SUBTITLES, SubtitleOptions
 from osum.results.table import table
 from osum.utterance import Utterance
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from osum.dialogue import modes
@@ -26,6 +27,7 @@ from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Request
 from osum.errors import CheckpointError, InputError
 from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, ThoughtBudget
+from osum.records import check_fields
 from osum.speech.synthesizer import Token2Wav
 from osum.speech.voice import Voice
 from osum.utterance import Word
@@ -41,14 +43,14 @@ class TalkOptions:
     """What one reply is asked for."""
 
     thinking: Thinking = "off"
-    """`tag` names what was recognised, `language` thinks in sentences, `off` answers at once."""
-    thought_tokens: int = 200
+    """Whether it thinks first; tag names what was recognised, language thinks in sentences, off answers at once."""
+    thought_tokens: Annotated[int, Meta(ge=0)] = 200
     """Longest thought; one that has used them up is closed."""
     aloud: bool | None = None
     """Whether to speak; None speaks where the model can and a voice is at hand."""
     in_turns: bool = False
     """Text and speech in turns, so that the first sound need not wait for the whole text."""
-    max_turns: int = MAX_TURNS
+    max_turns: Annotated[int, Meta(ge=0)] = MAX_TURNS
     """Earlier exchanges that are remembered."""
     generation: GenerationOptions | None = None
     """How ids are picked; None takes the mode's own settings."""
@@ -56,12 +58,7 @@ class TalkOptions:
     """Ask and decode as the released OSUM-EChat does, with its odd prompts and its rule for ages."""
 
     def __post_init__(self) -> None:
-        if self.thinking not in ("tag", "language", "off"):
-            raise InputError(f"thinking is {self.thinking!r}: choose tag, language or off")
-        for name in ("thought_tokens", "max_turns"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise InputError(f"{name} is {value!r}: it must be a whole number of 0 or more")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

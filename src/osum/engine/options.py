@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from msgspec import Meta
 
 from osum.errors import InputError
+from osum.records import check_fields
 
-TRANSCRIPTS = ("decoded", "given")
+Transcript = Literal["decoded", "given"]
+VadName = Literal["auto", "silero", "energy"]
 
 
 class Range(NamedTuple):
@@ -42,6 +46,7 @@ class GenerationOptions:
     max_new_tokens: int | None = None
     """Longest answer in tokens; None takes a limit that grows with the audio."""
     num_beams: int = 1
+    """Beams of the search."""
     do_sample: bool = False
     top_k: int = 50
     top_p: float = 1.0
@@ -101,7 +106,8 @@ class LabelOptions:
     tasks: str | Sequence[str] = "all"
     """`all`, or names of tasks, tags or label sets, as a list or with commas."""
     prompt_language: str | None = None
-    """Of the prompts; None takes the first the checkpoint has. It does not change what language is recognised."""
+    """Language of the prompts; by default the first that the checkpoint has. It does not change what language is
+    recognised."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """Name of a task to the words it is asked in, taken as they are; a task that is not named keeps its own."""
     withhold: bool = True
@@ -109,28 +115,19 @@ class LabelOptions:
     test set asks, and asks nothing beside it."""
     word_times: bool = False
     """Find when each word of the text is said, by aligning it. The task of word times does so as well, and answers."""
-    transcript: str = "decoded"
-    """`decoded`, or `given`: labels are scored behind the text that a row came with, and nothing is decoded."""
-    min_confidence: float = 0.0
-    """A label that is less probable is told as `unknown`; its distribution stays."""
-    batch_size: int = 8
+    transcript: Transcript = "decoded"
+    """Where texts come from; given: labels are scored behind the text of each row, and nothing is decoded."""
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Labels less probable than this are reported as `unknown`; their distribution stays."""
+    batch_size: Annotated[int, Meta(ge=1)] = 8
     """Clips answered together; any number gives the same answers in float32."""
-    num_workers: int = 0
-    """Processes that read files ahead of the model; 0 reads in this one."""
-    read_timeout: float = 60.0
+    num_workers: Annotated[int, Meta(ge=0)] = 0
+    """Processes that read files ahead of the model; 0 reads in this one, where a broken decoder ends all."""
+    read_timeout: Annotated[float, Meta(gt=0)] = 60.0
     """Seconds until a worker that can read nothing of its file is stopped; the file is an error then."""
-    vad: str = "auto"
-    """What finds the pauses of a long recording: `silero`, `energy`, or `auto` for the best that is installed."""
+    vad: VadName = "auto"
+    """What finds the pauses that long recordings are cut in; auto is silero where it is installed."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __post_init__(self) -> None:
-        if self.transcript not in TRANSCRIPTS:
-            raise InputError(f"transcript {self.transcript!r}: choose one of {', '.join(TRANSCRIPTS)}")
-        if not 0 <= self.min_confidence <= 1:
-            raise InputError(f"least confidence {self.min_confidence}: it must be a probability, from 0 to 1")
-        if self.batch_size < 1:
-            raise InputError(f"batch size {self.batch_size}: it must be 1 or more")
-        if self.num_workers < 0:
-            raise InputError(f"{self.num_workers} workers: it must be 0 or more")
-        if not self.read_timeout > 0:
-            raise InputError(f"read timeout {self.read_timeout}: it must be more than 0 seconds")
+        check_fields(self)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from osum.audio import SAMPLE_RATE
+from osum.engine.options import VadName
 from osum.errors import InputError, MissingExtraError
 
 Floats = NDArray[np.float32]
@@ -27,7 +28,7 @@ State = TypeVar("State")
 FRAME = 512
 """Samples of a frame (32 ms at 16 kHz): what silero-vad was trained on."""
 FRAMES_PER_SECOND = SAMPLE_RATE / FRAME
-DETECTORS = ("auto", "silero", "energy")
+DETECTORS = get_args(VadName)
 FAINTEST = -80.0
 """dBFS; whatever lies below counts as this, so that the noise of a digital silence is no speech."""
 

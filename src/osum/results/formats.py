@@ -15,7 +15,8 @@ from typing import Any, TextIO
 
 from osum.errors import InputError
 from osum.results.annotation import render_audacity, render_ctm, render_textgrid
-from osum.results.subtitles import PLAIN_SUBTITLES, SubtitleOptions, render_srt, render_vtt, subtitles_of
+from osum.results.subtitle_options import PLAIN_SUBTITLES, SubtitleOptions
+from osum.results.subtitles import render_srt, render_vtt, subtitles_of
 from osum.results.view import columns_of, label_text, labels_of, milliseconds, name_of, one_line, segments_of
 from osum.text import to_json
 from osum.utterance import Segment, Utterance

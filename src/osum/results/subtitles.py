@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from osum.errors import InputError
+from osum.results.subtitle_options import PLAIN_SUBTITLES, SubtitleOptions
 from osum.results.view import join_words, milliseconds, one_line, segments_of
 from osum.text import HAN
 from osum.utterance import Segment, Utterance, Word
@@ -22,63 +22,6 @@ _CUE_PAUSE = 3000
 _CLOSING = "，。？！；：、…”’）》」』】"
 """Marks that stay with the Chinese character before them."""
 _PIECE = re.compile(rf"(\s?)([{HAN}][{_CLOSING}]*|[^\s{HAN}]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class SubtitleOptions:
-    """How text is cut into cues and lines (Whisper's names), and how long a cue should be shown."""
-
-    max_line_width: int | None = None
-    """Characters of a line; a longer word is broken. None keeps a segment's text on one line."""
-    max_line_count: int | None = None
-    """Lines of a cue; None keeps a segment in one cue."""
-    max_words_per_line: int | None = None
-    """Words of a line, and where words have times a cue for each line; ignored where a line width is given."""
-    highlight_words: bool = False
-    """Repeat each cue once per word with that word underlined, where words have times."""
-    min_cue_seconds: float | None = None
-    """A wish: the shortest time that a cue is shown."""
-    max_characters_per_second: float | None = None
-    """A wish: the reading speed that a cue must not exceed; characters are counted without spaces."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_line_width", "max_line_count", "max_words_per_line"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; a whole number from 1 is needed, or none for no limit")
-        for name in ("min_cue_seconds", "max_characters_per_second"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} is {value}; a number over 0 is needed, or none for no wish")
-
-    @property
-    def words(self) -> int | None:
-        """Words of a line, where they count."""
-        return self.max_words_per_line if self.max_line_width is None else None
-
-    @property
-    def lines(self) -> int | None:
-        """Lines of a cue whose words have times."""
-        return 1 if self.words is not None else self.max_line_count
-
-    @property
-    def needs_words(self) -> bool:
-        """Whether times of words change anything."""
-        return self.highlight_words or self.lines is not None
-
-    @property
-    def wishes(self) -> bool:
-        """Whether time may be too short for what is asked."""
-        return self.min_cue_seconds is not None or self.max_characters_per_second is not None
-
-    def wanted(self, num_characters: int) -> int:
-        """Milliseconds that a cue of so many characters should be shown."""
-        speed = self.max_characters_per_second
-        reading = 0.0 if speed is None else num_characters / speed
-        return math.ceil(max(self.min_cue_seconds or 0.0, reading) * 1000)
-
-
-PLAIN_SUBTITLES = SubtitleOptions()
 
 
 @dataclass(frozen=True, slots=True)
