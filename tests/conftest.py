@@ -37,7 +37,7 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture
 def short() -> Recognizer:
-    """A recognizer that hears at most one second at once."""
+    """A recognizer that takes at most one second at once."""
     recognizer = Recognizer(checkpoint_of("speech_first"))
     recognizer._max_samples = 16_000
     return recognizer

@@ -39,7 +39,7 @@ class Outer:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "reported"),
     [
         (3, "the row is 3: an object is needed"),
         ({"count": 0}, "count is 0: a whole number from 1 is needed"),
@@ -66,10 +66,10 @@ class Outer:
         ({"\udc80": 1}, "\\udc80 is unknown"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_by_place_value_and_rule(row: Any, told: str) -> None:
+def test_what_is_wrong_is_reported_by_place_value_and_rule(row: Any, reported: str) -> None:
     with pytest.raises(ManifestError) as caught:
         from_row(Outer, row)
-    assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(reported) and "\n" not in str(caught.value)
 
 
 inner = st.builds(Inner, st.text(), st.dictionaries(st.text(), st.floats(0, 1)), st.tuples(st.integers(), st.floats()),

@@ -1,4 +1,4 @@
-"""The clips of samples/: valid rows with true labels and licences, and nothing that the packaged model has heard."""
+"""The clips of samples/: valid rows with true labels and licences, and none of them trained the packaged model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recipes.nano.training_list import clip_hash
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
 ROWS = list(read_manifest(SAMPLES / "manifest.jsonl"))
-HEARD = json.loads((ROOT / "src/osum/assets/nano/training_list.json").read_text(encoding="utf-8"))
+LISTED = json.loads((ROOT / "src/osum/assets/nano/training_list.json").read_text(encoding="utf-8"))
 """Written by `python -m recipes.nano.training_list DATA src/osum/assets/nano/training_list.json`."""
 
 per_clip = pytest.mark.parametrize("row", ROWS, ids=lambda row: Path(row.path).name)
@@ -34,29 +34,29 @@ def test_every_clip_of_the_folder_has_one_row() -> None:
 
 
 @per_clip
-def test_the_model_has_not_heard_the_clip(row: Utterance) -> None:
+def test_the_model_was_not_trained_on_the_clip(row: Utterance) -> None:
     found = clip_hash(to_int16(audio.load(row.path)))
-    assert [source for source, part in HEARD.items() if found in part["sha256"]] == []
+    assert [source for source, part in LISTED.items() if found in part["sha256"]] == []
 
 
 @per_clip
-def test_the_model_has_heard_neither_its_speaker_nor_its_recording(row: Utterance) -> None:
-    assert [source for source, part in HEARD.items() if groups(row) & set(part["speakers"])] == []
+def test_the_model_was_trained_on_neither_its_speaker_nor_its_recording(row: Utterance) -> None:
+    assert [source for source, part in LISTED.items() if groups(row) & set(part["speakers"])] == []
 
 
 @per_clip
 def test_a_clip_of_a_training_source_names_its_speaker_or_recording(row: Utterance) -> None:
-    assert row.source not in HEARD or groups(row)
+    assert row.source not in LISTED or groups(row)
 
 
 @per_clip
 def test_names_of_speakers_are_written_as_in_the_training_list(row: Utterance) -> None:
-    prefixes = {name[:2] for name in HEARD.get(row.source or "", {"speakers": ()})["speakers"]}
+    prefixes = {name[:2] for name in LISTED.get(row.source or "", {"speakers": ()})["speakers"]}
     assert not prefixes or {name[:2] for name in groups(row)} <= prefixes
 
 
-def test_the_acted_set_that_allows_no_commercial_use_was_not_heard() -> None:
-    assert not any("ravdess" in f"{source} {part['speakers']}".lower() for source, part in HEARD.items())
+def test_the_acted_set_that_allows_no_commercial_use_was_not_trained_on() -> None:
+    assert not any("ravdess" in f"{source} {part['speakers']}".lower() for source, part in LISTED.items())
 
 
 @per_clip

@@ -51,7 +51,7 @@ END_SLACK = 0.1  # seconds that a given end may lie behind the last sample, sinc
 MIN_MIXED_POWER = 0.01  # of the channels' power; channels whose mean has less cancel each other
 FAINT_POWER = 1e-8  # of full scale (-80 dB); below it channels hold nothing that could cancel
 SCALE, CHANNEL = "scale", "channel"
-"""Kinds of error, beside `CUT_OFF`."""
+"""Kinds of error, in addition to `CUT_OFF`."""
 LOUD_SAMPLE = 2.0  # full scale is 1.0, and codecs overshoot it a little
 FAINT_SAMPLE = 2.0**-15  # full scale is 1.0; below one step of 16 bit, such as 16 bit numbers in an int32 array
 AUDIO_SUFFIXES = frozenset(SOUNDFILE_SUFFIXES | MEDIA_SUFFIXES)
@@ -82,7 +82,7 @@ class AudioInfo:
 
 
 def probe(source: Source) -> AudioInfo:
-    """Length, rate and channels of `source`; decodes only where the header does not tell the length.
+    """Length, rate and channels of `source`; decodes only where the header has no length.
 
     Raises:
         AudioError: the source cannot be read, is cut off or is outside the limits.
@@ -101,7 +101,7 @@ def duration(
     end: float | None = None,
     notice: Notice | None = None,
 ) -> float:
-    """Seconds that `load` would give; decodes only where the header does not tell the length.
+    """Seconds that `load` would give; decodes only where the header has no length.
 
     Raises as `load` does, as far as the header shows.
     """
@@ -209,12 +209,12 @@ def _walk(root: Path) -> list[Path]:
 
 
 def _leads_nowhere(path: Path) -> bool:
-    """A link to what is gone. It is taken along, so that reading it tells what is missing from a folder."""
+    """A link to a missing file. It is kept, so that reading it reports what is missing from a folder."""
     return path.is_symlink() and not path.exists()
 
 
 def _named_audio(path: Path) -> bool:
-    """Hidden files are left out: macOS writes ``._clip.wav`` beside ``clip.wav``."""
+    """Hidden files are left out: macOS writes ``._clip.wav`` next to ``clip.wav``."""
     return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
 
 
@@ -344,7 +344,7 @@ def _check_complete(reader: Decoder, first: int, last: int | None, at: int) -> N
     if reader.frames is not None or is_cut_off(reader, at):
         raise broken(reader, at)
     if wanted - at > END_SLACK * reader.rate:
-        raise AudioError(f"{reader.name}: end={wanted / reader.rate:.2f} lies outside its {at / reader.rate:.2f} s")
+        raise AudioError(f"{reader.name}: end={wanted / reader.rate:.2f} is outside its {at / reader.rate:.2f} s")
 
 
 def _check_promise(reader: Decoder, at: int, notice: Notice | None) -> None:
@@ -358,7 +358,7 @@ def _check_promise(reader: Decoder, at: int, notice: Notice | None) -> None:
 
 
 def _num_frames(reader: Decoder, first: int, last: int | None, notice: Notice | None) -> int:
-    """Frames of [first, last); counted only where the header does not tell."""
+    """Frames of [first, last); counted only where the header has no length."""
     if reader.frames is None:
         return sum(len(block) for block in _bounded(reader, first, last, _Levels(reader), notice))
     if last is None:
@@ -392,7 +392,7 @@ def _span(reader: Decoder, start: float | None, end: float | None) -> tuple[int,
         if is_cut_off(reader, reader.frames):
             raise broken(reader, reader.frames)
         seconds = reader.frames / reader.rate
-        raise AudioError(f"{reader.name}: start={start} end={end} lies outside its {seconds:.2f} s; stay within")
+        raise AudioError(f"{reader.name}: start={start} end={end} is outside its {seconds:.2f} s; stay within")
     return first, None if last is None else min(last, reader.frames)
 
 

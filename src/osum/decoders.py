@@ -55,9 +55,9 @@ class Decoder(Protocol):
     rate: int
     channels: int
     frames: int | None
-    """Samples of one channel that can be read; None where only decoding tells."""
+    """Samples of one channel that can be read; None where only decoding shows it."""
     promised: int | None
-    """Samples of one channel that the header promises; None where it does not tell."""
+    """Samples of one channel that the header promises; None where it has none."""
     slack: float
     """Seconds by which a promise may be too large."""
     open_end: bool

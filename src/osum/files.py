@@ -101,7 +101,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def seen_from(folder: Path, path: Path) -> str:
-    """A path as a manifest in `folder` names it: relative where it lies below, else absolute."""
+    """A path as a manifest in `folder` names it: relative where it is below, else absolute."""
     path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  (resolve follows links)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 

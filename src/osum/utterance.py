@@ -112,7 +112,7 @@ class Utterance:
     """Fields of the row it came from that osum does not know; written back as they were."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON row: fields that are empty are left out, unknown fields stand beside the known."""
+        """The JSON row: fields that are empty are left out, unknown fields are written next to the known ones."""
         row: dict[str, Any] = {"version": SCHEMA_VERSION}
         row.update({name: _plain(getattr(self, name)) for name in _FIELDS if not _empty(getattr(self, name))})
         row.update({name: value for name, value in self.extra.items() if name not in row})

@@ -48,7 +48,7 @@ def with_lora(state: dict[str, Tensor], generator: torch.Generator) -> dict[str,
 
 
 def write_original(folder: Path, state: dict[str, object], notes: dict[str, object] | None = None) -> Path:
-    """`infer.pt`, with `infer.json` beside it where there are notes."""
+    """`infer.pt`, with `infer.json` next to it where there are notes."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / "infer.pt")
     if notes is not None:

@@ -64,7 +64,7 @@ def test_half_precision_is_opened_as_asked(tmp_path: Path) -> None:
         assert recognizer.label(CLIPS[0], tasks="SGC", generation=BRIEF).dtype == dtype
 
 
-def test_an_adapter_beside_the_weights_is_merged(folder: Path) -> None:
+def test_an_adapter_next_to_the_weights_is_merged(folder: Path) -> None:
     config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
     with warnings.catch_warnings(action="ignore"):  # peft asks transformers by a name that will go
         adapted = get_peft_model(tiny_model("speech_first"), config)

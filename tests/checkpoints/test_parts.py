@@ -41,7 +41,7 @@ def model(parts: Path) -> OsumForConditionalGeneration:
 
 
 @torch.no_grad()
-def test_the_encoder_hears_what_whispers_hears(parts: Path, model: OsumForConditionalGeneration) -> None:
+def test_the_encoder_gives_what_whispers_gives(parts: Path, model: OsumForConditionalGeneration) -> None:
     features = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(1))
     theirs = WhisperModel.from_pretrained(parts / "whisper").eval().encoder(features).last_hidden_state
     ours = model.model.audio_tower(features, torch.tensor([3000]))

@@ -33,8 +33,8 @@ def test_the_commit_is_that_of_the_checkout_and_of_no_other(tmp_path: Path, monk
     assert provenance.commit() is None
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported(tmp_path: Path) -> None:
     assert provenance.runs_behind(tmp_path) == []
     (tmp_path / "training.json").write_text("{", "utf8")
-    with pytest.raises(CheckpointError, match=r"tells of its training cannot be read .*: remove it$"):
+    with pytest.raises(CheckpointError, match=r"the record of training in .* cannot be read .*: remove it$"):
         provenance.runs_behind(tmp_path)

@@ -56,7 +56,7 @@ def test_one_byte_at_the_end_of_any_file_that_decides_answers_makes_another_revi
 @pytest.mark.parametrize("name", RECORDS)
 def test_what_documents_or_resumes_a_checkpoint_does_not_count(folder: Path, name: str) -> None:
     before = revision_of(folder)
-    write(folder / name, "told")
+    write(folder / name, "reported")
     assert revision_of(folder) == before
 
 

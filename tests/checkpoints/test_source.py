@@ -49,7 +49,7 @@ def test_hints_of_the_caller_stand_over_those_of_files() -> None:
     assert Hints(llm_heads=2).over(Hints(llm_heads=4, llm_kv_heads=1)) == Hints(llm_heads=2, llm_kv_heads=1)
 
 
-def test_sizes_are_read_from_the_json_beside(tmp_path: Path) -> None:
+def test_sizes_are_read_from_the_json_next_to_it(tmp_path: Path) -> None:
     config = {"enc": {"attention_heads": 4}, "llm": {"num_attention_heads": 2, "rms_norm_eps": 1e-06}}
     (tmp_path / "x.json").write_text(json.dumps({"config": config}))
     assert read_hints(tmp_path / "x.pt") == Hints(encoder_heads=4, llm_heads=2, rms_norm_eps=1e-6)
@@ -61,12 +61,12 @@ def test_the_originals_yaml_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "- 1", "a: [", "a: !!python/object:os.system {}"])
-def test_a_damaged_note_beside_the_file_is_named(tmp_path: Path, content: str) -> None:
+def test_a_damaged_note_next_to_the_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.yaml").write_text(content)
-    with pytest.raises(ConversionError, match=r"x\.yaml beside the checkpoint"):
+    with pytest.raises(ConversionError, match=r"x\.yaml next to the checkpoint"):
         read_hints(tmp_path / "x.pt")
 
 
-def test_a_tokenizer_beside_the_file_is_found(tmp_path: Path) -> None:
+def test_a_tokenizer_next_to_the_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("{}")
     assert read_hints(tmp_path / "x.pt").tokenizer == str(tmp_path)

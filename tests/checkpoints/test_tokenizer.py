@@ -20,7 +20,7 @@ def test_a_given_tokenizer_makes_the_releases_processor(tmp_path: Path, release:
     assert ("You are OSUM-chat" in processor.request("hi")) == (release == "echat")
 
 
-def test_a_tokenizer_beside_the_file_is_taken(tmp_path: Path) -> None:
+def test_a_tokenizer_next_to_the_file_is_taken(tmp_path: Path) -> None:
     source = write_original(tmp_path, random_original("osum"))
     byte_tokenizer().save_pretrained(tmp_path)
     assert convert(source, tmp_path / "ours", **HEADS).notes == ()

@@ -83,7 +83,7 @@ def test_a_reply_and_word_times_are_read() -> None:
     assert timed.words == (Word("新", 2.0, 2.2), Word("年", 2.2, 2.4))
 
 
-def test_fields_beside_the_text_are_read_and_the_rest_is_kept() -> None:
+def test_fields_next_to_the_text_are_read_and_the_rest_is_kept() -> None:
     extra = {"duration": 1.5, "dataset": "KeSpeech", "age": "<ADULT>", "question": "?"}
     row = original(lang="<CN>", speaker="s1", gender="<FEMALE>", emotion="none", extra=extra, tar="t", text="x")
     assert (row.language, row.speaker, row.source, row.duration) == ("zh", "s1", "KeSpeech", 1.5)

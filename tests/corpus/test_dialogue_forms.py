@@ -16,14 +16,14 @@ from osum.utterance import Utterance
 
 from .manifests_of_others import noise, original_members, wav_bytes, write_lines, write_tar
 
-HEARD = {"dataset": "kespeech", "age": "<CHILD>", "gender": "<MALE>", "q_emotion": "<&&>", "caption": None}
+EXTRA = {"dataset": "kespeech", "age": "<CHILD>", "gender": "<MALE>", "q_emotion": "<&&>", "caption": None}
 RAW: dict[str, Any] = {
     "key": "k1",
     "wav": "q.wav",
     "txt": "<愉悦>三点",
     "task": "<S2TCHAT> <TEXT2TOKEN>",
     "lang": "<CN>",
-    "extra": {**HEARD, "question": "几点开会", "think_str": "是个孩子。", "speech_token": [7, 7, 9], "score": 3},
+    "extra": {**EXTRA, "question": "几点开会", "think_str": "是个孩子。", "speech_token": [7, 7, 9], "score": 3},
 }
 LABELS = {"age": "child", "gender": "male"}
 
@@ -120,11 +120,11 @@ def test_a_list_of_shards_may_hold_dialogues_and_utterances(tmp_path: Path) -> N
     assert [type(line.row) for line in read(path)] == [Dialogue, Utterance]
 
 
-def combined(folder: Path, told: list[Any]) -> Path:
+def combined(folder: Path, metadata: list[Any]) -> Path:
     """A shard of two keys, metadata next to it, and the lists of both."""
     (folder / "tars").mkdir()
     write_tar(folder / "tars" / "s.tar", [*members("k1", {}), *members("k2", RAW["extra"])])
-    write_lines(folder / "s.list", told)
+    write_lines(folder / "s.list", metadata)
     (folder / "combines_list.txt").write_text("s.list\n")
     (folder / "combines_tar_root.txt").write_text("tars\n")
     return folder / "combines_list.txt"

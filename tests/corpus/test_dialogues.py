@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from osum.corpus.clips import ClipAudio
 from osum.corpus.dialogue_forms import read_dialogues
-from osum.corpus.dialogues import HEARD, Dialogue, DialogueTurn, write_dialogues
+from osum.corpus.dialogues import USER_LABELS, Dialogue, DialogueTurn, write_dialogues
 from osum.errors import ManifestError
 from osum.tasks import REPLY_EMOTIONS
 
@@ -30,7 +30,7 @@ BY_HAND = {
 }
 USER, ASSISTANT = BY_HAND["turns"][0], BY_HAND["turns"][1]  # type: ignore[index]
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
-LABELS = st.fixed_dictionaries({}, optional={name: st.sampled_from(of.labels) for name, of in HEARD.items()})
+LABELS = st.fixed_dictionaries({}, optional={name: st.sampled_from(of.labels) for name, of in USER_LABELS.items()})
 CODES = st.lists(st.integers(0, 4095), max_size=4).map(tuple)
 QUESTIONS = st.builds(DialogueTurn, st.just("user"), text=st.none() | WORDS, audio=st.just("a.wav"), labels=LABELS)
 REPLIES = st.builds(

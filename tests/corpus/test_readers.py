@@ -1,4 +1,4 @@
-"""Any manifest is known by its content, and a broken line is told with its place while the others go through."""
+"""Any manifest is known by its content, and a broken line is reported with its place while the others go through."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_root_tells_where_relative_paths_begin(tmp_path: Path) -> None:
     assert [line.utterance and line.utterance.path for line in lines] == ["/data/k.wav", "/far/k.wav"]
 
 
-def test_broken_lines_are_told_and_the_others_go_through(tmp_path: Path) -> None:
+def test_broken_lines_are_reported_and_the_others_go_through(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     broken = [b"{", b"[1]", '{"key": "乱"}'.encode("gbk"), b'{"key": "\\ud800", "wav": "a", "txt": ""}', b'{"key": 1}']
     path.write_bytes(b"\xef\xbb\xbf" + b"\n".join([json.dumps(ORIGINAL).encode(), *broken, b"", b"9" * 5000]))
@@ -145,7 +145,7 @@ def test_a_name_cut_within_a_character_is_read(tmp_path: Path) -> None:
     assert line.utterance is not None
 
 
-def test_a_broken_key_is_told_and_the_others_go_through(tmp_path: Path) -> None:
+def test_a_broken_key_is_reported_and_the_others_go_through(tmp_path: Path) -> None:
     members = [("a.txt", b"no audio"), *original_members("b", "hi"), *original_members("c", "hi<sad>")]
     members += [("d.txt", "乱".encode("gbk")), ("d.wav", wav_bytes())]
     lines = read(write_tar(tmp_path / "s.tar", members))

@@ -94,7 +94,7 @@ def test_packed_and_tar_rows_can_be_sharded(tmp_path: Path) -> None:
     assert tar_row.extra["member"] == "000000001.wav"
 
 
-def test_a_clip_that_cannot_be_read_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_read_is_reported_and_left_out(tmp_path: Path) -> None:
     lines = clips(tmp_path)
     Path(lines[1].utterance.path).unlink()
     (lost,) = (line for shard in write(lines, tmp_path / "out") for line in shard.failed)
@@ -103,7 +103,7 @@ def test_a_clip_that_cannot_be_read_is_told_and_left_out(tmp_path: Path) -> None
     assert [row.id for row in rows_of(tmp_path / "out")] == ["键/0", "键/2", "键/3", "键/4"]
 
 
-def test_a_run_that_stopped_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_a_run_that_stopped_continues_and_gives_the_same_bytes(tmp_path: Path) -> None:
     lines = clips(tmp_path)
     write(lines, tmp_path / "straight")
     wanted = plan([line.utterance for line in lines], 2, "flac")

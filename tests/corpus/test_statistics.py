@@ -43,13 +43,13 @@ def test_quantiles_are_those_of_the_lengths(lengths: list[float]) -> None:
     assert list(part.quantiles().values()) == pytest.approx(np.quantile(lengths, [0, 0.05, 0.5, 0.95, 1]), abs=1e-3)
 
 
-def test_a_length_that_is_not_told_is_read(tmp_path: Path) -> None:
+def test_a_length_that_is_not_reported_is_read(tmp_path: Path) -> None:
     path = str(write_clip(tmp_path / "a.wav", 0.5))
     rows = (CLIP.with_(path=path, duration=None), CLIP.with_(duration=None, start=1.0, end=2.0))
     assert count(*rows).sources["x"].lengths == [0.5, 1.0]
 
 
-def test_what_cannot_be_counted_is_told() -> None:
+def test_what_cannot_be_counted_is_reported() -> None:
     found = statistics([Line("m:1", fault="not JSON"), Line("m:2", CLIP.with_(path="absent.wav", duration=None))])
     assert [line.place for line in found.failed] == ["m:1", "m:2"]
     assert json.loads(json.dumps(found.to_dict())) == {"total": {}, "sources": {}, "failed": 2}
@@ -62,7 +62,7 @@ def test_a_picture_is_drawn(tmp_path: Path, suffix: str) -> None:
     assert (tmp_path / f"stats.{suffix}").stat().st_size > 5_000
 
 
-def test_without_matplotlib_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_matplotlib_the_pip_line_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"osum\[plot\]"):
         plot(count(CLIP), tmp_path / "stats.png")

@@ -1,4 +1,4 @@
-"""Each fault of a manifest is found, told once, with the rule it breaks."""
+"""Each fault of a manifest is found, reported once, with the rule it breaks."""
 
 from __future__ import annotations
 
@@ -155,11 +155,11 @@ def test_sound_that_is_silently_damaged_is_counted_by_kind(good: Utterance, tmp_
     assert [len(found) for found in problems(*rows, audio="header")] == [0, 0, 0, 1]
 
 
-def test_a_broken_shard_is_told_in_full_once(tmp_path: Path) -> None:
+def test_a_broken_shard_is_reported_in_full_once(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", [member for key in "abcd" for member in original_members(key, "hi")])
     lines = list(Manifest(path))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
-    found = [problem.message for _, told in Validator().check(lines) for problem in told]
+    found = [problem.message for _, reported in Validator().check(lines) for problem in reported]
     assert [str(path) in message and "cut off" in message for message in found] == [True, False, False]
     assert set(found[1:]) == {f"the same as {path}:b"}
 
@@ -168,12 +168,12 @@ def test_foreign_manifests_are_checked_as_they_are(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.wav")
     rows = [{"key": "a", "wav": "a.wav", "txt": "hi"}, {"key": "b", "wav": "b.wav", "txt": "hi<sad>"}]
     found = list(Validator().check(Manifest(write_lines(tmp_path / "m.jsonl", rows))))
-    assert [[problem.rule for problem in told] for _, told in found] == [[], ["broken line"]]
+    assert [[problem.rule for problem in reported] for _, reported in found] == [[], ["broken line"]]
 
 
 @settings(deadline=None)
 @given(utterances)
 def test_what_every_task_can_render_breaks_no_rule_of_labels_or_texts(utterance: Utterance) -> None:
-    ((*told,),) = problems(utterance, audio="none")
+    ((*reported,),) = problems(utterance, audio="none")
     controls = any(unicodedata.category(c) == "Cc" for c in f"{utterance.text}{utterance.reply}")
-    assert {problem.rule for problem in told} - {"length"} == ({"text"} if controls else set())
+    assert {problem.rule for problem in reported} - {"length"} == ({"text"} if controls else set())

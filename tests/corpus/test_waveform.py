@@ -73,7 +73,7 @@ def test_a_codec_does_not_delay(codec, size, seed):
     assert min(delay, 2 * size - delay) <= SAMPLE_RATE // 1000
 
 
-def test_a_codec_that_libsndfile_lacks_is_told_in_one_line(monkeypatch):
+def test_a_codec_that_libsndfile_lacks_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(CODECS, "opus", ("WAV", "OPUS", 16000))
     with pytest.raises(InputError, match="libsndfile has no OPUS: update soundfile, or leave 'opus' out"):
         transcode(tone(), "opus")

@@ -8,11 +8,11 @@ from osum.engine.branch import LOOKAHEAD, before_label, continuation, guesses
 from osum.tasks import OSUM
 
 
-def test_a_loop_goes_on() -> None:
+def test_a_loop_continues() -> None:
     assert continuation([1, 2, 3, 4, 2, 3, 4], []) == [2, 3, 4, 2, 3, 4, 2, 3][:LOOKAHEAD]
 
 
-def test_behind_a_word_that_differs_the_draft_goes_on() -> None:
+def test_after_a_word_that_differs_the_draft_continues() -> None:
     assert continuation([1, 9, 3, 4], [[1, 2, 3, 4, 5, 6]]) == [5, 6]
 
 

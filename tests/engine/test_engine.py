@@ -114,7 +114,7 @@ def test_drafts_are_used_and_departed_from(layout: str) -> None:
     other = ask(engine, "SGC")
     first, same, apart = replies(engine, request(engine, 0, [leader, follower, other]))[0]
     assert same.ids == first.ids and same.accepted == same.drafted
-    # Beside the lead the first id is told with the question; in a row of its own a question waits for the draft.
+    # In the lead's row the first id is reported with the question; in a row of its own a question waits for the draft.
     assert same.drafted == len(first.ids) - (layout == "speech_first") > 1
     assert apart.ids[:8] != first.ids and apart.drafted <= same.drafted
     check_same(apart, alone(engine, 0, other))
@@ -365,7 +365,7 @@ def test_a_conversation_may_hold_several_clips_and_none() -> None:
 # Limits, seeds
 
 
-def test_a_longer_limit_goes_on_where_a_shorter_one_stopped(engine: Engine) -> None:
+def test_a_longer_limit_continues_where_a_shorter_one_stopped(engine: Engine) -> None:
     few, many = replies(engine, request(engine, 0, [free(engine, "what", 3), free(engine, "what", 12)]))[0]
     assert many.ids[:3] == few.ids and len(few.ids) == 3 < len(many.ids)
     assert not few.ended
@@ -441,7 +441,7 @@ def test_beams_are_scored_likewise(engine: Engine) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_tag_may_melt_into_the_token_before_it(layout: str) -> None:
-    """Drafts and scores hold where letters melt with the brackets beside them."""
+    """Drafts and scores hold where letters merge with the brackets next to them."""
     config = tiny_config(layout)
     config.text_config.vocab_size = VOCAB_SIZE
     melting = {"a<": 259, "b<": 260, "c<": 261, "d>": 262}

@@ -64,7 +64,7 @@ def test_a_forced_answer_is_that_of_a_pass_for_each_id(engine: Engine, words: tu
     assert [word.text for word in SRWT.parse(reply.text).words] == list(words)
 
 
-def test_a_forced_answer_is_the_same_beside_other_questions_and_clips(engine: Engine) -> None:
+def test_a_forced_answer_is_the_same_next_to_other_questions_and_clips(engine: Engine) -> None:
     asks = [forced(engine, words) for words in WORDS]
     together = replies(engine, *(request(engine, clip, [*asks, ask(engine, "ASR")]) for clip in range(3)))
     for asked, found in zip(asks, together[2], strict=False):

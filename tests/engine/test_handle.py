@@ -69,13 +69,13 @@ def test_a_recognizer_called_from_threads_answers_as_from_one() -> None:
     recognizer = Recognizer(checkpoint_of("speech_first"))
     options = {"tasks": "ASR,VED,SGC", "generation": GenerationOptions(max_new_tokens=4)}
 
-    def told(clip: int) -> list[tuple[str | None, str | None]]:
+    def reported(clip: int) -> list[tuple[str | None, str | None]]:
         (segment,) = recognizer.label(CLIPS[clip % 4], **options).segments
         return [(answer.raw, answer.label) for answer in segment.labels.values()]
 
-    one_by_one = [told(clip) for clip in range(THREADS)]
+    one_by_one = [reported(clip) for clip in range(THREADS)]
     for _ in range(3):
-        assert in_threads(*(lambda clip=clip: told(clip) for clip in range(THREADS))) == one_by_one
+        assert in_threads(*(lambda clip=clip: reported(clip) for clip in range(THREADS))) == one_by_one
 
 
 def test_events_come_before_the_request_has_ended() -> None:
@@ -122,18 +122,18 @@ def test_behind_its_end_a_handle_takes_nothing() -> None:
 
 
 def test_a_run_gives_the_news_of_its_requests_as_they_come() -> None:
-    engine, heard = Engine(checkpoint_of("speech_first")), list[Event]()
+    engine, seen = Engine(checkpoint_of("speech_first")), list[Event]()
     asks = [ask(engine, "ASR", 6)]
-    results = engine.run((request(engine, clip, asks, clip) for clip in range(3)), 1, news=heard.append)
+    results = engine.run((request(engine, clip, asks, clip) for clip in range(3)), 1, news=seen.append)
     for number, result in enumerate(results):
-        assert {event.id for event in heard} == set(range(number + 1)), "window after window"
-        assert tuple(chain(*(event.ids for event in heard if event.id == number))) == result.replies[0].ids
+        assert {event.id for event in seen} == set(range(number + 1)), "window after window"
+        assert tuple(chain(*(event.ids for event in seen if event.id == number))) == result.replies[0].ids
 
 
 def test_a_run_that_nobody_wants_any_more_ends_behind_a_pass_and_leaves_nothing() -> None:
-    engine, heard = Engine(checkpoint_of("speech_first")), list[Event]()
+    engine, seen = Engine(checkpoint_of("speech_first")), list[Event]()
     asks = [ask(engine, "ASR", 200)]
     with pytest.raises(CancelledError):
-        list(engine.run([request(engine, 0, asks)], stopped=lambda: len(heard) >= 2, news=heard.append))
-    assert len(heard) == 2
+        list(engine.run([request(engine, 0, asks)], stopped=lambda: len(seen) >= 2, news=seen.append))
+    assert len(seen) == 2
     assert not engine.busy

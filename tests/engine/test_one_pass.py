@@ -61,7 +61,7 @@ def test_a_label_comes_with_confidences(nano: Recognizer) -> None:
 
 def test_whether_a_sound_is_a_voice_does_not_hang_on_what_else_is_asked(nano: Recognizer) -> None:
     laugh, rain = SAMPLES / "laugh_1.flac", SAMPLES / "no_voice_rain.flac"
-    for clip, heard in ((laugh, True), (rain, False)):
-        alone, beside = (nano.label(clip, tasks=tasks).summary["SER"] for tasks in (["SER"], ["SER", "VED"]))
-        assert alone.label == beside.label and (alone.label is not None) == heard
-        assert alone.distribution == pytest.approx(beside.distribution, abs=1e-6)
+    for clip, voiced in ((laugh, True), (rain, False)):
+        alone, together = (nano.label(clip, tasks=tasks).summary["SER"] for tasks in (["SER"], ["SER", "VED"]))
+        assert alone.label == together.label and (alone.label is not None) == voiced
+        assert alone.distribution == pytest.approx(together.distribution, abs=1e-6)

@@ -35,9 +35,9 @@ def plan(engine: Engine, **form: object) -> AnswerPlan:
 def talk(engine: Engine, form: dict[str, object], options: GenerationOptions | None = None) -> Ask:
     """A question aloud, behind an earlier turn that was answered aloud."""
     said = [{"type": "text", "text": "hi"}, {"type": "speech", "codes": [1, 2]}]
-    heard = {"role": "user", "content": [{"type": "audio"}]}
+    spoken = {"role": "user", "content": [{"type": "audio"}]}
     text = engine.processor.render(
-        [{"role": "user", "content": "hello"}, {"role": "assistant", "content": said}, heard]
+        [{"role": "user", "content": "hello"}, {"role": "assistant", "content": said}, spoken]
     )
     runs = (engine.processor.speech_ids.of_codes([1, 2]),)
     return Ask(text, LIMIT, options=options or GenerationOptions(), plan=plan(engine, **form), runs=runs)

@@ -52,7 +52,7 @@ def osum_state() -> dict[str, Tensor]:
 
 
 def write_osum(folder: Path) -> Path:
-    """`tiny.pt` and the notes beside it, as the converter takes them."""
+    """`tiny.pt` and the notes next to it, as the converter takes them."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(osum_state(), folder / "tiny.pt")
     (folder / "tiny.json").write_text(json.dumps(osum_meta()))

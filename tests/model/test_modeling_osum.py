@@ -90,7 +90,7 @@ def test_servers_find_the_parts_they_need() -> None:
 
 @pytest.mark.parametrize("layout", CHAT_LAYOUTS)
 @pytest.mark.parametrize("num_beams", [1, 2, 4])
-def test_several_clips_in_one_conversation_are_heard_in_their_order(layout: str, num_beams: int) -> None:
+def test_several_clips_in_one_conversation_are_read_in_their_order(layout: str, num_beams: int) -> None:
     model, processor = tiny_model(layout), tiny_processor(layout)
 
     def ask(*clips: Any) -> list[int]:

@@ -88,7 +88,7 @@ def _weights(layout: str) -> dict[str, torch.Tensor]:
 
 
 def tiny_model(layout: str = "prompt_first", **changes: object) -> OsumForConditionalGeneration:
-    """A random model, the same at every call, in `eval` mode; its answers depend on what it hears and reads."""
+    """A random model, the same at every call, in `eval` mode; its answers depend on its sound and its text."""
     model = OsumForConditionalGeneration(tiny_config(layout, **changes))
     model.load_state_dict(_weights(layout))
     model.generation_config.eos_token_id = answer_end(layout)

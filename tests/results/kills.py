@@ -84,8 +84,8 @@ def killed_run(path: Path, fatal: int) -> tuple[bool, int]:
 
     child = forked(act)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        taken = told.read().count("+")
+    with os.fdopen(reader) as reported:
+        taken = reported.read().count("+")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0, taken
 
 
@@ -98,11 +98,11 @@ def operations(root: Path, num_before: int) -> None:
         if num_before:
             label(path, ITEMS[:num_before], lambda _: None)
         killed, taken = killed_run(path, fatal)
-        told: list[str] = []
-        label(path, ITEMS, told.append)
+        reported: list[str] = []
+        label(path, ITEMS, reported.append)
         lines = path.read_text().splitlines()
         left = [item.name for item in (path.parent / ".rows.jsonl.parts").iterdir()]
-        lost = int(told[0]) - (NUM_ITEMS - num_before - taken)
+        lost = int(reported[0]) - (NUM_ITEMS - num_before - taken)
         row = {"fatal": fatal, "killed": killed, "lost": lost, "lines": lines, "left": left}
         tell({**row, "names": sorted(item.name for item in path.parent.iterdir())})
         shutil.rmtree(path.parent)

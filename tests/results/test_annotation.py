@@ -102,7 +102,7 @@ def test_ctm_has_start_and_length_of_each_word() -> None:
     ]
 
 
-def test_audacity_labels_are_words_then_what_was_heard() -> None:
+def test_audacity_labels_are_words_then_what_was_detected() -> None:
     assert render("audacity").splitlines()[:3] == [
         "0.500000\t0.900000\thello",
         "0.900000\t1.400000\tworld",

@@ -147,7 +147,7 @@ def check(row: Utterance) -> None:
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32))
-def test_a_damaged_file_is_answered_or_told(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+def test_a_damaged_file_is_answered_or_reported(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     path = tmp_path_factory.getbasetemp() / "mutant"
     path.write_bytes(mutant(seed))
     (row,) = Recognizer(checkpoint_of("speech_first")).label_files([Utterance(id="x", path=str(path))], OPTIONS)
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_answered_or_told(tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.slow
-def test_thousands_of_damaged_files_are_answered_or_told(tmp_path: Path) -> None:
+def test_thousands_of_damaged_files_are_answered_or_reported(tmp_path: Path) -> None:
     for seed in range(NUM_MUTANTS):
         (tmp_path / f"{seed}").write_bytes(mutant(seed))
     items = [Utterance(id=str(seed), path=str(tmp_path / f"{seed}")) for seed in range(NUM_MUTANTS)]

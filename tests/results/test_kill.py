@@ -34,11 +34,11 @@ def run_kills(*words: object) -> list[dict[str, Any]]:
 
 
 def test_a_kill_at_any_file_operation_loses_a_part_at_most_and_doubles_nothing(tmp_path: Path) -> None:
-    told = run_kills("operations", tmp_path)
-    whole = told[-1]["lines"]
+    reported = run_kills("operations", tmp_path)
+    whole = reported[-1]["lines"]
     assert [json.loads(line)["id"] for line in whole] == [item.id for item in kills.ITEMS]
-    assert sum(run["killed"] for run in told) > 50
-    for run in told:
+    assert sum(run["killed"] for run in reported) > 50
+    for run in reported:
         assert sorted(run["lines"]) == sorted(whole), run["fatal"]
         assert 0 <= run["lost"] <= kills.SIZE, run["fatal"]
         assert (run["left"], run["names"]) == (["asked.json"], [".rows.jsonl.parts", "rows.jsonl"]), run["fatal"]
@@ -67,14 +67,14 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path
     (tmp_path / "in/7.wav").write_text("this is no sound")
     words = ("--model", tmp_path / "model", "--tasks", "ASR,SGC", "--max-new-tokens", 3, "--batch-size", 2)
     words = (*words, "--num-workers", 0)  # every fork would load a server of workers anew
-    (told,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
-    assert told["kills"] == kills.NUM_KILLS
+    (reported,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
+    assert reported["kills"] == kills.NUM_KILLS
     assert len(rows_of(tmp_path / "rows.jsonl")) == 14
     check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
 
 
 @pytest.mark.slow
-def test_nano_goes_on_where_it_was_killed(tmp_path: Path) -> None:
-    (told,) = run_kills("moments", tmp_path, "label", SAMPLES, "--batch-size", 2)
-    assert told["kills"] == kills.NUM_KILLS
+def test_nano_continues_where_it_was_killed(tmp_path: Path) -> None:
+    (reported,) = run_kills("moments", tmp_path, "label", SAMPLES, "--batch-size", 2)
+    assert reported["kills"] == kills.NUM_KILLS
     check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))

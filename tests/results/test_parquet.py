@@ -52,7 +52,7 @@ def test_columns_hold_what_is_asked_for_and_rows_hold_everything(tmp_path: Path)
     assert [f"{row['row']}\n".encode() for row in table] == lines
 
 
-def test_a_run_goes_on_with_parquet(tmp_path: Path) -> None:
+def test_a_run_continues_with_parquet(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = written(tmp_path / "rows.parquet", Parquet())
     parts = Parts(path, Parquet())

@@ -56,7 +56,7 @@ def test_the_temperature_of_what_was_drawn_is_found(temperature):
     assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.06)
 
 
-def test_labels_told_apart_by_nothing_have_no_temperature():
+def test_labels_distinguished_by_nothing_have_no_temperature():
     assert fit_temperature(np.zeros((3, 2)), [0, 1, 1]) == pytest.approx(1)
 
 
@@ -74,11 +74,11 @@ def test_the_loss_is_that_of_the_probabilities():
 
 
 @pytest.mark.parametrize(
-    ("scores", "truth", "told"),
+    ("scores", "truth", "reported"),
     [([[0.0, -np.inf]], [0], "finite"), ([[0.0, -1.0]], [2], "indices from 0 to 1"), ([[0.0]], [0, 0], "as many")],
 )
-def test_scores_that_fit_no_truth_are_refused(scores, truth, told):
-    with pytest.raises(InputError, match=told):
+def test_scores_that_fit_no_truth_are_refused(scores, truth, reported):
+    with pytest.raises(InputError, match=reported):
         fit_temperature(scores, truth)
 
 

@@ -32,7 +32,7 @@ def test_normalising_twice_changes_nothing(text):
 
 
 @given(st.text(st.sampled_from("aB9 ")))
-def test_plain_words_come_out_as_beside_punctuation(text):
+def test_plain_words_come_out_as_next_to_punctuation(text):
     assert normalize(text) == normalize(f"{text} ,")
 
 

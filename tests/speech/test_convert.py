@@ -155,7 +155,7 @@ def test_the_kind_of_fifty_codes_a_second_is_refused_by_its_notes(release: Path,
         convert_speech(release, tmp_path / "ours")
 
 
-def test_a_release_is_told_from_other_folders(release: Path, tmp_path: Path) -> None:
+def test_a_release_is_distinguished_from_other_folders(release: Path, tmp_path: Path) -> None:
     assert is_speech_release(release)
     assert not is_speech_release(tmp_path)
     assert not is_speech_release(release / "flow.pt")

@@ -60,7 +60,7 @@ def test_a_piece_comes_as_soon_as_the_reach_allows() -> None:
     assert [wave.shape[1] // 256 for wave in pieces([delay, delay + 1, delay + 30])] == [0, 1, 29, 40, delay]
 
 
-def test_a_shorter_context_would_be_heard() -> None:
+def test_a_shorter_context_would_be_audible() -> None:
     """The bound of the other tests can fail."""
     stream = VocoderStream(vocoder())
     stream.context = 8

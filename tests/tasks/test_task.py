@@ -84,7 +84,7 @@ def test_the_parser_survives_damaged_answers(task: Task, data: st.DataObject, se
 @pytest.mark.parametrize(
     ("name", "raw", "text", "labels", "problems"), PARSE_CASES, ids=[case[1] for case in PARSE_CASES]
 )
-def test_an_untidy_answer_is_read_and_its_problems_told(name, raw, text, labels, problems):
+def test_an_untidy_answer_is_read_and_its_problems_reported(name, raw, text, labels, problems):
     result = OSUM[name].parse(raw)
     assert (result.text, result.labels, result.problems) == (text, labels, problems)
 
@@ -106,13 +106,13 @@ def test_the_release_recording_is_read():
         ("新年", "新年", 0, "no start time for '新年'"),
     ],
 )
-def test_damaged_times_are_told(raw, text, words, problem):
+def test_damaged_times_are_reported(raw, text, words, problem):
     result = OSUM["SRWT"].parse(raw)
     assert (result.text, len(result.words)) == (text, words)
     assert problem in result.problems
 
 
-def test_a_repetition_loop_is_told():
+def test_a_repetition_loop_is_reported():
     assert OSUM["ASR"].parse("so " + "and then " * 40).problems == ("repetition loop: ' and then' 40 times",)
 
 
@@ -203,7 +203,7 @@ def test_ages_that_the_release_writes_are_read_as_adult(name: str, age: str):
     assert (task.parse(answer).labels, task.parse(answer).problems) == (task.parse(task.render(EXAMPLE)).labels, ())
 
 
-def test_labels_that_two_sets_share_are_told_apart_by_their_order():
+def test_labels_that_two_sets_share_are_distinguished_by_their_order():
     labels = {"event": "other", "age": "old", "gender": "male", "emotion": "other", "style": "其他"}
     task = ECHAT["VED+SAP+SGC+SER+SSR"]
     assert task.parse("hi<other><old><male><other><其他>").labels == labels
@@ -273,11 +273,11 @@ def test_digits_may_be_labels():
 
 
 @pytest.mark.parametrize("broken", ["\ufffd", "\x00", "\x1b", "\udcff"])
-def test_what_nobody_can_say_is_told(broken: str) -> None:
+def test_what_nobody_can_say_is_reported(broken: str) -> None:
     found = OSUM["ASR"].parse(f"good{broken} morning")
     assert found.problems == (f"U+{ord(broken):04X}, which nobody says",)
 
 
-def test_half_a_tag_is_told() -> None:
+def test_half_a_tag_is_reported() -> None:
     assert OSUM["ASR"].parse("a cand>").problems == ("a stray >",)
     assert OSUM["ASR"].parse("a <cand").problems != ()

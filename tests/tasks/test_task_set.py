@@ -26,7 +26,7 @@ def test_a_task_set_survives_json(tasks):
     assert again.to_dict() == row
 
 
-def test_a_file_of_tasks_is_read_or_told(tmp_path):
+def test_a_file_of_tasks_is_read_or_reported(tmp_path):
     (tmp_path / "tasks.json").write_text(json.dumps(OSUM.to_dict()), encoding="utf-8")
     assert TaskSet.load(tmp_path / "tasks.json").label_sets == OSUM.label_sets
     with pytest.raises(TaskError, match=r"absent cannot be read .*: give the tasks\.json of a checkpoint"):
@@ -184,7 +184,7 @@ def test_an_utterance_may_name_its_tasks():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda row: row["label_sets"]["gender"].update(labels="low"), "labels is 'low': a list is needed"),
         (lambda row: row["label_sets"]["gender"].update(fold={}), "fold is unknown: did you mean 'folds'?"),
@@ -193,8 +193,8 @@ def test_an_utterance_may_name_its_tasks():
         (lambda row: row["tasks"][0].update(metrics=[1]), r"metrics\[0\] is 1: a text is needed"),
     ],
 )
-def test_a_field_that_is_not_what_it_must_be_is_named(change, told):
+def test_a_field_that_is_not_what_it_must_be_is_named(change, reported):
     row = copy.deepcopy(OSUM.to_dict())
     change(row)
-    with pytest.raises(TaskError, match=told):
+    with pytest.raises(TaskError, match=reported):
         TaskSet.from_dict(row)

@@ -75,7 +75,7 @@ def _check_config(name: str, folder: Path) -> None:
 
 def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # what does not fit is told below, in one line
+    transformers_logging.set_verbosity_error()  # what does not fit is reported below, in one line
     try:
         model, info = OsumForConditionalGeneration.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
@@ -94,7 +94,7 @@ def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGen
 
 
 def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForConditionalGeneration:
-    """Merge the LoRA adapter that `osum convert --keep-lora` leaves beside the weights."""
+    """Merge the LoRA adapter that `osum convert --keep-lora` leaves next to the weights."""
     if not (folder / "adapter" / "adapter_config.json").is_file():
         return model
     try:

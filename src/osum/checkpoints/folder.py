@@ -1,4 +1,4 @@
-"""Converted folders: their files beside the Hugging Face ones, and output that is there whole or not at all."""
+"""Converted folders: their files next to the Hugging Face ones, and output that appears complete or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint tells of how it was made: of each run behind it, oldest first, settings, data, and which osum.
+"""What a checkpoint records of how it was made: settings, data and version of osum of each run, oldest first.
 
 A run keeps its own and those before in `progress.json`; `osum export` writes them as `training.json`.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from osum.checkpoints.folder import PROGRESS, TRAINING
 from osum.errors import CheckpointError
 
-TOLD = ("step", "osum", "commit", "data", "config")
+RECORDED = ("step", "osum", "commit", "data", "config")
 """What stays of a run's `progress.json`: the rest only resuming needs."""
 
 
@@ -33,10 +33,10 @@ def commit() -> str | None:
 
 
 def runs_behind(folder: Path) -> list[dict[str, Any]]:
-    """The runs that made a checkpoint, oldest first; none where it does not tell.
+    """The runs that made a checkpoint, oldest first; none where it records nothing.
 
     Raises:
-        CheckpointError: what it tells cannot be read.
+        CheckpointError: its record cannot be read.
     """
     try:
         if (folder / TRAINING).is_file():
@@ -45,6 +45,6 @@ def runs_behind(folder: Path) -> list[dict[str, Any]]:
         if not (folder / PROGRESS).is_file():
             return []
         progress = json.loads((folder / PROGRESS).read_text("utf8"))
-        return [*progress.get("before", []), {name: progress[name] for name in TOLD if name in progress}]
+        return [*progress.get("before", []), {name: progress[name] for name in RECORDED if name in progress}]
     except (OSError, ValueError) as fault:
-        raise CheckpointError(f"what {folder} tells of its training cannot be read ({fault}): remove it") from fault
+        raise CheckpointError(f"the record of training in {folder} cannot be read ({fault}): remove it") from fault

@@ -31,7 +31,7 @@ _Entry = list[int | str]
 
 
 def revision_of(folder: Path) -> str:
-    """What tells two versions of a model apart: the commit of a hub's snapshot, else a hash of its content.
+    """What distinguishes two versions of a model: the commit of a hub's snapshot, else a hash of its content.
 
     Equal folders have equal revisions, wherever they are located.
 

@@ -53,7 +53,7 @@ class ClipAudio:
             raise _named(utterance, fault) from fault
 
     def duration(self, utterance: Utterance, notice: Notice | None = None) -> float:
-        """Seconds that `read` would give; decodes only where the header does not tell."""
+        """Seconds that `read` would give; decodes only where the header does not say."""
         source = self.source(utterance)
         try:
             return audio.duration(source, **_stretch(utterance), notice=notice)

@@ -33,12 +33,12 @@ _HARMLESS_TRANSFORMS = frozenset(("Resample", "resample"))
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader needs to know beside the row."""
+    """What a reader needs to know in addition to the row."""
 
     tasks: TaskSet = OSUM
     """Whose tags and prompts are understood; a task that it does not have is one of the releases'."""
     task: str | None = None
-    """The task of rows that do not tell theirs; transcription without it."""
+    """The task of rows that do not name one; transcription without it."""
     seen: Counter[str] = field(default_factory=Counter)
     """How often a name was given in this file: NeMo and ms-swift name no rows."""
 
@@ -153,7 +153,7 @@ def _nemo(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
 
 
 def _swift(row: Row, reading: Reading) -> Iterator[dict[str, Any]]:
-    """ms-swift's `messages, audios`: one clip, one question, one answer; the question tells the task."""
+    """ms-swift's `messages, audios`: one clip, one question, one answer; the question names the task."""
     audios = [row["audios"]] if isinstance(row["audios"], str) else list(row["audios"])
     said = {role: [m["content"] for m in row["messages"] if m["role"] == role] for role in ("user", "assistant")}
     if [len(audios), len(said["user"]), len(said["assistant"])] != [1, 1, 1]:

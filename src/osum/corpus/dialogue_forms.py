@@ -61,8 +61,8 @@ class DialogueManifest:
         for path in files_of(self.path):
             reading, root = Reading(self.tasks), (self.root or path.parent).absolute()
             if tars := tars_of(path, root):
-                for tar, told in tars:
-                    for place, key in tar_keys(tar, told):
+                for tar, metadata in tars:
+                    for place, key in tar_keys(tar, metadata):
                         yield _of_tar(place, key, reading)
             else:
                 for place, row in json_lines(path):

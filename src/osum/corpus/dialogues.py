@@ -21,7 +21,7 @@ from osum.utterance import Utterance
 
 Stream = Literal["s2t", "s2s", "t2s", "t2t"]
 """What is given and what is answered: s speech, t text; t2s says a given text aloud (echat 3.2)."""
-HEARD: Mapping[str, LabelSet] = {"age": AGES, "gender": GENDERS, "emotion": EMOTIONS, "event": EVENTS}
+USER_LABELS: Mapping[str, LabelSet] = {"age": AGES, "gender": GENDERS, "emotion": EMOTIONS, "event": EVENTS}
 """Labels of a user's turn."""
 _OF_THE_USER, _OF_THE_ASSISTANT = ("labels",), ("thought", "emotion", "codes")
 VERSION = 1
@@ -153,14 +153,14 @@ def _checked(turn: DialogueTurn, number: int) -> DialogueTurn:
         raise ManifestError(f"turn {number} has speech code {wrong_code}: codes count from 0")
     if unknown := next((name for name in turn.place if name not in PLACE_FIELDS), None):
         raise ManifestError(f"turn {number} has {unknown!r} in place: give {', '.join(PLACE_FIELDS)}")
-    labels = {name: _label(HEARD.get(name), name, label, number) for name, label in turn.labels.items()}
+    labels = {name: _label(USER_LABELS.get(name), name, label, number) for name, label in turn.labels.items()}
     emotion = None if turn.emotion is None else _label(REPLY_EMOTIONS, "emotion", turn.emotion, number)
     return replace(turn, labels=labels, emotion=emotion)
 
 
 def _label(labels: LabelSet | None, name: str, label: str, number: int) -> str:
     if labels is None:
-        raise ManifestError(f"turn {number} has label {name!r}: a user's turn has {', '.join(HEARD)}")
+        raise ManifestError(f"turn {number} has label {name!r}: a user's turn has {', '.join(USER_LABELS)}")
     found = labels.canonical(label.strip().removeprefix("<").removesuffix(">"))
     if found is None:
         near = closest(label.lower(), labels.labels)

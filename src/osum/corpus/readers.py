@@ -50,14 +50,14 @@ class Manifest:
     """The lines of a manifest, a tar, a list of tars, or a folder of either; can be gone through many times.
 
     Iterating raises:
-        InputError: nothing can be read at all, or no line tells what format it is.
+        InputError: nothing can be read at all, or no line shows its format.
     """
 
     path: Path
     format: str | None = None
     """One of `FORMATS`; found out from the content without it."""
     task: str | None = None
-    """The task of rows that do not tell theirs."""
+    """The task of rows that do not name one."""
     root: Path | None = None
     """What relative paths are seen from; the manifest's folder without it."""
     tasks: TaskSet = OSUM
@@ -66,8 +66,8 @@ class Manifest:
         for path in files_of(self.path):
             reading, root = Reading(self.tasks, self.task), (self.root or path.parent).absolute()
             if tars := tars_of(path, root, self.format):
-                for tar, told in tars:
-                    for place, key in tar_keys(tar, told):
+                for tar, metadata in tars:
+                    for place, key in tar_keys(tar, metadata):
                         yield key if isinstance(key, Line) else utterance_of(place, key, reading)
             else:
                 dialect = next((known for known in DIALECTS if known.name == self.format), None) or _detect(path)
@@ -88,7 +88,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def holds_rows(folder: Path) -> bool:
-    """Whether a folder is a corpus by itself: shards, packed audio, or tars and no recordings beside them."""
+    """Whether a folder is a corpus by itself: shards, packed audio, or tars and no recordings next to them."""
     if not folder.is_dir():
         return False
     if any((folder / name).exists() for name in (PLAN, AUDIO)):
@@ -147,14 +147,14 @@ def _begins_as_array(path: Path) -> bool:
 # Tars
 
 
-Told = Mapping[str, Mapping[str, Any]]
+Metadata = Mapping[str, Mapping[str, Any]]
 """Fields by key that stand in place of those in a tar: the release's `combine` form (echat 3.3)."""
 TAR_ROOT = "combines_tar_root.txt"
 """Next to a list of metadata files: the folder of their tars."""
 
 
-def tars_of(path: Path, root: Path, wanted: str | None = None) -> list[tuple[Path, Told]]:
-    """The tars that a file is or lists, each with what is told of its keys; empty for any other file.
+def tars_of(path: Path, root: Path, wanted: str | None = None) -> list[tuple[Path, Metadata]]:
+    """The tars that a file is or lists, each with the metadata of its keys; empty for any other file.
 
     A list names tars (`shards_list.txt`), or files of metadata, of which `NAME.list` goes with `NAME.tar`.
 
@@ -172,11 +172,11 @@ def tars_of(path: Path, root: Path, wanted: str | None = None) -> list[tuple[Pat
         tars = root / path.with_name(TAR_ROOT).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"{path} lists metadata, and {TAR_ROOT} next to it cannot be read ({fault})") from fault
-    return [(tars / f"{Path(name).stem}.tar", _told(root / name)) for name in listed]
+    return [(tars / f"{Path(name).stem}.tar", _metadata(root / name)) for name in listed]
 
 
-def _told(path: Path) -> Told:
-    """The rows of a file of metadata by key; one that is broken tells nothing, so its key keeps what the tar says."""
+def _metadata(path: Path) -> Metadata:
+    """The rows of a file of metadata by key; a broken one is left out, so its key keeps the values of the tar."""
     rows = (row for _, row in json_lines(path) if not isinstance(row, str))
     return {str(row["key"]): row for row in rows if "key" in row}
 
@@ -189,7 +189,7 @@ def _listed(path: Path) -> list[str]:
                 return []
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):
-        return []  # reading it as a manifest tells why
+        return []  # reading it as a manifest reports why
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class TarKey:
     """Suffix to content, sound left out."""
     sounds: Mapping[str, Mapping[str, Any]]
     """`wav`, or `wav_1` of an earlier turn, to where the sound is stored, whatever its format."""
-    told: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     """Fields that stand in place of those of the members."""
 
     def row(self) -> dict[str, Any]:
@@ -218,13 +218,13 @@ class TarKey:
             else:
                 # The release's shard maker gives sizes in characters, so a Chinese name may end within a character.
                 row[suffix] = content.decode("utf-8", errors="ignore")
-        row |= {name: value for name, value in self.told.items() if not name.startswith("wav") and name != "key"}
+        row |= {name: value for name, value in self.metadata.items() if not name.startswith("wav") and name != "key"}
         if isinstance(row.get("extra"), str):
             row["extra"] = json_row(row["extra"])
         return row
 
 
-def tar_keys(path: Path, told: Told) -> Iterator[tuple[str, TarKey | Line]]:
+def tar_keys(path: Path, metadata: Metadata) -> Iterator[tuple[str, TarKey | Line]]:
     """Place and members of every key, in order; last of all a fault where the tar does not end well."""
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -232,7 +232,7 @@ def tar_keys(path: Path, told: Told) -> Iterator[tuple[str, TarKey | Line]]:
             last: list[TarKey] = []
             for key, group in groupby(members, key=lambda member: _key_and_suffix(member[0].name)[0]):
                 yield from ((f"{path}:{before.key}", before) for before in last)
-                last = [_tar_key(path.absolute(), key, group, told.get(key, {}))]
+                last = [_tar_key(path.absolute(), key, group, metadata.get(key, {}))]
             if not _ends_well(file, tar):
                 # tarfile takes this for an end, but the last key may lack members, its task for one.
                 raise tarfile.ReadError("no end-of-archive mark")
@@ -242,7 +242,9 @@ def tar_keys(path: Path, told: Told) -> Iterator[tuple[str, TarKey | Line]]:
         yield str(path), Line(str(path), fault=why)
 
 
-def _tar_key(path: Path, key: str, group: Iterable[tuple[tarfile.TarInfo, bytes]], told: Mapping[str, Any]) -> TarKey:
+def _tar_key(
+    path: Path, key: str, group: Iterable[tuple[tarfile.TarInfo, bytes]], metadata: Mapping[str, Any]
+) -> TarKey:
     texts: dict[str, bytes] = {}
     sounds: dict[str, Mapping[str, Any]] = {}
     for item, content in group:
@@ -253,7 +255,7 @@ def _tar_key(path: Path, key: str, group: Iterable[tuple[tarfile.TarInfo, bytes]
             sounds[f"wav_{turn}" if turn else "wav"] = {**stored, "crc32": zlib.crc32(content)}
         else:
             texts[suffix] = content
-    return TarKey(path, key, texts, sounds, told)
+    return TarKey(path, key, texts, sounds, metadata)
 
 
 def _content(tar: tarfile.TarFile, item: tarfile.TarInfo) -> bytes:
@@ -280,7 +282,7 @@ def utterance_of(place: str, members: TarKey, reading: Reading) -> Line:
     """The utterance of a key."""
     if (sound := members.sounds.get("wav")) is None:
         return Line(
-            place, fault=f"no audio among {', '.join(members.texts)}: pack KEY.wav or KEY.flac beside the texts"
+            place, fault=f"no audio among {', '.join(members.texts)}: pack KEY.wav or KEY.flac next to the texts"
         )
     try:
         utterance = _tar_utterance(members, reading)

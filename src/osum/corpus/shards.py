@@ -1,9 +1,9 @@
-"""Tar shards of N utterances, each with an index beside it, that many workers read at random.
+"""Tar shards of N utterances, each with an index next to it, that many workers read at random.
 
 1. Row i of the manifest belongs to shard i // N, so the plan is known before any audio is read.
 2. A shard is `shard-000000.tar` (KEY.json and KEY.flac for each row) and `shard-000000.jsonl`, its index: a manifest
-   whose rows say where in the tar their audio lies. `osum.corpus.clips.ClipAudio` reads them.
-3. Tar and index appear whole, the index last: a run that was killed goes on with the shards that have no index.
+   whose rows say where in the tar their audio is. `osum.corpus.clips.ClipAudio` reads them.
+3. Tar and index appear whole, the index last: a run that was killed continues with the shards that have no index.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _claim(folder: Path, wanted: Plan) -> None:
     path = folder / PLAN
     if not path.exists():
         if folder.is_dir() and any(folder.glob("shard-*")):
-            raise InputError(f"{folder} holds shards but no {PLAN} that tells what of: name another folder")
+            raise InputError(f"{folder} holds shards but no {PLAN} that describes them: name another folder")
         with atomic_file(path) as file:
             file.write(json.dumps(asdict(wanted), indent=1).encode())
     try:

@@ -3,7 +3,7 @@
 Knows nothing of manifests. English is spoken as written; Mandarin is spoken from toned pinyin
 ("ni3 hao3"), one unit per character, because the Mandarin voice of espeak-ng 1.51 reads characters
 through its English rules ("xiang-three"). The library's state is one per process: for two voices at
-once use two processes. A voice's jitter goes on from what was spoken before: the same calls in a new
+once use two processes. A voice's jitter continues from what was spoken before: the same calls in a new
 process give the same samples.
 """
 
@@ -32,7 +32,7 @@ MALE = tuple(_MALE.split())
 _FEMALE = "f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda linda steph steph2 steph3"
 FEMALE = tuple(_FEMALE.split())
 OTHER = ("croak", "whisper", "whisperf", "klatt2", "klatt4")
-"""Timbres that are heard without a gender label."""
+"""Timbres that are used without a gender label."""
 HELD_OUT = {
     "valid": ("m4", "Hugo", "f4", "belinda"),
     "test": ("m7", "Denis", "robert", "f5", "Alicia", "steph3"),
@@ -68,7 +68,7 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A spoken text: waveform (S,) at 16 kHz, and a time for each unit (none where espeak told no time)."""
+    """A spoken text: waveform (S,) at 16 kHz, and a time for each unit (none where espeak reported no time)."""
 
     samples: Float32
     words: tuple[Word, ...]
@@ -143,7 +143,7 @@ class Espeak:
         return 0
 
     def _times(self, units: list[str], num_samples: int) -> tuple[Word, ...]:
-        """A word lasts to the next word or to the pause before it; () where espeak told no times.
+        """A word lasts to the next word or to the pause before it; () where espeak reported no times.
 
         espeak speaks some pairs ("of the") as one word with one event: they share its time by letters.
         """

@@ -92,7 +92,7 @@ class Validator:
         return sum(map(len, clips.blocks(row, notice))) / SAMPLE_RATE
 
     def _once(self, fault: str, place: str) -> str:
-        """What is wrong with a whole shard is told in full at its first clip."""
+        """What is wrong with a whole shard is reported in full at its first clip."""
         first = self._faults.setdefault(fault, place)
         return fault if first == place else f"the same as {first}"
 
@@ -144,12 +144,12 @@ def _task_faults(row: Utterance, tasks: TaskSet) -> Iterator[str]:
         try:
             tasks.find(name).render(row)
         except TaskError as fault:
-            # A wrong label and a tag in the text have been told by their own rules.
-            if not _told(row, tasks):
+            # A wrong label and a tag in the text are reported by rules of their own.
+            if not _reported(row, tasks):
                 yield str(fault)
 
 
-def _told(row: Utterance, tasks: TaskSet) -> bool:
+def _reported(row: Utterance, tasks: TaskSet) -> bool:
     return any(True for _ in _text_faults(row)) or any(True for _ in _label_faults(row.with_(tasks=()), tasks))
 
 

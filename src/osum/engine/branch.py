@@ -99,7 +99,7 @@ class Branch:
     end: int
     text_ids: TextIds
     decode: Decode
-    beside: Sequence[Branch] = ()
+    rivals: Sequence[Branch] = ()
     """Questions about the same clips, whose answers are worth a look."""
     lead: Branch | None = None
     """Whose transcript is this one's draft; None where there is none, or it was offered whole or left."""
@@ -172,21 +172,21 @@ class Branch:
     def _guess(self, answers: Iterable[list[int]]) -> bool:
         """Offer beginnings of answers, those that begin as this one did; whether there were any."""
         assert self.tree is not None
-        told = len(self.ids)
-        fitting = [ids[told:] for ids in answers if ids[:told] == self.ids]
+        written = len(self.ids)
+        fitting = [ids[written:] for ids in answers if ids[:written] == self.ids]
         for ids in fitting:
             self._add(ids)
         return bool(fitting)
 
     def _add(self, ids: Sequence[int]) -> None:
-        """Guess that these ids go on with the answer, as far as there are positions for them."""
+        """Guess that these ids continue the answer, as far as there are positions for them."""
         assert self.tree is not None
         self.tree.add(ids[: self.room - len(self.ids)])
 
     def _continuation(self) -> list[int]:
         if self._forced is not None:
             return self._forced.guess()
-        return continuation(self.ids, [other.ids for other in self.beside])
+        return continuation(self.ids, [other.ids for other in self.rivals])
 
     def settle(self, ids: Sequence[int]) -> None:
         """Take an answer that was decoded elsewhere, whatever stands behind its end."""
@@ -250,8 +250,8 @@ class Branch:
             return
         rows = [row for rows in self._wanted for row in rows]
         if self._guessed is not None:
-            told = self._guessed[-1]
-            if all(row[:told] == self.ids[:told] for row in rows) and self._read(*self._guessed):
+            written = self._guessed[-1]
+            if all(row[:written] == self.ids[:written] for row in rows) and self._read(*self._guessed):
                 return
         same = shared(rows)
         whole = self.prompt + rows[0][:same]
@@ -313,7 +313,7 @@ def continuation(ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[in
         for at in range(len(source) - size - 1, -1, -1):
             if len(gram) == size and list(source[at : at + size]) == gram:
                 found = list(source[at + size : at + size + LOOKAHEAD])
-                # Behind the end of one's own answer comes what came before: the loop goes on.
+                # After the end of the own answer comes what came before: the loop continues.
                 return (found * LOOKAHEAD)[:LOOKAHEAD] if source is ids else found
     return []
 

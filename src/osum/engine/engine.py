@@ -329,12 +329,12 @@ class Engine:
         plain = [branch for branch in job.branches if branch.ask.drafts]
         lead = min(plain, key=lambda branch: not branch.ask.bare, default=None)
         for branch in plain:
-            branch.beside = [other for other in plain if other is not branch]
+            branch.rivals = [other for other in plain if other is not branch]
             branch.lead = lead if branch is not lead else None
         searched = [(branch, row) for branch, row in zip(job.branches, ids, strict=True) if branch.ask.searched]
         self._search(searched, sound)
         for branch in job.branches:
-            # In a row of its own a question waits for the whole draft; beside the lead it is read with the clip.
+            # In a row of its own a question waits for the whole draft; in the lead's row it is read with the clip.
             if not branch.ask.searched and (together or branch.lead is None):
                 branch.start()
         self._settle(job)

@@ -111,8 +111,8 @@ class LabelOptions:
     prompts: Mapping[str, str] = field(default_factory=dict)
     """Name of a task to the words it is asked in, taken as they are; a task that is not named keeps its own."""
     withhold: bool = True
-    """Give no label where nothing is heard that could carry it. False answers every question about every clip, as a
-    test set asks, and asks nothing beside it."""
+    """Give no label where no sound is detected that could have it. False answers every question about every clip, as a
+    test set asks, and asks nothing else."""
     word_times: bool = False
     """Find when each word of the text is said, by aligning it. The task of word times does so as well, and answers."""
     transcript: Transcript = "decoded"

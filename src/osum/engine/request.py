@@ -21,7 +21,7 @@ class Ask:
     """What `OsumProcessor.render` or `.request` gives, one `<|audio|>` for each clip of the request."""
     max_new_tokens: int
     task: Task | None = None
-    """Tells where a transcript stands in the answer and which labels are scored; None for a free question."""
+    """Defines where in the answer the transcript is and which labels are scored; None for a free question."""
     options: GenerationOptions = field(default_factory=GenerationOptions)
     given: str | None = None
     """The transcript: labels are scored behind it, and it is not decoded (see `engine.behind`)."""

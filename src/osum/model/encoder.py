@@ -214,7 +214,7 @@ def attend_nearby(encoder: OsumEncoder) -> None:
     for number, layer in enumerate(layers):
         attention = layer.self_attn
         half, pairs = attention.q_proj.in_features // 2, attention.head_dim // 2
-        pair = torch.arange(pairs)  # the fastest sinusoids of the table, which tell neighbours apart
+        pair = torch.arange(pairs)  # the fastest sinusoids of the table, which differ most between neighbours
         rates = torch.exp(-torch.log(torch.tensor(10_000.0)) / (half - 1) * pair)  # radians a frame
         offsets = OFFSETS[min(number, len(OFFSETS) - 1)]
         for head in range(encoder.config.num_attention_heads):

@@ -272,7 +272,7 @@ class OsumProcessor(ProcessorMixin):
         """
         if sampling_rate not in (None, self.feature_extractor.sampling_rate):
             raise AudioError(
-                f"audio at {sampling_rate} Hz: the model hears {self.feature_extractor.sampling_rate} Hz; resample it"
+                f"audio at {sampling_rate} Hz: the model takes {self.feature_extractor.sampling_rate} Hz; resample it"
             )
         texts = [text] if isinstance(text, str) else list(text)
         clips = [] if audio is None else [audio] if isinstance(audio, np.ndarray) and audio.ndim == 1 else list(audio)

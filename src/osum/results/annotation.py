@@ -94,7 +94,7 @@ def render_ctm(utterance: Utterance) -> str:
 
 
 def render_audacity(utterance: Utterance) -> str:
-    """Audacity's label track: words where they have times, else text, and beside it the labels of each segment."""
+    """Audacity's label track: words where they have times, else text, and next to it the labels of each segment."""
     lines = []
     for segment in segments_of(utterance):
         marks = [(word.start, word.end, word.text) for word in segment.words]

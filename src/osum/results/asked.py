@@ -1,4 +1,4 @@
-"""What a run was asked, kept beside what it writes: another run may go on with it only if it asks the same."""
+"""What a run was asked, stored next to its output: another run may continue it only if it asks the same."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def read_asked(path: Path, of: Path) -> dict[str, Any]:
     except (OSError, msgspec.DecodeError) as fault:
         raise InputError(
             f"{of} cannot be used, since {path}, which says what was asked, cannot be read: give another -o, or "
-            "begin anew with --overwrite"
+            "start again with --overwrite"
         ) from fault
 
 
 def check_asked(before: Mapping[str, Any], asked: Mapping[str, Any], of: Path) -> None:
-    """Refuse to go on with the file `of` where something else was asked.
+    """Refuse to continue the file `of` where something else was asked.
 
     Raises:
         InputError: the first difference.
@@ -47,7 +47,7 @@ def check_asked(before: Mapping[str, Any], asked: Mapping[str, Any], of: Path) -
         why = _OTHER_MODEL if name.split()[-1] == "revision" else ""
         raise InputError(
             f"{of} was begun with {name} {_short(old)}, and now it is {_short(new)}: {why}ask as before, "
-            "give another -o, or begin anew with --overwrite"
+            "give another -o, or start again with --overwrite"
         )
 
 

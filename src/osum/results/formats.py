@@ -131,7 +131,7 @@ def render_txt(utterance: Utterance) -> str:
 
 
 def _txt_rows(utterances: Iterable[Utterance]) -> Iterator[str]:
-    """`render_txt` with the path and a tab before every line, so that rows can be told apart."""
+    """`render_txt` with the path and a tab before every line, so that rows can be distinguished."""
     for utterance in utterances:
         lines = render_txt(utterance).splitlines() or [""]
         yield from (f"{one_line(name_of(utterance))}\t{line}\n" for line in lines)

@@ -55,11 +55,11 @@ class Parquet:
 
     def _schema(self, labels: Sequence[str]) -> Any:
         text, seconds, share = self._arrow.string(), self._arrow.float64(), self._arrow.float32()
-        told = [pair for label in labels for pair in ((label, text), (f"{label}_probability", share))]
+        columns = [pair for label in labels for pair in ((label, text), (f"{label}_probability", share))]
         columns = [
             *((name, text) for name in TEXTS),
             *((name, seconds) for name in SECONDS),
-            *((name, kind) for name, kind in told if name not in TEXTS),  # `language` is the row's own
+            *((name, kind) for name, kind in columns if name not in TEXTS),  # `language` is the row's own
             *((name, text) for name in (*ORIGIN, ROW)),
         ]
         return self._arrow.schema(columns)

@@ -1,4 +1,4 @@
-"""Parts: the rows of one file while a run goes on, and the file that they become.
+"""Parts: the rows of one file during a run, and the file that they become.
 
 1. What is asked is written first, to `.NAME.parts/asked.json`.
 2. Rows appear in parts: temporary name, fsync, rename. Many small parts become a large one.
@@ -105,7 +105,7 @@ class Parts:
         return self.path.exists() and not (self.folder / REPLACED).exists()
 
     def start(self, asked: Mapping[str, Any]) -> None:
-        """Begin anew. A file that stands there stays until all rows of the new one are there.
+        """Start again. An existing file stays until all rows of the new one are written.
 
         Raises:
             InputError: another run is writing the file.
@@ -118,7 +118,7 @@ class Parts:
         keep_asked(self.folder / ASKED, asked)
 
     def resume(self, asked: Mapping[str, Any]) -> None:
-        """Go on with what is there. An empty `asked` is that of a run in which nothing could be asked.
+        """Continue with the existing rows. An empty `asked` is that of a run in which nothing could be asked.
 
         Raises:
             InputError: the rows that are there were asked something else, nobody knows what, or another run is
@@ -273,7 +273,7 @@ class Parts:
 
 
 def stamp_of(path: str) -> bytes:
-    """Size and time of change of a file, which tell that it has changed; `NO_STAMP` for what is no file."""
+    """Size and time of change of a file, by which a change is noticed; `NO_STAMP` for what is no file."""
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
@@ -302,7 +302,7 @@ class _Row(NamedTuple):
 
 
 def _with_keys(items: Iterable[T], row_of: Callable[[T], Mapping[str, Any]]) -> Iterator[tuple[T, bytes]]:
-    """Each item with what tells its row from all others: a manifest may repeat a row, so they are counted."""
+    """Each item with the key of its row: a manifest may repeat a row, so equal keys are counted."""
     seen = DiskCounter()
     for item in items:
         row = row_of(item)

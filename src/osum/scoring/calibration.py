@@ -40,7 +40,7 @@ class Calibration:
 
 
 def calibration(probabilities: ArrayLike, right: ArrayLike, resampling: Resampling = BY_UTTERANCE) -> Calibration:
-    """How well the probability of the named label tells whether it is right.
+    """How well the probability of the named label predicts whether it is right.
 
     Args:
         probabilities: (N,) of the label that was named.

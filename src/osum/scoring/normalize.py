@@ -63,7 +63,7 @@ class Normaliser:
 
     @property
     def version(self) -> str:
-        """What a report needs to name beside a figure: `whisper-en (transformers 5.23.0, ...)`."""
+        """What a report names next to a figure: `whisper-en (transformers 5.23.0, ...)`."""
         parts = [self.rules] if self.rules else []
         if self.package:
             try:

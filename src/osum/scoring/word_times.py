@@ -29,7 +29,7 @@ def aas(
 ) -> Counts:
     """Mean distance of starts and ends in ms over the units that both name (accumulated averaging shift).
 
-    `detail` tells how many do (`coverage`). Defined in arXiv 2301.12343.
+    `detail` has their share (`coverage`). Defined in arXiv 2301.12343.
     """
     distances = _distances(references, hypotheses, normalizer)
     counts = [
@@ -56,7 +56,7 @@ class WordTimes:
     within: Mapping[int, float]
     """Share of distances of at most 50, 100 and 200 ms."""
     histogram: tuple[int, ...]
-    """Counts of signed distances by `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; the ends hold what lies beyond.
+    """Counts of signed distances by `HISTOGRAM_STEP` ms from -`HISTOGRAM_REACH`; the ends hold what is beyond.
 
     A distance is the answer's time less the true one: below 0 is early.
     """

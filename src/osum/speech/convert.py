@@ -146,7 +146,7 @@ def _find(source: Path, part: Part) -> Path:
 
 
 def _check_rate(source: Path, config: CosyVoiceConfig, tokenizer: Path) -> None:
-    """The two kinds of release have equal shapes: the tokenizer's stride tells them apart, else the release's notes."""
+    """The two kinds of release have equal shapes: their tokenizers differ in stride, else in the notes."""
     rate = config.flow.code_rate
     if tokenizer.suffix == ".onnx":
         stride = tokenizer_state(tokenizer)[1]

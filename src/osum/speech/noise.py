@@ -26,7 +26,7 @@ class Noise:
 
     seed: int
     stream: int
-    """Tells apart what one seed is used for."""
+    """Distinguishes the uses of one seed."""
     channels: int
 
     def __call__(self, start: int, stop: int) -> Tensor:

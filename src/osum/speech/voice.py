@@ -1,4 +1,4 @@
-"""A voice is a file: what a few seconds of somebody's speech tell the flow, with licence and consent.
+"""A voice is a file: what the flow needs of a few seconds of somebody's speech, with licence and consent.
 
 Made by `voice_encoder`, read by every `Token2Wav`. Shapes: N codes, M mel bins, F mel frames, E speaker vector.
 """

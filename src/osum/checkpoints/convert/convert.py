@@ -98,7 +98,7 @@ def convert(
         lora: fold the adapter into the weights, or keep it in `out/adapter`.
         encoder_heads, llm_heads, llm_kv_heads: where the release's rules do not hold.
         answer_end_token_id: where the vocabulary lacks the release's.
-        tokenizer: folder or hub name; else the one beside the file.
+        tokenizer: folder or hub name; else the one next to the file.
         shard_bytes: largest shard.
         overwrite: replace `out`.
 
@@ -271,7 +271,7 @@ def _main_dtype(state: Mapping[str, Tensor]) -> torch.dtype:
 
 
 def _answer_end(original: Original, explicit: int | None) -> int:
-    """The id that closes an answer: said, the release's, or what the notes beside a small file say."""
+    """The id that ends an answer: the given one, the release's, or the one in the notes next to a small file."""
     vocab_size = original.num_text_ids
     for token_id in (explicit, original.release.answer_end_token_id, original.hints.answer_end_token_id):
         if token_id is not None and 0 <= token_id < vocab_size:

@@ -32,7 +32,7 @@ def to_original(folder: Path, file: Path, *, overwrite: bool = False) -> Path:
     if not row:
         raise ConversionError(
             f"{folder} has no {SIDECAR}, which lists the original's keys: give a folder that osum convert wrote, or "
-            f"copy {SIDECAR}, {UNUSED_FILE} and {ADAPTER_FOLDER}/ beside the trained weights"
+            f"copy {SIDECAR}, {UNUSED_FILE} and {ADAPTER_FOLDER}/ next to the trained weights"
         )
     if row["lora"] == "merged":
         raise ConversionError(

@@ -33,7 +33,7 @@ def from_parts(
     adaptor: Mapping[str, int] | None = None,
     dropout: float | None = None,
 ) -> ConversionReport:
-    """Join an encoder and a language model; adaptor and speech table are drawn anew.
+    """Join an encoder and a language model; adaptor and speech table start from random values.
 
     Args:
         whisper: folder or hub name, `openai/whisper-medium`.

@@ -1,4 +1,4 @@
-"""What tells the two releases apart: facts that their state dicts do not hold (specification 1.5; echat 1.5, 2.1)."""
+"""How the two releases differ: facts that their state dicts do not contain (specification 1.5; echat 1.5, 2.1)."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def infer_config(shapes: Shapes, release: Release, hints: Hints, tied: bool) -> 
     """The configuration whose model holds tensors of these shapes.
 
     Raises:
-        ConversionError: a tensor that tells a size is missing, or head counts cannot be told.
+        ConversionError: a tensor that defines a size is missing, or head counts cannot be found.
     """
     return OsumConfig(
         audio_config=_audio_sizes(shapes, release, hints),
@@ -84,7 +84,7 @@ def _encoder_heads(width: int, hints: Hints) -> int:
     if heads == 0 or width % heads:
         raise ConversionError(
             f"an encoder of width {width} does not say its heads (rule: one per {ENCODER_HEAD_WIDTH}; asked for: "
-            f"{hints.encoder_heads}): give --encoder-heads, or <stem>.json or .yaml beside the file"
+            f"{hints.encoder_heads}): give --encoder-heads, or <stem>.json or .yaml next to the file"
         )
     return heads
 
@@ -99,14 +99,14 @@ def _llm_heads(width: int, query_rows: int, key_rows: int, hints: Hints) -> tupl
         raise ConversionError(
             f"a language model of {query_rows} query and {key_rows} key rows does not say its heads (rule: one per "
             f"{rule} rows; asked for: {hints.llm_heads} and {hints.llm_kv_heads}): give --llm-heads and "
-            "--llm-kv-heads, or <stem>.json or .yaml beside the file"
+            "--llm-kv-heads, or <stem>.json or .yaml next to the file"
         )
     return heads, kv_heads
 
 
 def _size(shapes: Shapes, name: str, axis: int) -> int:
     if name not in shapes or len(shapes[name]) <= axis:
-        raise ConversionError(f"missing key: {to_theirs(name)}, which tells a size; the file is not whole")
+        raise ConversionError(f"missing key: {to_theirs(name)}, which defines a size; the file is incomplete")
     return shapes[name][axis]
 
 

@@ -1,4 +1,4 @@
-"""A released state dict on disk and the notes beside it. Tensors stay in the file until they are used."""
+"""A released state dict on disk and the notes next to it. Tensors stay in the file until they are used."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _read_torch(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Hints:
-    """What shapes cannot tell (specification 2.3); None where nobody said."""
+    """What shapes do not show (specification 2.3); None where it was not given."""
 
     encoder_heads: int | None = None
     llm_heads: int | None = None
@@ -76,7 +76,7 @@ class Hints:
 
 
 def read_hints(source: Path) -> Hints:
-    """Hints from `<stem>.json`, `<stem>.yaml` or `<stem>.yml` and a tokenizer beside the file.
+    """Hints from `<stem>.json`, `<stem>.yaml` or `<stem>.yml` and a tokenizer next to the file.
 
     The yaml is the original's configuration (specification 2.4); the json may hold the sizes of the parts
     under `config`.
@@ -86,8 +86,8 @@ def read_hints(source: Path) -> Hints:
         path = source.with_suffix(suffix)
         if path.is_file():
             hints = hints.over(_hints_of(_read_mapping(path), path.parent))
-    beside = str(source.parent) if (source.parent / "tokenizer_config.json").is_file() else None
-    return hints.over(Hints(tokenizer=beside))
+    tokenizer = str(source.parent) if (source.parent / "tokenizer_config.json").is_file() else None
+    return hints.over(Hints(tokenizer=tokenizer))
 
 
 def _read_mapping(path: Path) -> Mapping[str, Any]:
@@ -96,9 +96,11 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
         row = read(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as fault:
         reason = str(fault).splitlines()[0]
-        raise ConversionError(f"{path} beside the checkpoint cannot be read ({reason}); repair or remove it") from fault
+        raise ConversionError(
+            f"{path} next to the checkpoint cannot be read ({reason}); repair or remove it"
+        ) from fault
     if not isinstance(row, Mapping):
-        raise ConversionError(f"{path} beside the checkpoint holds no fields; repair or remove it")
+        raise ConversionError(f"{path} next to the checkpoint holds no fields; repair or remove it")
     return row
 
 
