@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.text import closest, edit_distance, has_punctuation, join_units, normalise_target, repetition
+from osum.text import closest, did_you_mean, edit_distance, has_punctuation, join_units, normalise_target, repetition
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,12 @@ def test_edit_distance_counts_changes(left, right, distance):
 )
 def test_the_closest_choice_is_the_one_nearest_spelling(text, found):
     assert closest(text, ("happy", "laugh", "cough")) == found
+
+
+def test_a_hint_names_the_nearest_name_whatever_holds_the_names() -> None:
+    assert did_you_mean("emotoin", {"emotion": ("happy", "sad"), "event": ()}) == "did you mean 'emotion'? "
+    assert did_you_mean("jsn", ["json"], {"json": "--format json"}) == "did you mean '--format json'? "
+    assert did_you_mean("xyzzy", ["json"]) == ""
 
 
 @pytest.mark.parametrize("text", ["ha ha ha ha ha", "no no no", "", "哈哈哈哈哈哈哈", "an ordinary sentence"])

@@ -89,17 +89,16 @@ def closest(text: str, choices: Iterable[str]) -> str | None:
     return near[0][1] if near and (len(near) == 1 or near[0][0] < near[1][0]) else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'json'? ` with the space behind it, or nothing where no name is near.
+def did_you_mean(name: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """`did you mean 'json'? ` with a space after it, or nothing where no name is near.
 
-    `known` may map each name to how it is shown. Of equally near ones, a hint names one of the same length.
+    `shown` maps names to how they are written. Of equally near ones, a hint names one of the same length.
     """
-    shown = known if isinstance(known, Mapping) else {each: each for each in known}
-    near = _near(name, shown) or _near(name.lower(), shown)
+    near = _near(name, known) or _near(name.lower(), known)
     if not near:
         return ""
     best = min(near, key=lambda pair: (pair[0], abs(len(pair[1]) - len(name))))[1]
-    return f"did you mean {shown[best]!r}? "
+    return f"did you mean {(shown or {}).get(best, best)!r}? "
 
 
 def _near(text: str, choices: Iterable[str]) -> list[tuple[int, str]]:

@@ -110,6 +110,6 @@ def _unknown(name: str, kind: str) -> tuple[str, str]:
     known = [*(f"{kind}:FOLDER" for kind in WITH_MODEL), *ALONE]
     names = {kind: f"{kind}:FOLDER" for kind in WITH_MODEL} | {kind: kind for kind in (*ALONE, "nano")}
     raise InputError(
-        f"no recogniser {name!r}: {did_you_mean(kind, names)}give nano, a folder or hub id of ours, or one of "
+        f"no recogniser {name!r}: {did_you_mean(kind, names, names)}give nano, a folder or hub id of ours, or one of "
         f"{', '.join(known)}"
     )

@@ -89,7 +89,7 @@ class TaskSet(Mapping[str, Task]):
         task = by_name.get(key) or by_tag.get(key) or by_labels.get(key)
         if task is None:
             names = {_tag_key(n): n for n in (*self, *self.label_sets, *(task.tag for task in self.tasks))}
-            hint = did_you_mean(key, names)
+            hint = did_you_mean(key, names, names)
             known = ", ".join(task.name for task in self.main)
             raise TaskError(
                 f"unknown task {name!r}: {hint}use all, or a task, label set or tag of {self.name}: {known}"
