@@ -600,6 +600,13 @@ def test_cues_that_are_shorter_than_wished_are_counted_once(
     assert "than wished" not in osum("transcribe", *two, *wish, "-f", "txt").err
 
 
+def test_a_line_count_without_a_width_gets_a_note(osum: Run, clip: MakeClip, model: StandIn) -> None:
+    note = "--max-line-count changes nothing without --max-line-width"
+    words = ("transcribe", clip(), "-f", "srt", "--max-line-count", "1")
+    assert note in osum(*words).err
+    assert note not in osum(*words, "--max-line-width", "20").err + osum(*words, "--quiet").err
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "x"])
 def test_a_cue_length_over_zero_is_needed(osum: Run, clip: MakeClip, number: str) -> None:
     ran = osum("transcribe", clip(), f"--min-cue-length={number}")

@@ -74,12 +74,18 @@ def test_a_highlighted_cue_stays_between_its_words() -> None:
     assert "00:00:00.900 --> 00:00:01.200\nhello world\n" in written
 
 
-def test_words_of_a_line_are_counted_unless_its_width_is_given() -> None:
+def test_words_of_a_line_are_counted_whether_its_width_is_given_or_not() -> None:
     words = tuple(Word(text, at / 2, at / 2 + 0.5) for at, text in enumerate(["one", "two", "three"]))
     cues = read_srt(format_named("srt", SubtitleOptions(max_words_per_line=2)).render(clip_of("", words)))
     assert cues == [(0.0, 1.0, "one two"), (1.0, 1.5, "three")]
     both = SubtitleOptions(max_words_per_line=1, max_line_width=40, max_line_count=1)
-    assert read_srt(format_named("srt", both).render(clip_of("", words))) == [(0.0, 2.0, "one two three")]
+    alone = [(0.0, 0.5, "one"), (0.5, 1.0, "two"), (1.0, 1.5, "three")]
+    assert read_srt(format_named("srt", both).render(clip_of("", words))) == alone
+    narrow = SubtitleOptions(max_words_per_line=2, max_line_width=6, max_line_count=2)
+    assert read_srt(format_named("srt", narrow).render(clip_of("", words))) == [
+        (0.0, 1.0, "one\ntwo"),
+        (1.0, 1.5, "three"),
+    ]
     untimed = format_named("srt", SubtitleOptions(max_words_per_line=2)).render(clip_of("one two three"))
     assert read_srt(untimed) == [(0.0, 2.0, "one two\nthree")]
 
@@ -133,7 +139,7 @@ def test_subtitles_read_back_in_order_with_every_word_within_its_limits(
         assert all(text.count("\n") < options.max_line_count for _, _, text in cues)
     if options.max_line_width is not None:
         assert all(len(line) <= options.max_line_width or " " not in line for line in lines)
-    elif options.max_words_per_line is not None:
+    if options.max_words_per_line is not None:
         assert all(len(line.split()) <= options.max_words_per_line for line in lines)
 
 
@@ -203,7 +209,7 @@ def test_limits_are_kept_whatever_the_text(found: tuple[Segment, ...], options: 
         assert options.max_line_count is None or len(lines) <= options.max_line_count
         if options.max_line_width is not None:
             assert all(0 < len(line) <= options.max_line_width for line in lines)
-        elif options.max_words_per_line is not None:
+        if options.max_words_per_line is not None:
             assert all(num_words(line) <= options.max_words_per_line for line in lines)
 
 

@@ -278,6 +278,31 @@ def test_what_nobody_can_say_is_reported(broken: str) -> None:
     assert found.problems == (f"U+{ord(broken):04X}, which nobody says",)
 
 
+@pytest.mark.parametrize(
+    ("task", "raw", "text"),
+    [
+        ("ASR", "a cand>", "a"),
+        ("ASR", "good morning</s cand> x", "good morning"),
+        ("SER", "hello happy>", "hello"),
+        ("SSR", "你好常口语>", "你好"),
+        ("SRWT", "<0.1>good<0.4>0.50>morning<0.9>", "goodmorning"),
+        ("ASR", "你好>", "你好"),
+    ],
+)
+def test_half_a_tag_is_no_part_of_the_text(task: str, raw: str, text: str) -> None:
+    found = OSUM[task].parse(raw)
+    assert found.text.replace(" ", "") == text.replace(" ", "") and found.problems
+
+
+def test_half_a_tag_alone_is_a_label_where_nothing_else_is_asked_for() -> None:
+    assert OSUM["SGC-only"].parse("female>").labels == {"gender": "female"}
+
+
+@given(st.text("ab <>你好", max_size=12))
+def test_no_sign_of_a_tag_is_left_in_a_text(raw: str) -> None:
+    assert not {"<", ">"} & set(OSUM["ASR"].parse(raw).text)
+
+
 def test_half_a_tag_is_reported() -> None:
-    assert OSUM["ASR"].parse("a cand>").problems == ("a stray >",)
+    assert OSUM["ASR"].parse("a cand>").problems == ("half a tag: cand>",)
     assert OSUM["ASR"].parse("a <cand").problems != ()

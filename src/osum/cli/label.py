@@ -165,6 +165,8 @@ def _run(arguments: Namespace, tasks: str) -> int:
     if arguments.format == TABLE and arguments.out is not None:
         raise UsageError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
     place = _place(arguments)
+    if arguments.max_line_count and not (arguments.max_line_width or arguments.max_words_per_line or arguments.quiet):
+        tell("note: --max-line-count changes nothing without --max-line-width or --max-words-per-line")
     with collected(_given(arguments), arguments.channel) as inputs:
         if not inputs.items:
             raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")

@@ -23,7 +23,7 @@ class SubtitleOptions:
     max_line_count: Count | None = None
     """Lines of a cue. None keeps a segment in one cue."""
     max_words_per_line: Count | None = None
-    """Words of a line, and where words have times a cue for each line; ignored where a line width is given."""
+    """Words of a line; where words have times and no line width is given, each line is a cue."""
     highlight_words: bool = False
     """Repeat each cue once per word with that word underlined, where words have times."""
     min_cue_seconds: Wish | None = None
@@ -35,14 +35,10 @@ class SubtitleOptions:
         check_fields(self)
 
     @property
-    def words(self) -> int | None:
-        """Words of a line, where they count."""
-        return self.max_words_per_line if self.max_line_width is None else None
-
-    @property
     def lines(self) -> int | None:
         """Lines of a cue whose words have times."""
-        return 1 if self.words is not None else self.max_line_count
+        by_words = self.max_words_per_line is not None and self.max_line_width is None
+        return 1 if by_words else self.max_line_count
 
     @property
     def needs_words(self) -> bool:

@@ -212,7 +212,7 @@ def _lines(pieces: _Line, options: SubtitleOptions) -> list[_Line]:
     room = 0.0
     for piece in pieces:
         needed = len(piece.glue) + len(piece.text)
-        if lines and needed <= room and len(lines[-1]) != options.words:
+        if lines and needed <= room and len(lines[-1]) != options.max_words_per_line:
             lines[-1] += (piece,)
             room -= needed
         else:

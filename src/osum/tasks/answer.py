@@ -21,6 +21,7 @@ REPLY_SEPARATOR = "<开始回答>"
 
 _PIECE = re.compile(r"<([^<>]*)(>?)|([^<]+)")
 _TIME = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*")
+_WORD_AT_END = re.compile(r"[A-Za-z0-9_.'-]+$")
 _SHOWN = 5  # unread tags that one problem lists
 
 
@@ -74,13 +75,13 @@ def is_separator(piece: Piece) -> bool:
     return abs(len(name) - len(wanted)) <= 1 and edit_distance(name, wanted) <= 1
 
 
-def read_plain(pieces: Sequence[Piece], problems: list[str]) -> str:
+def read_plain(pieces: Sequence[Piece], problems: list[str], label_sets: Sequence[LabelSet] = ()) -> str:
     """The transcript: the first run of texts that no tag interrupts."""
     runs: list[list[str]] = [[]]
     for piece in pieces:
         if piece.kind == "tag":
             runs.append([])
-        elif piece.kind == "text" and (text := _clean(piece.value, problems)):
+        elif piece.kind == "text" and (text := _clean(piece.value, problems, label_sets)):
             runs[-1].append(text)
     if any(piece.kind == "time" for piece in pieces):
         problems.append("times in an answer that has none")
@@ -98,7 +99,7 @@ def read_timed(pieces: Sequence[Piece], problems: list[str]) -> tuple[str, tuple
     last: float | None = None
     unit = ""
     for piece in pieces:
-        if piece.kind == "text" and (text := _clean(piece.value, problems)):
+        if piece.kind == "text" and (text := _clean(piece.value, problems, ())):
             if start is None:
                 problems.append(f"no start time for {text[:20]!r}")
                 start = last
@@ -172,10 +173,24 @@ def _tell_unread(pieces: Sequence[Piece], problems: list[str]) -> None:
         problems.append(f"unread tags: {' '.join(piece.shown for piece in pieces[:_SHOWN])}{more}")
 
 
-def _clean(text: str, problems: list[str]) -> str:
-    if ">" in text:
-        problems.append("a stray >")
-        text = text.replace(">", " ")
+def _clean(text: str, problems: list[str], label_sets: Sequence[LabelSet]) -> str:
+    """Text without what nobody says: half a tag, and its sign, goes; a broken character stays and is told."""
+    *before, last = text.split(">")
+    for part in before:
+        half = _half_tag(part, label_sets)
+        problems.append(f"half a tag: {half[:20]}>" if half else "a stray >")
+    text = " ".join([*(part.removesuffix(_half_tag(part, label_sets)) for part in before), last])
     if wrong := next(filter(is_broken, text), None):
         problems.append(f"U+{ord(wrong):04X}, which nobody says")
     return text.strip()
+
+
+def _half_tag(text: str, label_sets: Sequence[LabelSet]) -> str:
+    """What of a text before a `>` was within the tag or the time: its last word or number.
+
+    Chinese has no spaces, so there it is what ends a label, of two characters or more.
+    """
+    if found := _WORD_AT_END.search(text):
+        return found[0]
+    endings = {label[at:] for labels in label_sets for label in labels.labels for at in range(len(label) - 1)}
+    return max((ending for ending in endings if text.endswith(ending)), key=len, default="")

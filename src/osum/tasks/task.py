@@ -246,8 +246,9 @@ class Task:
         if self.transcript == "timed":
             return read_timed(pieces, problems)
         if self.transcript == "plain":
-            return read_plain(pieces, problems), ()
-        stray = read_plain(pieces, problems)
+            return read_plain(pieces, problems, self.label_sets), ()
+        # Where only a tag is asked for, half a one is a label without signs.
+        stray = read_plain([piece._replace(value=piece.value.replace(">", " ")) for piece in pieces], problems)
         if stray and not any(piece.kind == "tag" for piece in pieces) and self.label_sets:
             pieces.append(Piece("tag", stray, 0, len(stray)))
             problems.append("a label without < >")
