@@ -157,7 +157,7 @@ def split_by_speaker(
         raise InputError(f"fractions {dict(fractions)} sum to {sum(fractions.values()):g}: they must sum to 1")
     splits: dict[str, list[Utterance]] = {name: [] for name in fractions}
     for utterance in utterances:
-        splits[_deal(unit_hash(utterance.speaker or utterance.id, seed), fractions)].append(utterance)
+        splits[deal(unit_hash(utterance.speaker or utterance.id, seed), fractions)].append(utterance)
     return splits
 
 
@@ -167,7 +167,8 @@ def unit_hash(text: str, seed: int = 0) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _deal(position: float, fractions: Mapping[str, float]) -> str:
+def deal(position: float, fractions: Mapping[str, float]) -> str:
+    """The part in which a position from 0 to below 1 is, where parts of these shares follow one another."""
     edge = 0.0
     for name, fraction in fractions.items():
         edge += fraction

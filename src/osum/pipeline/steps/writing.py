@@ -1,0 +1,260 @@
+"""Labels and replies by a language model that reads what was said, behind any OpenAI-compatible endpoint.
+
+Prompts are those of `prompts/*.yaml`: a system text, and a form that is filled with fields of the row. An answer is a
+JSON object of a fixed schema; the client asks again where it is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from msgspec import Meta
+
+from osum.errors import EndpointError, EndpointUnusableError, OsumError, RecipeError
+from osum.peers.budget import Prices
+from osum.peers.completion import Schema
+from osum.peers.language_model import Endpoint, LanguageModel
+from osum.pipeline.row import DropError, Row, Vote
+from osum.pipeline.step import ModelStep, digest, step
+from osum.records import from_row, unknown
+from osum.scoring import mixed_units
+from osum.tasks import OSUM, REPLY_EMOTIONS, LabelSet
+from osum.text import repetition
+
+PROMPTS = Path(__file__).parents[1] / "prompts"
+OTHER_NAMES = (
+    *("chatgpt", "gpt-4", "openai", "claude", "anthropic", "qwen", "gemini", "deepseek", "siri", "alexa"),
+    *("language model", "通义", "文心", "豆包", "小爱同学", "语言模型", "人工智能助手"),
+)
+"""Names of assistants, and words that no person says of herself: a reply with one is left out."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question to a language model."""
+
+    system: str
+    user: str
+    """With `{text}` and other names in braces, which the asker fills in."""
+    version: int = 1
+
+
+@cache
+def prompt_named(name: str, language: str) -> Prompt:
+    """A prompt of the repository.
+
+    Raises:
+        RecipeError: there is none of that name in that language.
+    """
+    known: dict[str, Any] = yaml.safe_load((PROMPTS / f"{name}.yaml").read_text("utf-8"))
+    if language not in known:
+        raise RecipeError(f"prompt {name} has no language {language!r}: {unknown(language, list(known), 'languages')}")
+    return from_row(Prompt, known[language])
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """Which language model, and what it may cost."""
+
+    url: str
+    """Base address, such as `http://127.0.0.1:8000/v1`; the key is in `OSUM_LLM_KEY`."""
+    model: str
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Meta(ge=1, le=100_000)] = 512
+    seed: int = 0
+    parallel: Annotated[int, Meta(ge=1, le=512)] = 8
+    """Requests in flight."""
+    prices: tuple[float, float] = (0.0, 0.0)
+    """Of a million tokens read and written, in any one currency."""
+    max_cost: float = 0.0
+    """The most that one process may spend; 0 is no limit."""
+    timeout: Annotated[float, Meta(gt=0)] = 120.0  # s
+    patience: Annotated[int, Meta(ge=1, le=100)] = 8
+    """Tries of one request; the wait before each is twice that before the last, up to two minutes: 8 tries last over
+    four minutes, 12 more than ten."""
+
+    def open(self, cache_folder: Path | None = None) -> LanguageModel:
+        """The client; its key comes from the environment."""
+        endpoint = Endpoint.from_environment(self.url, timeout=self.timeout, tries=self.patience)
+        prices = Prices(*self.prices) if any(self.prices) else None
+        settings = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        return LanguageModel(
+            endpoint, self.model, cache=cache_folder, prices=prices, max_cost=self.max_cost or None, **settings  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def told(self) -> dict[str, Any]:
+        """What decides an answer."""
+        return {name: getattr(self, name) for name in ("model", "temperature", "max_tokens", "seed")}
+
+
+class Writer(ModelStep):
+    """A step that asks a language model; its answers are the values of a schema, and what they cost is counted."""
+
+    local = False
+    batch = 64
+    endpoint: EndpointOptions
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self.endpoint = options.endpoint
+        self._model: LanguageModel | None = None
+
+    def messages(self, row: Row) -> list[dict[str, str]]:
+        """What is asked about a row; raises DropError where nothing can be asked."""
+        raise NotImplementedError
+
+    def schema(self, row: Row) -> Schema:
+        """What an answer must be."""
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """See `ModelStep`."""
+        return f"{self.endpoint.told()} {type(self).__name__}"
+
+    def given(self, row: Row) -> str:
+        """See `ModelStep`."""
+        return digest(f"{self.messages(row)} {asdict(self.schema(row))}")
+
+    def answer(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """See `ModelStep`."""
+        if self._model is None:
+            self._model = self.endpoint.open()
+        with ThreadPoolExecutor(min(self.endpoint.parallel, len(rows))) as pool:
+            return list(pool.map(self._ask, rows))
+
+    def _ask(self, row: Row) -> Any:
+        assert self._model is not None
+        try:
+            return dict(self._model.complete(self.messages(row), self.schema(row)).values)
+        except EndpointUnusableError:
+            raise
+        except EndpointError as fault:
+            return DropError("refused" if str(fault).startswith("refused") else "no usable answer", str(fault))
+        except OsumError as fault:
+            return fault
+
+
+@dataclass(frozen=True)
+class JudgeTextOptions:
+    """Of `ask_text`."""
+
+    endpoint: EndpointOptions
+    of: str = "style"
+    """The label set, such as `style` or `emotion`."""
+    language: str = ""
+    """Of the prompt; that of the row without it, or English."""
+    name: str = ""
+    """Of the voter; the model's without it."""
+
+
+@step("ask_text", version=1)
+class AskText(Writer):
+    """Ask a language model for a label by the transcript alone: one vote (style, emotion)."""
+
+    options: JudgeTextOptions
+
+    def __init__(self, options: JudgeTextOptions) -> None:
+        super().__init__(options)
+        self._labels: LabelSet = OSUM.find(options.of).label_sets[0]
+
+    def identity(self) -> str:
+        """See `ModelStep`."""
+        prompts = [asdict(prompt_named("label", language)) for language in ("en", "zh")]
+        return f"{super().identity()} {self.options.of} {self.options.language} {digest(str(prompts))}"
+
+    def messages(self, row: Row) -> list[dict[str, str]]:
+        """See `Writer`."""
+        if not row.utterance.text:
+            raise DropError("no text", "to ask about")
+        prompt = prompt_named("label", _prompt_language(self.options.language, row))
+        filled = {"text": row.utterance.text, "labels": ", ".join(self._labels.labels), "what": self.options.of}
+        return _filled(prompt, filled)
+
+    def schema(self, row: Row) -> Schema:  # noqa: ARG002
+        """See `Writer`."""
+        return Schema("label", {"label": (*self._labels.labels, "unclear")})
+
+    def apply(self, row: Row, answer: Any) -> Row:
+        """See `ModelStep`."""
+        label = None if answer["label"] == "unclear" else answer["label"]
+        name = self.options.name or self.endpoint.model
+        return row.voted(self.options.of, Vote(name, label, digest(self.identity())))
+
+
+@dataclass(frozen=True)
+class ReplyOptions:
+    """Of `reply`."""
+
+    endpoint: EndpointOptions
+    language: str = ""
+    longest: Annotated[int, Meta(ge=1)] = 120
+    """Words or characters of a reply."""
+    only_if_asked: bool = True
+    """Leave out sentences that, as the model says, deserve no answer (the paper picks them so)."""
+
+
+@step("reply", version=1)
+class ReplyTo(Writer):
+    """Let a language model answer what is said, and leave out what deserves no answer or is answered badly."""
+
+    options: ReplyOptions
+
+    def identity(self) -> str:
+        """See `ModelStep`."""
+        prompts = [asdict(prompt_named("reply", language)) for language in ("en", "zh")]
+        return f"{super().identity()} {self.options.language} {digest(str(prompts))}"
+
+    def messages(self, row: Row) -> list[dict[str, str]]:
+        """See `Writer`."""
+        if not row.utterance.text:
+            raise DropError("no text", "to answer")
+        cues = ", ".join(f"{name}: {label}" for name, label in sorted(row.utterance.labels.items())) or "-"
+        prompt = prompt_named("reply", _prompt_language(self.options.language, row))
+        return _filled(prompt, {"text": row.utterance.text, "cues": cues})
+
+    def schema(self, row: Row) -> Schema:  # noqa: ARG002
+        """See `Writer`."""
+        return Schema("reply", {"deserves_answer": ("yes", "no"), "reply": None, "emotion": REPLY_EMOTIONS.labels})
+
+    def apply(self, row: Row, answer: Any) -> Row:
+        """See `ModelStep`."""
+        if self.options.only_if_asked and answer["deserves_answer"] == "no":
+            raise DropError("deserves no answer")
+        check_reply(answer["reply"], self.options.longest)
+        replied = row.labelled("reply", answer["reply"].strip(), self.endpoint.model)
+        return replied.labelled("reply_emotion", answer["emotion"], self.endpoint.model)
+
+
+def check_reply(said: str, longest: int) -> None:
+    """Leave out replies that are empty, too long, in a loop, marked up, or say that a machine speaks.
+
+    Raises:
+        DropError: the reply is left out.
+    """
+    count = len(mixed_units(said))
+    if not 1 <= count <= longest:
+        raise DropError("reply too long" if count else "reply is empty", f"{count} words or characters")
+    if repetition(said):
+        raise DropError("reply in a loop", said[-60:])
+    if named := next((name for name in OTHER_NAMES if name in said.lower()), None):
+        raise DropError("reply names an assistant", named)
+    if any(mark in said for mark in ("```", "**", "<", ">", "http", "\n- ", "\n1.")):
+        raise DropError("reply is marked up", said[:60])
+
+
+def _prompt_language(told: str, row: Row) -> str:
+    found = told or row.utterance.language or "en"
+    return found if found in ("en", "zh") else "en"
+
+
+def _filled(prompt: Prompt, values: Mapping[str, str]) -> list[dict[str, str]]:
+    user = prompt.user
+    for name, value in values.items():
+        user = user.replace("{" + name + "}", value)
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
