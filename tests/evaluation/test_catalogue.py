@@ -11,6 +11,7 @@ from osum.errors import InputError
 from osum.evaluation.sets import spoken
 from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES, TASKS
 from osum.evaluation.sets.document import markdown
+from osum.evaluation.sets.echat import ECHAT_SETS
 from osum.evaluation.sets.own_sets import OWN_SETS
 from osum.evaluation.sets.public_sets import PUBLIC_SETS
 from osum.peers.recogniser import Recognition
@@ -22,7 +23,7 @@ each = pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=lambda benc
 
 
 def test_no_name_stands_twice():
-    assert len(BENCHMARKS) == len(PUBLIC_SETS) + len(OWN_SETS)
+    assert len(BENCHMARKS) == len(PUBLIC_SETS) + len(ECHAT_SETS) + len(OWN_SETS)
 
 
 @each

@@ -81,6 +81,57 @@ def cases_sent(server: Server) -> list[dict[str, Any]]:
     return [json.loads(body["messages"][1]["content"]) for body in server.asked]
 
 
+# EChat-eval: grades of a rubric
+
+
+def item(name: str, reply: str, **answer: Any) -> Prediction:
+    extra = {"column": "emotion", "labels": {"emotion": "sad"}}
+    return replace(clip(name, reply, None, extra=extra), answer=Recognition(reply=reply, **answer))
+
+
+def grades(**values: Any) -> Says:
+    return completion({f"{name}_reason": f"why {name}" for name in values} | values)
+
+
+def test_an_item_with_a_cue_is_graded_by_the_rubric_from_0_to_100(server: Server) -> None:
+    server.answer = lambda _: grades(cue=5, content=2)
+    found = judged(server, [item("1", "oh dear")])
+    assert (found.mode, found.score.value) == ("empathy", 62.5)
+    assert (found.score.detail["cue"], found.score.detail["content"]) == (5, 2)
+    assert found.verdicts[0].opinions[0].reason == "why cue why content"
+    assert cases_sent(server) == [{"transcript": "question 1", "labels": {"emotion": "sad"}, "reply": "oh dear"}]
+
+
+def test_a_spoken_reply_is_graded_with_the_emotion_of_its_sound(server: Server) -> None:
+    server.answer = lambda _: grades(cue=1, content=1, tone=5)
+    spoken = {"reply_audio": "1.wav", "reply_emotion": "happy"}
+    found = judged(server, [item("1", "oh", **spoken), item("2", "dear")])
+    assert (found.mode, round(found.score.value, 1)) == ("empathy_aloud", 33.3)
+    assert [case["reply_emotion"] for case in cases_sent(server)] == ["happy", "no sound"]
+
+
+def test_a_spoken_reply_of_unknown_emotion_is_not_judged(server: Server) -> None:
+    with pytest.raises(InputError, match="nothing is known of the sound of the reply to '1'"):
+        judged(server, [item("1", "oh", reply_audio="1.wav")])
+
+
+@pytest.mark.parametrize("answer", [{"cue": 11, "content": 3}, {"cue": "five", "content": 3}, {"cue": 3}])
+def test_a_grade_off_the_scale_leaves_the_item_unjudged(server: Server, answer: dict[str, Any]) -> None:
+    server.answer = lambda _: grades(**answer)
+    found = judged(server, [item("1", "oh")])
+    assert (found.score.count, found.left[0].state) == (0, "unjudged")
+
+
+def test_the_judge_is_asked_in_chinese_on_request() -> None:
+    prompts = judge_prompts()
+    trial = trial_of([item("1", "oh")], JUDGE)
+    english, chinese = (prompts.system(trial.mode, language) for language in ("en", "zh"))
+    assert prompts.texts["zh"].keys() == prompts.texts["en"].keys()
+    assert english.startswith("You judge") and chinese.startswith("你是")
+    with pytest.raises(InputError, match="language 'fr' of the judge: it is one of en, zh"):
+        prompts.system(trial.mode, "fr")
+
+
 # Points
 
 
@@ -165,7 +216,10 @@ def test_the_interval_draws_speakers_where_they_are_known(server: Server) -> Non
 
 def test_the_words_of_a_version_do_not_change() -> None:
     """Whoever changes `judge.yaml` raises its version and adds the hash here."""
-    hashes = {1: "5dc7df86a088e451107a215ebb2e4b23472e2bb78b5ebf5512a6710a75316015"}
+    hashes = {
+        1: "5dc7df86a088e451107a215ebb2e4b23472e2bb78b5ebf5512a6710a75316015",
+        2: "c7915313dd75fa13c71f36780fab1a29b599cd908b975bad9122b27595866cb0",
+    }
     prompts = judge_prompts()
     assert prompts.sha256 == hashes[prompts.version]
 

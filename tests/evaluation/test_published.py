@@ -63,7 +63,8 @@ def test_every_figure_is_of_a_benchmark_or_of_a_set_that_is_told_of():
 def test_a_figure_of_a_benchmark_is_counted_as_the_benchmark_is():
     odd = {(one.benchmark, one.metric) for one in PUBLISHED if one.benchmark in BENCHMARKS}
     odd -= {(benchmark.name, benchmark.metric) for benchmark in BENCHMARKS.values()}
-    assert odd == {("asru-codeswitching", "cer"), ("asru-codeswitching", "wer")}
+    by_people = {(name, "human") for name in SUITES["echat"]}
+    assert odd == {("asru-codeswitching", "cer"), ("asru-codeswitching", "wer")} | by_people
 
 
 def test_nobody_has_two_figures_in_one_place():

@@ -40,6 +40,7 @@ _COMMANDS = {
     "report": ("report",),
     "calibrate": ("calibrate",),
     "judge": ("judge",),
+    "rate": ("rate",),
     "talk": ("talk", "speak"),
     "serve": ("serve",),
     "codes": ("codes",),

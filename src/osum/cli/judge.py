@@ -55,6 +55,9 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         "--endpoint", metavar="URL", help=f"base address; the environment's {_ENDPOINT_VARIABLE} without it"
     )
     group.add_argument("--judge", required=True, metavar="MODEL", help="as the endpoint names it")
+    group.add_argument(
+        "--language", choices=("en", "zh"), default="en", help="of the words it is asked in (default en)"
+    )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="sent with each question (default 0)")
     group.add_argument("--temperature", type=_amount, default=0.0, metavar="T", help="default 0")
     group.add_argument("--max-tokens", type=positive, default=1024, metavar="N", help="of an answer (default 1024)")
@@ -100,7 +103,7 @@ def run(arguments: Namespace) -> int:
     out, prices = arguments.out or _place(arguments), _prices(arguments)
     predictions = read_replies(arguments.predictions)
     against = read_replies(arguments.against) if arguments.against else None
-    judge = Judge(arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed)
+    judge = Judge(arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed, arguments.language)
     trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
     cache = arguments.cache or out.parent / "judge-cache"
     verdicts: list[Verdict] = []

@@ -42,6 +42,10 @@ class Recognition:
     distribution: Mapping[str, float] | None = None
     reply: str | None = None
     """The answer to what was said (`STTC`), or a translation."""
+    reply_audio: str | None = None
+    """File of the reply aloud, where the model speaks."""
+    reply_emotion: str | None = None
+    """The emotion that a recogniser found in the sound of the reply."""
     problems: tuple[str, ...] = ()
     """What could not be read in `raw`."""
     error: str | None = None

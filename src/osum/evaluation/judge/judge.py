@@ -47,6 +47,8 @@ from osum.scoring import resampling_of
 POINTS = tuple(range(1, 11))
 TOLD = ("question", "description", "labels")
 """Fields of a prediction's `extra` that the judge is told beside the transcript."""
+CUE = "column"
+"""Field of a prediction's `extra` that names what an item of EChat-eval is about, such as `emotion`."""
 _PROMPTS = Path(__file__).with_name("judge.yaml")
 
 
@@ -64,6 +66,10 @@ class Mode:
     lowest: float
     sides: int = 2
     """Replies in one question, and orders that it is asked in."""
+    grades: tuple[str, ...] = ()
+    """Fields of the answer that the points are the mean of."""
+    reasons: tuple[str, ...] = ("reason",)
+    """Fields of the answer that say why."""
 
 
 _PREFERRED: Mapping[str, tuple[float, ...]] = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5)}
@@ -92,6 +98,27 @@ PREFERENCE = Mode(
     0.0,
 )
 """1 for the better of two models, 0 for the worse, half for a tie."""
+GRADES = (1, 2, 3, 4, 5)
+_CUE, _TONE = ("cue", "content"), ("cue", "content", "tone")
+
+
+def _graded(name: str, of: Sequence[str]) -> Mode:
+    """A mode whose points, from 0 to 100, are the mean of several grades."""
+    reasons = tuple(f"{each}_reason" for each in of)
+    fields: dict[str, Any] = {}
+    for reason, each in zip(reasons, of, strict=True):
+        fields |= {reason: None, each: GRADES}
+
+    def points(values: Mapping[str, Any]) -> tuple[float, ...]:
+        return (sum(100 * (values[each] - GRADES[0]) / (GRADES[-1] - GRADES[0]) for each in of) / len(of),)
+
+    return Mode(name, ("common", name), Schema(name, fields), points, 0.0, sides=1, grades=tuple(of), reasons=reasons)
+
+
+EMPATHY = _graded("empathy", _CUE)
+"""0 to 100 for a reply to somebody whose voice carries a cue, as in EChat-eval (echat 5.2); the rubric is ours."""
+EMPATHY_ALOUD = _graded("empathy_aloud", _TONE)
+"""The same of a reply that was spoken: the emotion of its sound counts too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +182,15 @@ def trial_of(
     """
     if against is not None:
         mode, others = PREFERENCE, [reply_of(each) for each in _paired(predictions, against)]
+    elif all(CUE in each.extra for each in predictions):
+        spoken = any(each.answer.reply_audio for each in predictions)
+        mode, others = EMPATHY_ALOUD if spoken else EMPATHY, [None] * len(predictions)
     elif with_reference and any(each.truth.reply for each in predictions):
         mode, others = REFERENCE, _references(predictions)
     else:
         mode, others = ALONE, [None] * len(predictions)
     rows = zip(predictions, others, strict=True)
-    cases = [Case(each.id, _told(each), reply_of(each), other) for each, other in rows]
+    cases = [Case(each.id, _told(each) | _tone(each, mode), reply_of(each), other) for each, other in rows]
     return Trial(predictions, mode, cases, judge, against[0].model if against else None)
 
 
@@ -172,6 +202,17 @@ def _references(predictions: Sequence[Prediction]) -> list[str | None]:
             "with and without one do not go together: judge all without (--no-reference)"
         )
     return [each.truth.reply for each in predictions]
+
+
+def _tone(prediction: Prediction, mode: Mode) -> dict[str, str]:
+    if "tone" not in mode.grades:
+        return {}
+    answer = prediction.answer
+    if answer.reply_audio and not answer.reply_emotion:
+        raise InputError(
+            f"nothing is known of the sound of the reply to {prediction.id!r}: run osum evaluate with --emotion-by"
+        )
+    return {"reply_emotion": answer.reply_emotion or "no sound"}
 
 
 def _told(prediction: Prediction) -> dict[str, Any]:
@@ -216,11 +257,18 @@ class JudgePrompts:
     version: int
     sha256: str
     """Of the file."""
-    texts: Mapping[str, str]
+    texts: Mapping[str, Mapping[str, str]]
+    """Language to section to words."""
 
-    def system(self, mode: Mode) -> str:
-        """What the judge is told before a case."""
-        return "\n".join(self.texts[section] for section in mode.sections)
+    def system(self, mode: Mode, language: str = "en") -> str:
+        """What the judge is told before a case.
+
+        Raises:
+            InputError: a language without words.
+        """
+        if language not in self.texts:
+            raise InputError(f"language {language!r} of the judge: it is one of {', '.join(self.texts)}")
+        return "\n".join(self.texts[language][section] for section in mode.sections)
 
 
 @cache
@@ -228,7 +276,8 @@ def judge_prompts() -> JudgePrompts:
     """The published words."""
     raw = _PROMPTS.read_bytes()
     texts = yaml.safe_load(raw)
-    return JudgePrompts(texts.pop("version"), hashlib.sha256(raw).hexdigest(), texts)
+    version, chinese = texts.pop("version"), texts.pop("zh")
+    return JudgePrompts(version, hashlib.sha256(raw).hexdigest(), {"en": texts, "zh": chinese})
 
 
 def verdicts_on(trial: Trial, model: LanguageModel, concurrency: int = 4) -> Iterator[Verdict]:
@@ -269,7 +318,8 @@ def _ask(case: Case, mode: Mode, judge: Judge, model: LanguageModel, own_first: 
         own=own,
         other=other[0] if other else None,
         own_first=own_first,
-        reason=reply.values["reason"],
+        reason=" ".join(reply.values[name] for name in mode.reasons),
+        parts={name: float(reply.values[name]) for name in mode.grades},
         served_by=reply.served_by,
         dropped=reply.dropped,
         prompt_tokens=reply.prompt_tokens,
@@ -284,7 +334,7 @@ def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> 
     return Request(
         model=judge.model,
         messages=(
-            {"role": "system", "content": judge_prompts().system(mode)},
+            {"role": "system", "content": judge_prompts().system(mode, judge.language)},
             {"role": "user", "content": json.dumps({**case.told, **replies}, ensure_ascii=False, indent=1)},
         ),
         schema=mode.schema,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -33,6 +33,8 @@ class Judge:
     temperature: float
     max_tokens: int
     seed: int
+    language: str = "en"
+    """Of the words that the judge is asked in: en or zh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Opinion:
     other: float | None = None
     own_first: bool = True
     reason: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Grades that the points are the mean of, where the judge gives several."""
     served_by: str | None = None
     """The judge as the server names it."""
     dropped: tuple[str, ...] = ()
@@ -132,7 +136,8 @@ def judged_result(
 
     `detail` holds the counts of each state, and where two replies were compared: `other`, the mean points of the
     reference or of the other model; `better`, `ties` and `worse`, shares of cases; `order_changed`, the share where
-    the two orders disagree on which one is better; `first_gain`, the points that a reply gains by coming first.
+    the two orders disagree on which one is better; `first_gain`, the points that a reply gains by coming first. Where
+    the judge grades several things, `detail` holds the mean of each grade.
 
     Args:
         predictions: (N,) of one model, in the fixed prompt.
@@ -161,6 +166,9 @@ def judged_result(
 def _detail(verdicts: Sequence[Verdict]) -> dict[str, float]:
     states = [verdict.state for verdict in verdicts]
     detail = {state: float(states.count(state)) for state in (JUDGED, UNANSWERED, UNJUDGED, MISSING)}
+    graded = [opinion.parts for verdict in verdicts for opinion in verdict.opinions if opinion.parts]
+    for name in graded[0] if graded else ():
+        detail[name] = fmean(parts[name] for parts in graded)
     gaps = [verdict.own - verdict.other for verdict in verdicts if verdict.counts and verdict.other is not None]
     if gaps:
         detail["other"] = fmean(verdict.other for verdict in verdicts if verdict.counts and verdict.other is not None)

@@ -13,7 +13,7 @@ from heapq import nsmallest
 from itertools import zip_longest
 
 from osum.audio import SAMPLE_RATE
-from osum.corpus.clips import PLACE_FIELDS, ClipAudio
+from osum.corpus.clips import ClipAudio
 from osum.errors import OsumError
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.sets.benchmark import Target
@@ -103,7 +103,11 @@ def clips(mistakes: Mapping[tuple[str, str], Iterable[Mistake]], limit: int) -> 
     for rank in zip_longest(*mistakes.values()):
         for mistake in filter(None, rank):
             name = key(mistake.prediction)
-            if name not in found and (sound := _short_copy(mistake.prediction)) and size + len(sound) <= limit:
+            if (
+                name not in found
+                and (sound := short_copy(_beginning(mistake.prediction)))
+                and size + len(sound) <= limit
+            ):
                 found[name] = sound
             size += len(found.get(name, b""))  # a clip stands in the page as often as it is a mistake
     return found
@@ -114,14 +118,17 @@ def key(one: Prediction) -> str:
     return f"{one.path}#{one.extra.get('offset')},{one.start},{one.end}"
 
 
-def _short_copy(one: Prediction) -> bytes | None:
+def _beginning(one: Prediction) -> Utterance:
+    """The clip, of which no more than is shown is decoded."""
+    last = (one.start or 0.0) + CLIP_SECONDS
+    end = one.end if one.duration is not None and one.duration <= CLIP_SECONDS else min(one.end or last, last)
+    return one.as_utterance().with_(end=end)
+
+
+def short_copy(clip: Utterance) -> bytes | None:
+    """The clip's first `CLIP_SECONDS` as MP3, mono; None where it cannot be read."""
     import soundfile
 
-    start = one.start or 0.0
-    last = start + CLIP_SECONDS
-    end = one.end if one.duration is not None and one.duration <= CLIP_SECONDS else min(one.end or last, last)
-    place = {name: one.extra[name] for name in PLACE_FIELDS if name in one.extra}
-    clip = Utterance(one.id, one.path, channel=one.extra.get("channel"), start=one.start, end=end, extra=place)
     out = io.BytesIO()
     try:
         samples = ClipAudio().read(clip)[: round(CLIP_SECONDS * SAMPLE_RATE)]  # (S,)

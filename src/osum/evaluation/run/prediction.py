@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from osum.corpus.clips import PLACE_FIELDS
 from osum.peers.recogniser import Recognition
-from osum.utterance import Word
+from osum.utterance import Utterance, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,10 @@ class Prediction:
     """Which of the published prompts; None is the fixed one."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Where the clip lies in its file, as a manifest's row tells it, and what a judge is told beside it."""
+
+    def as_utterance(self) -> Utterance:
+        """The clip, where its sound is."""
+        place = {name: self.extra[name] for name in PLACE_FIELDS if name in self.extra}
+        return Utterance(
+            self.id, self.path, channel=self.extra.get("channel"), start=self.start, end=self.end, extra=place
+        )

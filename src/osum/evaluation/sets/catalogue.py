@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from osum.evaluation.sets.benchmark import Benchmark
+from osum.evaluation.sets.echat import ECHAT_SETS
 from osum.evaluation.sets.own_sets import OWN_SETS
 from osum.evaluation.sets.public_sets import PUBLIC_SETS, SOUND, TRANSLATION
 from osum.tasks import OSUM, Task
@@ -12,7 +13,9 @@ from osum.tasks import OSUM, Task
 TASKS: Mapping[str, Task] = {**OSUM, TRANSLATION.name: TRANSLATION, SOUND.name: SOUND}
 """What benchmarks ask: tasks of ours, and two that only models with free prompts, or of their own training, answer."""
 
-BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in (*PUBLIC_SETS, *OWN_SETS)}
+BENCHMARKS: Mapping[str, Benchmark] = {
+    benchmark.name: benchmark for benchmark in (*PUBLIC_SETS, *ECHAT_SETS, *OWN_SETS)
+}
 
 _OF_NANO = ("kit-", "synthetic-", "espeak-")
 SUITES: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +27,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         *("esc50", "vocalsound", "meld", "mer2023", "aishell1-gender", "kaggle-common-voice-gender"),
         *("kaggle-common-voice-age", "air-bench-chat-speech"),
     ),
+    "echat": tuple(benchmark.name for benchmark in ECHAT_SETS),
     "nano": tuple(name for name in BENCHMARKS if name.startswith(_OF_NANO)),
     "samples": tuple(name for name in BENCHMARKS if name.startswith("samples")),
 }
