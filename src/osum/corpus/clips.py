@@ -33,14 +33,14 @@ class ClipAudio:
     - MissingExtraError: the container needs PyAV.
     """
 
-    def read(self, utterance: Utterance, notice: Notice | None = None) -> Float32:
-        """The row's waveform (S,) at 16 kHz, float32 with full scale 1.0, cut to its `start` and `end`.
+    def read(self, utterance: Utterance, notice: Notice | None = None, rate: int = SAMPLE_RATE) -> Float32:
+        """The row's waveform (S,) at 16 kHz or another rate, full scale 1.0, cut to its `start` and `end`.
 
         `notice` is as for `osum.audio.load`.
         """
         source = self.source(utterance)
         try:
-            return audio.load(source, **_stretch(utterance), notice=notice)
+            return audio.load(source, **_stretch(utterance), notice=notice, rate=rate)
         except AudioError as fault:
             raise _named(utterance, fault) from fault
 

@@ -21,6 +21,8 @@ from osum.speech.features import MelConfig
 
 LEAKY_SLOPE = 0.1
 NUM_F0_LAYERS = 5
+LARGEST = math.log(100.0)
+"""Logarithm of the largest magnitude of a spectrum."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ class Vocoder(nn.Module):
     def inverse_fourier(self, x: Tensor) -> Tensor:
         """Logarithms of magnitudes, then angles before their sine, (B, fft + 2, S / hop + 1), to (B, S)."""
         logarithm, angle = x.chunk(2, dim=1)
-        spectrum = torch.polar(logarithm.exp().clamp(max=100.0), angle.sin())
+        # The bound stands before the exponential: behind an infinite one no gradient is a number.
+        spectrum = torch.polar(logarithm.clamp(max=LARGEST).exp(), angle.sin())
         return torch.istft(spectrum, self.config.fft_size, self.config.fft_hop, window=self.window)
 
 

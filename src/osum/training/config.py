@@ -88,12 +88,22 @@ class DialogueOptions:
 
 
 @dataclass(frozen=True)
+class VoiceOptions:
+    """How the vocoder of a speech model learns."""
+
+    adversarial: NotNegative = 1.0
+    """Weight of what judges of its waveforms teach it; 0 leaves its mel alone, which soon sounds dull."""
+    judge_channels: Number = 32
+    """Width of the judges."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run of the loop."""
 
-    kind: Literal["osum", "dialogue", "whisper"] = "osum"
-    """`osum`; `dialogue`, an OSUM that learns to talk; or `whisper`, which learns the tasks by tags of their own and
-    whose encoder can start an OSUM."""
+    kind: Literal["osum", "dialogue", "voice", "whisper"] = "osum"
+    """`osum`; `dialogue`, an OSUM that learns to talk; `voice`, what speaks its codes; or `whisper`, which learns the
+    tasks by tags of their own and whose encoder can start an OSUM."""
     data: Text = ""
     """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
     mixture: Mapping[str, Part] = field(default_factory=dict)
@@ -102,6 +112,8 @@ class TrainConfig:
     """Manifest to validate on, in place of data's valid.jsonl."""
     dialogue: DialogueOptions = field(default_factory=DialogueOptions)
     """How dialogues are laid out, with `kind: dialogue`."""
+    voice: VoiceOptions = field(default_factory=VoiceOptions)
+    """How a vocoder learns, with `kind: voice`."""
     out: Place = "runs/train"
     """Folder for checkpoints and the log."""
     model: Place = "nano"
@@ -113,7 +125,8 @@ class TrainConfig:
     """`cpu`, or `auto`: an accelerator (CUDA, NPU, MPS) where there is one."""
     learn: str = "full"
     """What learns: `adaptor`, `adaptor+encoder`, `adaptor+encoder+lora`, any of `encoder`, `adaptor`, `llm`, `lora`
-    joined by +, or `full`; `speech` is the head and the table of speech codes alone."""
+    joined by +, or `full`; `speech` is the head and the table of speech codes alone,
+    and `flow` and `vocoder` are the parts of a `voice`."""
     freeze: tuple[str, ...] = ()
     """Prefixes of parameter names that do not learn all the same, such as model.audio_tower.layers.0."""
     lora_rank: Number = 8
@@ -219,8 +232,8 @@ def _field(name: str, kind: Any, value: Any) -> Any:
     try:
         if name == "mixture" and isinstance(value, Mapping):
             value = {key: Part.from_mapping(str(key), part) for key, part in value.items()}
-        if name == "dialogue":
-            return value if isinstance(value, DialogueOptions) else from_row(DialogueOptions, value)
+        if name in ("dialogue", "voice"):
+            return value if isinstance(value, kind) else from_row(kind, value)
         return read(kind, value, name)
     except RecordError as fault:
         raise RecipeError(str(fault)) from fault

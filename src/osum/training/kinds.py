@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from osum.audio import SAMPLE_RATE
+from osum.checkpoints.locate import TASKS_FILE, first_line
 from osum.corpus.clips import ClipAudio
 from osum.errors import RecipeError
 from osum.model import OsumForConditionalGeneration, OsumProcessor
@@ -19,6 +21,7 @@ from osum.training.dialogue_batch import DialogueCollator, Row, read_dialogue_mi
 from osum.training.mixture import Mixture, read_mixture
 from osum.training.objective import DialogueObjective, Losses, Objective
 from osum.training.start import start, with_speech
+from osum.training.voice import Listener, VoiceCollator, VoiceLosses, VoiceModel, read_voice_mixture
 
 
 class Kind:
@@ -42,6 +45,19 @@ class Kind:
         """The rows of a mixture, `sources` as in `read_mixture`."""
         return read_mixture(parts, tasks, processor.max_samples / SAMPLE_RATE, sources)
 
+    def prepare(self, model: Any, config: TrainConfig) -> None:
+        """Make a model ready to learn.
+
+        Raises:
+            RecipeError: an attention that it does not have.
+        """
+        try:
+            model.set_attn_implementation(config.attention)
+        except (ValueError, ImportError) as fault:
+            raise RecipeError(f"attention is {config.attention!r} ({first_line(fault)}): give eager or sdpa") from fault
+        if config.activation_checkpointing:
+            model.activation_checkpointing_enable()
+
     def collator(
         self,
         mixture: Mixture[Any],
@@ -58,6 +74,11 @@ class Kind:
             augmenter = Augmenter.from_rows(mixture.rows, clips, config.augment, changes)
         questions = Questions(config.questions_per_clip, weights_of(config, tasks), config.timed_share)
         return self.collator_type(mixture.rows, clips, processor, tasks, questions, augmenter)
+
+    def write_tasks(self, folder: Path, tasks: TaskSet) -> None:
+        """Write what a checkpoint answers."""
+        text = json.dumps(tasks.to_dict(), ensure_ascii=False, indent=1)
+        (folder / TASKS_FILE).write_text(text + "\n", "utf8")
 
 
 class WhisperKind(Kind):
@@ -119,10 +140,61 @@ class DialogueKind(Kind):
         return DialogueCollator(mixture.rows, clips, processor, tasks, weights, config.dialogue, augmenter)
 
 
+class VoiceKind(Kind):
+    """`kind: voice`: the flow and the vocoder of a speech model."""
+
+    objective = VoiceLosses
+
+    def start(self, config: TrainConfig, source: Path | None, _tasks: TaskSet) -> tuple[Any, Any]:
+        """The half of a speech model that speaks, and the one that listens.
+
+        Raises:
+            RecipeError: no folder of a speech model, or an option that a voice does not have.
+        """
+        if source is None:
+            raise RecipeError(f"model is {config.model!r}: kind voice begins with a folder that osum convert has made")
+        if config.dtype != "float32" or config.shard or config.encoder_copies or config.answered_clips:
+            raise RecipeError(
+                f"dtype is {config.dtype}, shard is {str(config.shard).lower()}, encoder_copies is "
+                f"{config.encoder_copies}, answered_clips is {config.answered_clips}: a voice learns whole, in "
+                "float32, by its losses; set dtype=float32 shard=false encoder_copies=0 answered_clips=0"
+            )
+        return VoiceModel.from_folder(source), Listener(source)
+
+    def prepare(self, _model: Any, _config: TrainConfig) -> None:
+        """Nothing is to be chosen."""
+
+    def read(
+        self,
+        parts: Mapping[str, Part],
+        _config: TrainConfig,
+        _tasks: TaskSet,
+        _processor: Any,
+        _sources: Mapping[str, float] | None,
+    ) -> Mixture[Any]:
+        """Clips of speech."""
+        return read_voice_mixture(parts)
+
+    def collator(
+        self,
+        mixture: Mixture[Any],
+        clips: ClipAudio,
+        processor: Any,
+        _tasks: TaskSet,
+        _config: TrainConfig,
+        _learns: bool,
+    ) -> Collate:
+        """What makes batches of codes, mels and waveforms."""
+        return VoiceCollator(mixture.rows, clips, processor)
+
+    def write_tasks(self, _folder: Path, _tasks: TaskSet) -> None:
+        """A voice answers no task."""
+
+
 def weights_of(config: TrainConfig, tasks: TaskSet) -> Mapping[str, float]:
     """Task name to how often it is asked."""
     return config.tasks or dict.fromkeys(tasks, 1.0)
 
 
-KINDS: Mapping[str, Kind] = {"osum": Kind(), "dialogue": DialogueKind(), "whisper": WhisperKind()}
+KINDS: Mapping[str, Kind] = {"osum": Kind(), "dialogue": DialogueKind(), "voice": VoiceKind(), "whisper": WhisperKind()}
 """What `kind` of a recipe may be."""

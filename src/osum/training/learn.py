@@ -31,8 +31,13 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 An OSUM has no `decoder`; a Whisper has that and the encoder.
 """
-PIECES: Mapping[str, tuple[str, ...]] = {"speech": ("speech_head.", "model.speech_embedding.")}
-"""What may learn without the rest of its part: `speech`, the head and the table of speech codes."""
+PIECES: Mapping[str, tuple[str, ...]] = {
+    "speech": ("speech_head.", "model.speech_embedding."),
+    "flow": ("flow.",),
+    "vocoder": ("vocoder.",),
+}
+"""What may learn without the rest of its part: `speech`, the head and the table of speech codes; and the two parts of
+what speaks codes, which are no parts of an OSUM."""
 FULL = "full"
 LORA = "lora"
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj")

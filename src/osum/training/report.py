@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 PLOT_FILE = "loss.png"
 TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens"), strict=True)) | {
-    name: name for name in ("text", "speech")
+    name: name for name in ("text", "speech", "flow", "mel", "adversarial", "features", "judges")
 }
 """What a loss is of, as lines for people name it; the losses of every kind of run."""
 TRACKERS = ("tensorboard", "trackio")

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.checkpoints.folder import ADAPTER_FOLDER, STATE
-from osum.checkpoints.locate import TASKS_FILE, first_line
+from osum.checkpoints.locate import first_line
 from osum.checkpoints.provenance import runs_behind
 from osum.corpus.clips import ClipAudio
-from osum.errors import AudioError, InputError, RecipeError
+from osum.errors import AudioError, InputError
 from osum.model import OsumForConditionalGeneration
 from osum.model.encoder import OsumEncoder
 from osum.model.letters import LetterHead
@@ -83,9 +83,7 @@ class Trainer:
         self.model, self.processor = self.kind.start(config, source, self.tasks)
         self.adapter = with_lora(self.model, config, source)
         choose(self.model, config)
-        self._choose_attention()
-        if config.activation_checkpointing:
-            self.model.activation_checkpointing_enable()
+        self.kind.prepare(self.model, config)
         self.objective = self.kind.objective.of(self.model, self.tasks, config).to(self.device)
         if config.shard:
             shard(self.objective, self.model._no_split_modules, getattr(torch, config.dtype))
@@ -107,14 +105,6 @@ class Trainer:
             self.before = runs_behind(source)
             if (source / STATE).is_file():  # another run's heads are as good as its weights
                 restore_heads(self.objective, checkpoint.load(source)[0])
-
-    def _choose_attention(self) -> None:
-        try:
-            self.model.set_attn_implementation(self.config.attention)
-        except (ValueError, ImportError) as fault:
-            raise RecipeError(
-                f"attention is {self.config.attention!r} ({first_line(fault)}): give eager or sdpa"
-            ) from fault
 
     def _training_batches(self) -> tuple[tuple[Any, ...], BucketSampler, DataLoader[Any]]:
         """Rows, and this process's batches with what draws them."""
@@ -231,7 +221,8 @@ class Trainer:
                     "batch_tokens or questions_per_clip, or set activation_checkpointing=true"
                 ) from fault
             self.step += 1
-            frames = sum(int(batch["feature_attention_mask"].sum()) for batch in share)
+            masks = (batch["feature_attention_mask"] for batch in share if "feature_attention_mask" in batch)
+            frames = sum(int(mask.sum()) for mask in masks)
             tokens = sum(int(batch["attention_mask"].sum()) for batch in share if "attention_mask" in batch)
             report.count(frames / 100 * self.processes.num_processes, tokens * self.processes.num_processes)
             if self.step % self.config.log_every == 0:
@@ -413,8 +404,7 @@ class Trainer:
         self.processor.save_pretrained(folder)
         if self.adapter is not None:
             self.adapter.save_pretrained(folder / ADAPTER_FOLDER)
-        text = json.dumps(self.tasks.to_dict(), ensure_ascii=False, indent=1)
-        (folder / TASKS_FILE).write_text(text + "\n", "utf8")
+        self.kind.write_tasks(folder, self.tasks)
 
     def _resume(self, path: Path) -> None:
         """Stand where a checkpoint stood; its weights are loaded already.
