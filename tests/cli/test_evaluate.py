@@ -251,7 +251,7 @@ def test_what_a_model_does_not_answer_of_a_suite_is_a_note_and_leaves_nothing_be
     ran = osum("evaluate", "--suite", "nano", "--model", "pocketsphinx", "--data", tmp_path, "-o", out, "--limit", "1")
     notes = [line.removeprefix("osum: note: ") for line in ran.err.splitlines() if line.startswith("osum: note: ")]
     told = dict(note.split("; left out: ") for note in notes)
-    assert told["pocketsphinx hears English, not 'zh': ask it about clips in 'en'"].split(", ") == [
+    assert told["pocketsphinx knows English, not 'zh': ask it about clips in 'en'"].split(", ") == [
         "kit-commonvoice-zh", "kit-aishell", "synthetic-zh", "synthetic-times-zh", "espeak-zh", "espeak-times-zh"
     ]  # fmt: skip
     assert told["pocketsphinx does not answer SSR"] == "kit-style"

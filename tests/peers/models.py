@@ -27,7 +27,7 @@ WINDOW = 2  # seconds, where Whisper has 30
 
 
 def write_whisper(folder: Path, languages: tuple[str, ...] = ("en", "zh", "de")) -> Path:
-    """A random Whisper of two layers that hears `WINDOW` seconds: one id per byte, then the tags, then the times."""
+    """A random Whisper of two layers that takes `WINDOW` seconds: one id per byte, then the tags, then the times."""
     tokenizer = WhisperTokenizer(
         vocab={letter: byte for byte, letter in byte_letters().items()}, merges=[], pad_token="<|endoftext|>"
     )
@@ -65,7 +65,7 @@ def write_whisper(folder: Path, languages: tuple[str, ...] = ("en", "zh", "de"))
 
 
 def write_qwen2_audio(folder: Path) -> Path:
-    """A random Qwen2-Audio of two layers that hears `WINDOW` seconds: one id per byte, then the control tokens."""
+    """A random Qwen2-Audio of two layers that takes `WINDOW` seconds: one id per byte, then the control tokens."""
     ids = CONTROL_IDS | {"<|AUDIO|>": 259, "<|audio_bos|>": 260, "<|audio_eos|>": 261}
     tokenizer = byte_tokenizer(ids)
     audio = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}

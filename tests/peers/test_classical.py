@@ -1,4 +1,4 @@
-"""The classical baseline: learns from a manifest, answers the same every time, tells what it was chosen by."""
+"""The classical baseline: learns from a manifest, answers the same every time, reports how it was chosen."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_labels_and_words_are_learned_from_recordings(classical: Recogniser, cli
     assert [answer.text for answer in classical.recognise(clips, Question("ASR"))] == ["sail", "sail", "lass", "lass"]
 
 
-def test_probabilities_stand_beside_the_label(classical: Recogniser, clips: list[Utterance]) -> None:
+def test_probabilities_stand_next_to_the_label(classical: Recogniser, clips: list[Utterance]) -> None:
     good, gone = classical.recognise([clips[0], Utterance("gone", "gone.wav")], Question("SGC-only"))
     assert good.distribution is not None and tuple(good.distribution) == GENDERS.labels
     assert good.label == good.said == max(good.distribution, key=good.distribution.__getitem__)
@@ -103,20 +103,20 @@ def test_a_machine_without_probabilities_gives_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "reported"),
     [
         ({}, "classical needs the setting 'train': give train=FILE"),
         ({"trian": "a"}, "classical has no setting 'trian': did you mean 'train'?"),
         ({"train": "absent.jsonl"}, "absent.jsonl'? cannot be read"),
     ],
 )
-def test_a_setting_that_is_missing_or_wrong_is_told(extra: dict[str, str], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_setting_that_is_missing_or_wrong_is_reported(extra: dict[str, str], reported: str) -> None:
+    with pytest.raises(InputError, match=reported):
         open_recogniser("classical", Options(extra=extra))
 
 
-def test_what_cannot_be_learned_or_answered_is_told(classical: Recogniser, clips: list[Utterance]) -> None:
-    with pytest.raises(InputError, match="no two labels or texts to tell apart"):
+def test_what_cannot_be_learned_or_answered_is_reported(classical: Recogniser, clips: list[Utterance]) -> None:
+    with pytest.raises(InputError, match="no two labels or texts in its training manifest that differ"):
         Classical(clips[:1])
     with pytest.raises(TaskError, match="classical does not answer 'SER': it answers ASR, SGC"):
         classical.recognise(clips, Question("SER"))

@@ -1,4 +1,4 @@
-"""Floors: the commonest label, of all or of a clip's source, and its share."""
+"""Floors: the most frequent label, of all or of a clip's source, and its share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_majority_is_the_same_for_every_clip(tmp_path: Path) -> None:
     assert answers[0].distribution == {"female": 3 / 8, "male": 5 / 8} and answers[0].said == "male"
 
 
-def test_the_source_tells_where_it_was_seen_and_else_all_do() -> None:
+def test_the_source_decides_where_it_was_seen_and_else_all_do() -> None:
     answers = list(Source(TRAIN).recognise(CLIPS, Question("SGC-only")))
     assert [answer.label for answer in answers] == ["female", "male", "male"]
 

@@ -146,17 +146,17 @@ def test_emotion2vec_gives_every_emotion_a_probability(emotion2vec: Path, noises
     assert one.distribution != two.distribution and missing.error
 
 
-def test_what_it_would_not_hear_and_cannot_answer_is_told(
+def test_what_it_would_not_hear_and_cannot_answer_is_reported(
     voice: Recogniser, noises: list[Utterance], tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "long.wav", noise(31 * SAMPLE_RATE), SAMPLE_RATE)
     long, one = voice.recognise([Utterance("long", str(tmp_path / "long.wav")), noises[0]], Question("ASR"))
     assert long.error and "lasts 31.0 s" in long.error and one.error is None
-    with pytest.raises(TaskError, match="hears zh, en, yue, ja, ko, not 'fr'"):
+    with pytest.raises(TaskError, match="knows zh, en, yue, ja, ko, not 'fr'"):
         voice.recognise(noises, Question("ASR", language="fr"))
 
 
-def test_what_cannot_be_opened_is_told(emotion2vec: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_reported(emotion2vec: Path, tmp_path: Path) -> None:
     for path in emotion2vec.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     weights = torch.load(tmp_path / "model.pt")

@@ -144,11 +144,11 @@ def test_a_fault_that_passes_costs_nothing_but_time(server: Server, connect: Con
     assert connect().ask(question()).values == {"answer": "yes"}
 
 
-def test_a_fault_that_stays_is_told(server: Server, connect: Connect) -> None:
+def test_a_fault_that_stays_is_reported(server: Server, connect: Connect) -> None:
     server.script = [fault(500, "out of\norder")] * 3
-    with pytest.raises(EndpointError, match="HTTP 500: out of order, after 3 tries") as told:
+    with pytest.raises(EndpointError, match="HTTP 500: out of order, after 3 tries") as reported:
         connect().ask(question())
-    assert not isinstance(told.value, EndpointUnusableError)
+    assert not isinstance(reported.value, EndpointUnusableError)
 
 
 @pytest.mark.parametrize("slow", [Says(b"", seconds=3), Says(b"x" * 99, seconds=0.06, piece=1)], ids=["hangs", "drips"])
@@ -190,7 +190,7 @@ def test_an_answer_out_of_schema_is_asked_for_again_with_other_seeds(server: Ser
     assert [sent["seed"] for sent in server.asked] == [5, 6, 7]
 
 
-def test_answers_that_stay_out_of_schema_are_paid_told_and_not_kept(
+def test_answers_that_stay_out_of_schema_are_paid_reported_and_not_kept(
     server: Server, connect: Connect, tmp_path: Path
 ) -> None:
     server.answer = lambda _: completion('{"answer": "ye', finish_reason="length")
@@ -305,11 +305,11 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     server.script = [completion({"answer": "yes"}, note=key), fault(401, f"wrong key: {key}")]
     chat = connect(tmp_path, key=key)
     chat.ask(question())
-    with pytest.raises(EndpointUnusableError, match="wrong key: \\*\\*\\*") as told:
+    with pytest.raises(EndpointUnusableError, match="wrong key: \\*\\*\\*") as reported:
         chat.ask(question("Another?"))
     assert server.headers[0]["Authorization"] == f"Bearer {key}"
     (kept,) = tmp_path.rglob("*.json")
-    assert key not in kept.read_text() + str(told.value) + caplog.text + repr(Endpoint(server.url, key))
+    assert key not in kept.read_text() + str(reported.value) + caplog.text + repr(Endpoint(server.url, key))
 
 
 def test_nothing_that_is_set_for_another_service_is_sent(
@@ -333,16 +333,16 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("key", ["sk-secret\nX: y", "sk-secret 1", "sk-sécret"])
 def test_a_key_that_no_header_carries_is_refused_without_being_shown(key: str) -> None:
-    with pytest.raises(InputError, match=KEY_VARIABLE) as told:
+    with pytest.raises(InputError, match=KEY_VARIABLE) as reported:
         Endpoint("http://host/v1", key)
-    assert "sk-" not in str(told.value)
+    assert "sk-" not in str(reported.value)
 
 
 @pytest.mark.parametrize("url", ["http://me:sk-secret@host/v1", "https://host/v1?key=sk-secret"])
 def test_an_address_with_a_secret_is_refused_without_it_being_shown(url: str) -> None:
-    with pytest.raises(InputError, match="give the base address alone") as told:
+    with pytest.raises(InputError, match="give the base address alone") as reported:
         Endpoint(url)
-    assert "sk-" not in str(told.value)
+    assert "sk-" not in str(reported.value)
 
 
 @pytest.mark.parametrize("url", ["", "host/v1", "ftp://host/v1", "http://"])
@@ -404,7 +404,7 @@ def test_answers_without_a_count_are_counted(server: Server, connect: Connect) -
     assert (chat.usage.uncounted, chat.usage.prompt_tokens) == (1, 0)
 
 
-def test_without_the_library_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_way_to_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'osum\[eval\]'"):
         LanguageModel(Endpoint("http://host/v1"), "stub")

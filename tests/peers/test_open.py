@@ -1,4 +1,4 @@
-"""Names of recognisers: each kind has its home, a misspelt one is told."""
+"""Names of recognisers: each kind has its home, a misspelt one is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_kind_has_what_a_recogniser_needs(home: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("wisper:tiny", "no recogniser 'wisper:tiny': did you mean 'whisper:FOLDER'\\? give nano, a folder"),
         ("pocketsfinx", "did you mean 'pocketsphinx'\\?"),
@@ -28,8 +28,8 @@ def test_every_kind_has_what_a_recogniser_needs(home: tuple[str, str]) -> None:
         ("gpt", "no recogniser 'gpt': give nano, a folder or hub id of ours, or one of whisper:FOLDER, "),
     ],
 )
-def test_an_unknown_name_is_told(name: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_an_unknown_name_is_reported(name: str, reported: str) -> None:
+    with pytest.raises(InputError, match=reported):
         open_recogniser(name)
 
 
@@ -41,7 +41,7 @@ def test_a_batch_must_hold_something() -> None:
 @pytest.mark.parametrize(
     ("name", "package", "extra"), [("pocketsphinx", "pocketsphinx", "peers"), ("funasr:x", "funasr", "funasr")]
 )
-def test_a_missing_package_is_told_with_its_pip_line(
+def test_a_missing_package_is_reported_with_its_pip_line(
     name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -49,7 +49,7 @@ def test_a_missing_package_is_told_with_its_pip_line(
         open_recogniser(name)
 
 
-def test_a_setting_of_one_kind_is_told_to_no_other() -> None:
+def test_a_setting_of_one_kind_is_reported_to_no_other() -> None:
     extra = {"classical.train": "absent.jsonl", "whisper.beams": "5"}
     with pytest.raises(InputError, match=r"absent\.jsonl'? cannot be read"):
         open_recogniser("classical", Options(extra=extra))
@@ -62,7 +62,7 @@ def test_a_setting_of_one_kind_is_told_to_no_other() -> None:
 def test_a_setting_without_a_kind_is_of_the_models_that_have_it() -> None:
     extra = {"train": "absent.jsonl"}
     with pytest.raises(InputError, match=r"absent\.jsonl'? cannot be read"):
-        open_recogniser("majority", Options(extra=extra), beside=("pocketsphinx-aligner", "majority"))
-    assert open_recogniser("nano", Options(extra=extra), beside=("nano", "majority")).name == "nano"
+        open_recogniser("majority", Options(extra=extra), together=("pocketsphinx-aligner", "majority"))
+    assert open_recogniser("nano", Options(extra=extra), together=("nano", "majority")).name == "nano"
     with pytest.raises(InputError, match="ours has no setting 'train': it has none"):
-        open_recogniser("nano", Options(extra=extra), beside=("nano", "whisper:x"))
+        open_recogniser("nano", Options(extra=extra), together=("nano", "whisper:x"))

@@ -56,7 +56,7 @@ def test_answers_come_in_order_with_errors_in_their_place(ours: Ours, clips: lis
     assert "b.wav" in (answers[1].error or "") and answers[1].raw == ""
 
 
-def test_an_answer_holds_what_was_said_beside_what_is_likeliest(ours: Ours, clips: list[Utterance]) -> None:
+def test_an_answer_holds_what_was_said_next_to_what_is_likeliest(ours: Ours, clips: list[Utterance]) -> None:
     task = OSUM["SER-only"]
     (answer,) = ours.recognise(clips[:1], Question(task.name))
     assert answer.prompt == OSUM.prompt(task, "en") and answer.distribution is not None
@@ -97,22 +97,27 @@ def test_words_have_times_of_the_file(ours: Ours, clips: list[Utterance], monkey
     assert [(word.text, word.start, word.end) for word in answer.words] == [("a", 0.6, 0.7), ("b", 0.7, 1.0)]
 
 
-def test_a_task_that_is_not_answered_is_told(ours: Ours, clips: list[Utterance]) -> None:
+def test_a_task_that_is_not_answered_is_reported(ours: Ours, clips: list[Utterance]) -> None:
     with pytest.raises(TaskError, match=r"tiny does not answer 'SERR': did you mean 'SER'\? it answers ASR, LID"):
         next(ours.recognise(clips, Question("SERR")))
 
 
-def test_a_description_tells_revision_and_versions(ours: Ours) -> None:
-    told = ours.describe()
-    assert (told["model"], told["revision"], told["device"], told["dtype"]) == ("tiny", "1", "cpu", "float32")
-    assert {"osum", "torch", "transformers"} <= told["versions"].keys()
+def test_a_description_has_revision_and_versions(ours: Ours) -> None:
+    reported = ours.describe()
+    assert (reported["model"], reported["revision"], reported["device"], reported["dtype"]) == (
+        "tiny",
+        "1",
+        "cpu",
+        "float32",
+    )
+    assert {"osum", "torch", "transformers"} <= reported["versions"].keys()
 
 
 def test_a_temperature_makes_it_another_model(ours: Ours) -> None:
     warmer = copy(ours.recognizer)
     warmer.tasks = warmer.tasks.with_task(replace(warmer.tasks["SGC"], temperature=2.0))
-    told = Ours(warmer).describe()
-    assert (told["revision"], told["tasks"] != ours.describe()["tasks"]) == ("1", True)
+    reported = Ours(warmer).describe()
+    assert (reported["revision"], reported["tasks"] != ours.describe()["tasks"]) == ("1", True)
 
 
 @pytest.mark.parametrize(

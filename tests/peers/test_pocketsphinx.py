@@ -49,7 +49,7 @@ def test_words_have_the_times_of_the_reference(sphinx: PocketSphinx, timed: Utte
         assert found.start == pytest.approx(word.start, abs=NEAR) and found.end == pytest.approx(word.end, abs=NEAR)
 
 
-def test_what_was_heard_before_changes_nothing(sphinx: PocketSphinx, timed: Utterance, tmp_path: Path) -> None:
+def test_earlier_clips_change_nothing(sphinx: PocketSphinx, timed: Utterance, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "loud.wav", load(SAMPLES / "sneeze.flac")[:4_000] * 3, SAMPLE_RATE)
     missing, other = (Utterance(name, str(tmp_path / f"{name}.wav")) for name in ("missing", "loud"))
     first, gone, _, again = sphinx.recognise([timed, missing, other, timed], Question("ASR"))
@@ -82,27 +82,29 @@ def test_known_words_are_found_between_digital_silences(sphinx: PocketSphinx, ti
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("montreal forced aligner", "not in CMUdict: aligner"),
         ("你好", "not in CMUdict: 你好"),
         ("", "there are no words"),
-        ("what your country can do for you", "these words are not heard in the clip"),
+        ("what your country can do for you", "these words are not found in the clip"),
     ],
 )
-def test_words_that_cannot_be_aligned_are_told(sphinx: PocketSphinx, timed: Utterance, text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_words_that_cannot_be_aligned_are_reported(
+    sphinx: PocketSphinx, timed: Utterance, text: str, reported: str
+) -> None:
+    with pytest.raises(InputError, match=reported):
         sphinx.sphinx.align(load(timed.path), text)
     assert sphinx.sphinx.transcribe(load(timed.path))[0] == "montreal fourth liner"
 
 
-def test_what_it_cannot_answer_is_told(sphinx: PocketSphinx, timed: Utterance) -> None:
-    for question, told in (
+def test_what_it_cannot_answer_is_reported(sphinx: PocketSphinx, timed: Utterance) -> None:
+    for question, reported in (
         (Question("SER"), "pocketsphinx does not answer 'SER': it answers ASR, SRWT"),
         (Question("ASR", prompt="Transcribe."), "pocketsphinx takes no prompt"),
-        (Question("ASR", language="zh"), "hears English, not 'zh'"),
+        (Question("ASR", language="zh"), "knows English, not 'zh'"),
     ):
-        with pytest.raises(TaskError, match=told):
+        with pytest.raises(TaskError, match=reported):
             sphinx.recognise([timed], question)
     with pytest.raises(InputError, match="pocketsphinx runs on the CPU in float32, not on cuda"):
         open_recogniser("pocketsphinx", Options(device="cuda"))

@@ -74,7 +74,7 @@ def test_voice_chat_has_no_words_of_ours(qwen: Qwen2Audio, folder: Path, noises:
     assert answer.reply == answer.raw.strip()
 
 
-def test_several_clips_are_heard_in_one_turn(qwen: Qwen2Audio, folder: Path, noises: list[Utterance]) -> None:
+def test_several_clips_are_taken_in_one_turn(qwen: Qwen2Audio, folder: Path, noises: list[Utterance]) -> None:
     clips = [noises[0], noises[2]]
     samples = [soundfile.read(clip.path, dtype="float32")[0] for clip in clips]
     assert qwen.chat(samples, "Which is longer?") == stock(folder, turn(folder, 2, "Which is longer?"), *clips)
@@ -92,18 +92,18 @@ def test_the_base_model_is_asked_as_its_scores_were_made(folder: Path, noises: l
 def test_a_prompt_is_taken_as_it_is(qwen: Qwen2Audio, folder: Path, noises: list[Utterance]) -> None:
     (answer,) = qwen.recognise(noises[:1], Question("S2TT", "Say it in German."))
     assert answer.reply == stock(folder, turn(folder, 1, "Say it in German."), noises[0]).strip()
-    with pytest.raises(TaskError, match="must be told into which language"):
+    with pytest.raises(TaskError, match="needs the language to translate into"):
         qwen.recognise(noises, Question("S2TT"))
 
 
 def test_what_it_would_not_hear_is_an_error(qwen: Qwen2Audio, noises: list[Utterance], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", noise(3 * SAMPLE_RATE), SAMPLE_RATE)
     long, one = qwen.recognise([Utterance("long", str(tmp_path / "long.wav")), noises[0]], Question("SGC"))
-    assert long.error == "long: lasts 3.0 s, and tiny-qwen hears 2 s at once: cut it" and one.error is None
+    assert long.error == "long: lasts 3.0 s, and tiny-qwen takes 2 s at once: cut it" and one.error is None
     with pytest.raises(AudioError, match=r"lasts 3\.0 s"):
         qwen.chat([noise(3 * SAMPLE_RATE)])
 
 
-def test_an_unknown_mode_is_told(folder: Path) -> None:
+def test_an_unknown_mode_is_reported(folder: Path) -> None:
     with pytest.raises(InputError, match="mode 'plain': choose chat or base"):
         open_recogniser(f"qwen2-audio:{folder}", Options(extra={"mode": "plain"}))

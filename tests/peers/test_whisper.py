@@ -1,4 +1,4 @@
-"""Whisper: what stock transformers answers, in order, with word times of the file and the language heard."""
+"""Whisper: what stock transformers answers, in order, with word times of the file and the language detected."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_the_language_is_what_transformers_detects(
 ) -> None:
     one, _, two, _ = whisper.recognise(noises, Question("LID"))
     for answer, clip in ((one, noises[0]), (two, noises[2])):
-        heard = stock[0].detect_language(features(stock, clip))
-        assert answer.raw == stock[1].tokenizer.decode(heard)
+        detected = stock[0].detect_language(features(stock, clip))
+        assert answer.raw == stock[1].tokenizer.decode(detected)
         assert answer.said == {"<|en|>": "en", "<|zh|>": "zh", "<|de|>": None}[answer.raw]
         assert answer.distribution is not None and sum(answer.distribution.values()) == pytest.approx(1)
         assert answer.label == max(answer.distribution, key=answer.distribution.__getitem__)
@@ -92,31 +92,31 @@ def test_a_character_of_several_tokens_begins_with_the_first_and_ends_with_the_l
     assert [replace(w, start=round(w.start, 3), end=round(w.end, 3)) for w in found] == words
 
 
-def test_one_that_knows_english_alone_tells_no_language(noises: list[Utterance], tmp_path: Path) -> None:
+def test_one_that_knows_english_alone_detects_no_language(noises: list[Utterance], tmp_path: Path) -> None:
     english = open_recogniser(f"whisper:{write_whisper(tmp_path, languages=())}")
     assert english.tasks == {"ASR", "SRWT"}
     assert next(english.recognise(noises, Question("ASR", language="en"))).error is None
-    with pytest.raises(TaskError, match="hears English, not 'zh': give a multilingual Whisper"):
+    with pytest.raises(TaskError, match="knows English, not 'zh': give a multilingual Whisper"):
         english.recognise(noises, Question("ASR", language="zh"))
 
 
-def test_what_cannot_be_asked_is_told(whisper: Recogniser, noises: list[Utterance]) -> None:
-    for question, told in (
+def test_what_cannot_be_asked_is_reported(whisper: Recogniser, noises: list[Utterance]) -> None:
+    for question, reported in (
         (Question("SER"), "tiny-whisper does not answer 'SER': "),
         (Question("ASR", prompt="Write."), "tiny-whisper takes no prompt"),
         (Question("ASR", language="klingon"), "does not know the language 'klingon'"),
     ):
-        with pytest.raises(TaskError, match=told):
+        with pytest.raises(TaskError, match=reported):
             whisper.recognise(noises, question)
 
 
-def test_what_cannot_be_opened_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_reported_in_one_line(folder: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
     cut.mkdir()
     for path in folder.iterdir():
         (cut / path.name).write_bytes(path.read_bytes()[: 5_000 if path.suffix == ".safetensors" else None])
-    for name, told in ((tmp_path / "absent", "cannot be loaded"), (cut, "cannot be loaded")):
-        with pytest.raises(CheckpointError, match=told) as caught:
+    for name, reported in ((tmp_path / "absent", "cannot be loaded"), (cut, "cannot be loaded")):
+        with pytest.raises(CheckpointError, match=reported) as caught:
             open_recogniser(f"whisper:{name}")
         assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="holds a model of type 'whisper', not qwen2_audio"):
@@ -125,7 +125,12 @@ def test_what_cannot_be_opened_is_told_in_one_line(folder: Path, tmp_path: Path)
         open_recogniser(f"whisper:{folder}", Options(extra={"beams": "5"}))
 
 
-def test_a_description_tells_what_is_needed_to_run_it_again(whisper: Recogniser) -> None:
-    told = whisper.describe()
-    assert (told["model"], told["device"], told["dtype"], told["batch_size"]) == ("tiny-whisper", "cpu", "float32", 3)
-    assert len(told["revision"]) == 12 and {"torch", "transformers"} <= told["versions"].keys()
+def test_a_description_has_what_is_needed_to_run_it_again(whisper: Recogniser) -> None:
+    reported = whisper.describe()
+    assert (reported["model"], reported["device"], reported["dtype"], reported["batch_size"]) == (
+        "tiny-whisper",
+        "cpu",
+        "float32",
+        3,
+    )
+    assert len(reported["revision"]) == 12 and {"torch", "transformers"} <= reported["versions"].keys()

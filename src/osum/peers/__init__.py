@@ -40,14 +40,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """What `Options.extra` may hold for each kind; others have no settings."""
 
 
-def open_recogniser(name: str, options: Options | None = None, beside: Iterable[str] = ()) -> Recogniser:
+def open_recogniser(name: str, options: Options | None = None, together: Iterable[str] = ()) -> Recogniser:
     """Open a model.
 
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
             hub id of theirs; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; `extra` holds settings, those of one kind alone as `classical.train`.
-        beside: other models that are opened with the same options; a setting that one of them has may be theirs.
+        together: other models that are opened with the same options; a setting that one of them has may be theirs.
 
     Raises:
         InputError: an unknown kind or setting, or no batch.
@@ -58,14 +58,14 @@ def open_recogniser(name: str, options: Options | None = None, beside: Iterable[
         raise InputError(f"batch size {options.batch_size}: it must be 1 or more")
     kind, colon, model = name.partition(":")
     if colon:
-        return _open(kind, WITH_MODEL.get(kind) or _unknown(name, kind), model, options, beside)
+        return _open(kind, WITH_MODEL.get(kind) or _unknown(name, kind), model, options, together)
     if name in WITH_MODEL:
         raise InputError(f"{name!r} needs a model: give a folder or a hub id behind it, as in '{name}:FOLDER'")
     if name in ALONE:
-        return _open(name, ALONE[name], name, options, beside)
+        return _open(name, ALONE[name], name, options, together)
     if not ("/" in name or name == "nano" or Path(name).exists()):
         _unknown(name, name)
-    return _open("ours", OURS, name, options, beside)
+    return _open("ours", OURS, name, options, together)
 
 
 def is_ours(name: str) -> bool:
@@ -78,19 +78,19 @@ def _kind(name: str) -> str:
     return kind if colon or name in ALONE else "ours"
 
 
-def _open(kind: str, home: tuple[str, str], name: str, options: Options | None, beside: Iterable[str]) -> Recogniser:
+def _open(kind: str, home: tuple[str, str], name: str, options: Options | None, together: Iterable[str]) -> Recogniser:
     module, named = home
     opener: Any = getattr(import_module(module), named)
     options = options or Options()
-    recogniser: Recogniser = opener.open(name, replace(options, extra=_settings(kind, options.extra, beside)))
+    recogniser: Recogniser = opener.open(name, replace(options, extra=_settings(kind, options.extra, together)))
     return recogniser
 
 
-def _settings(kind: str, extra: Mapping[str, str], beside: Iterable[str]) -> dict[str, str]:
+def _settings(kind: str, extra: Mapping[str, str], together: Iterable[str]) -> dict[str, str]:
     """The settings of one kind: those without a kind before them, and its own, `classical.train`."""
     kinds = (*WITH_MODEL, *ALONE, "ours")
     known = SETTINGS.get(kind, ())
-    theirs = {setting for other in beside for setting in SETTINGS.get(_kind(other), ())}
+    theirs = {setting for other in together for setting in SETTINGS.get(_kind(other), ())}
     found: dict[str, str] = {}
     for setting, value in extra.items():
         owner, dot, key = setting.partition(".")

@@ -56,7 +56,7 @@ class Budget:
             if not self._fits(bill):
                 raise EndpointUnusableError(
                     f"the next answer may cost {bill.amount:.4f}, and {self._spent:.4f} of {self._limit:g} are spent: "
-                    "raise the limit of cost to go on; what is there is kept"
+                    "raise the limit of cost to continue; existing verdicts are kept"
                 )
             self._open.append(bill)
         try:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from osum.corpus.clips import ClipAudio
 from osum.errors import InputError, MissingExtraError
-from osum.peers.clips import Heard, in_batches
+from osum.peers.clips import LoadedClip, in_batches
 from osum.peers.facts import check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.features import FEATURES_VERSION, FRAMES_SIZE, STATISTICS_SIZE, Floats, clip_features
 from osum.peers.lessons import TRANSCRIBE, of_labels, recordings, subject, truths
@@ -170,7 +170,7 @@ class Classical:
         tasks: what can be asked.
 
     Raises:
-        InputError: there is nothing to tell apart in `train`.
+        InputError: `train` has no two labels or texts.
     """
 
     name = "classical"
@@ -190,7 +190,7 @@ class Classical:
         self._truths = truths(train, tasks)
         self.tasks = frozenset(self._truths)
         if not self.tasks:
-            raise InputError("classical finds no two labels or texts to tell apart in its training manifest: add rows")
+            raise InputError("classical finds no two labels or texts in its training manifest that differ: add rows")
 
     @classmethod
     def open(cls, name: str, options: Options) -> Classical:
@@ -215,8 +215,8 @@ class Classical:
         return ()
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Recogniser`; the classifiers follow from the manifests, and are told by signatures alone, since a run
-        is gone on with where the description is what it was before anything was fitted.
+        """See `Recogniser`; the classifiers follow from the manifests, and are described by their signatures alone:
+        a run continues where the description is what it was before anything was fitted.
         """
         return {
             "device": "cpu",
@@ -228,8 +228,8 @@ class Classical:
             "versions": versions("osum", "scikit-learn", "scipy", "numpy"),
         }
 
-    def _answers(self, batch: Sequence[Heard], task: str) -> list[Recognition]:
-        forms = [clip_features(heard.samples) for heard in batch]
+    def _answers(self, batch: Sequence[LoadedClip], task: str) -> list[Recognition]:
+        forms = [clip_features(loaded.samples) for loaded in batch]
         inputs = np.stack([form[task == TRANSCRIBE] for form in forms])
         fitted = self._fitted_on(task)
         named = [str(label) for label in fitted.model.predict(inputs)]

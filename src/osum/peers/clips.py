@@ -19,7 +19,7 @@ Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no truth value
-class Heard:
+class LoadedClip:
     """A clip that was read, or why it was not."""
 
     clip: Utterance
@@ -47,22 +47,22 @@ def placed(words: Iterable[Word], start: float) -> tuple[Word, ...]:
     return tuple(replace(word, start=round(word.start + start, 4), end=round(word.end + start, 4)) for word in words)
 
 
-def hear(clips: Iterable[Utterance]) -> Iterator[Heard]:
+def load_clips(clips: Iterable[Utterance]) -> Iterator[LoadedClip]:
     """Each clip with its samples: files and their stretches, rows of tar shards and of packed files."""
     audio = ClipAudio()
     for clip in clips:
         try:
-            yield Heard(clip, audio.read(clip))
+            yield LoadedClip(clip, audio.read(clip))
         except OsumError as fault:
-            yield Heard(clip, np.zeros(0, np.float32), str(fault))
+            yield LoadedClip(clip, np.zeros(0, np.float32), str(fault))
 
 
 def in_batches(
-    clips: Iterable[Utterance], size: int, answer: Callable[[Sequence[Heard]], Sequence[Recognition]]
+    clips: Iterable[Utterance], size: int, answer: Callable[[Sequence[LoadedClip]], Sequence[Recognition]]
 ) -> Iterator[Recognition]:
     """Each clip's answer in order; `answer` is given at most `size` clips, those that could be read."""
-    heard = hear(clips)
-    while batch := list(islice(heard, size)):
+    loaded = load_clips(clips)
+    while batch := list(islice(loaded, size)):
         good = [item for item in batch if item.error is None]
         answers = iter(answer(good) if good else ())
         yield from (next(answers) if item.error is None else Recognition(error=item.error) for item in batch)

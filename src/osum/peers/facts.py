@@ -1,4 +1,4 @@
-"""What every recogniser checks and tells in the same way: questions, settings, devices, revisions, versions."""
+"""What every recogniser checks and reports in the same way: questions, settings, devices, revisions, versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floors: what can be had without listening. A model that lies no higher has learned nothing from the sound."""
+"""Floors: what can be scored without any sound. A model that scores no higher has learned nothing from the sound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from osum.utterance import Utterance
 
 
 class Majority:
-    """The commonest label of the recordings of a manifest, with the shares of all labels as probabilities.
+    """The most frequent label of the recordings of a manifest, with the shares of all labels as probabilities.
 
     Args:
         train: rows to count; see `osum.peers.lessons` for what they teach.
@@ -74,9 +74,9 @@ class Majority:
 
 
 class Source(Majority):
-    """The commonest label of a clip's `source`: how much of a score can be had by recognising the microphone.
+    """The most frequent label of a clip's `source`: how much of a score can be had by recognising the microphone.
 
-    A clip whose source taught nothing gets the commonest label of all.
+    A clip whose source taught nothing gets the most frequent label of all.
     """
 
     name = "source"

@@ -18,7 +18,7 @@ from osum.checkpoints.locate import first_line
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, InputError, MissingExtraError, TaskError
 from osum.listening.recognizer import placement
-from osum.peers.clips import Heard, in_batches
+from osum.peers.clips import LoadedClip, in_batches
 from osum.peers.facts import check_no_prompt, check_question, versions
 from osum.peers.reading import read_label
 from osum.peers.recogniser import Options, Question, Recognition
@@ -26,9 +26,9 @@ from osum.tasks import EMOTIONS, OSUM, LabelSet
 from osum.utterance import Utterance
 
 LANGUAGES = ("zh", "en", "yue", "ja", "ko")
-"""That SenseVoice can be told."""
+"""That SenseVoice can be given."""
 MAX_SECONDS = 30.0
-"""Of one clip; what funasr hears of longer ones it cuts with another model."""
+"""Of one clip; funasr cuts longer ones with another model."""
 EVENTS = {"Speech": "none", "BGM": "other", "Applause": "other", "Breath": "other"}
 """Tags of SenseVoice whose words say something else than our labels; the others are read by `synonyms.yaml`."""
 _TAG = re.compile(r"<\|([^|<>]*)\|>")
@@ -64,7 +64,7 @@ class Funasr:
         check_question(self, question)
         check_no_prompt(self, question)
         if question.language is not None and question.language not in LANGUAGES:
-            raise TaskError(f"{self.name} hears {', '.join(LANGUAGES)}, not {question.language!r}: give one, or none")
+            raise TaskError(f"{self.name} knows {', '.join(LANGUAGES)}, not {question.language!r}: give one, or none")
         return in_batches(clips, self._batch_size, lambda batch: self._answers(batch, question))
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002  (it takes none)
@@ -84,11 +84,11 @@ class Funasr:
             "versions": versions("osum", "funasr", "torch", "numpy"),
         }
 
-    def _answers(self, batch: Sequence[Heard], question: Question) -> list[Recognition]:
-        good = [heard for heard in batch if heard.seconds <= MAX_SECONDS]
+    def _answers(self, batch: Sequence[LoadedClip], question: Question) -> list[Recognition]:
+        good = [loaded for loaded in batch if loaded.seconds <= MAX_SECONDS]
         found = iter(
             self._model.generate(
-                input=[heard.samples for heard in good],
+                input=[loaded.samples for loaded in good],
                 batch_size=len(good),
                 language=question.language or "auto",
                 use_itn=False,
@@ -98,13 +98,13 @@ class Funasr:
             else ()
         )
         return [
-            read_answer(next(found), question.task) if heard.seconds <= MAX_SECONDS else self._too_long(heard)
-            for heard in batch
+            read_answer(next(found), question.task) if loaded.seconds <= MAX_SECONDS else self._too_long(loaded)
+            for loaded in batch
         ]
 
-    def _too_long(self, heard: Heard) -> Recognition:
-        told = f"lasts {heard.seconds:.1f} s, and {self.name} hears {MAX_SECONDS:g} s at once: cut it"
-        return Recognition(error=f"{heard.clip.id}: {told}")
+    def _too_long(self, loaded: LoadedClip) -> Recognition:
+        fault = f"lasts {loaded.seconds:.1f} s, and {self.name} takes {MAX_SECONDS:g} s at once: cut it"
+        return Recognition(error=f"{loaded.clip.id}: {fault}")
 
 
 _SENSE_VOICE = ("ASR", "SER", "SER-only", "VED", "VED-only", "LID", "LID-only")
@@ -117,14 +117,14 @@ def _opened(name: str, device: str, hub: str) -> Any:
         from funasr import AutoModel
     except ImportError as fault:
         raise MissingExtraError("funasr", "funasr") from fault
-    told = io.StringIO()  # funasr prints which tensors are missing, and goes on with random ones
+    printed = io.StringIO()  # funasr prints which tensors are missing, and continues with random ones
     try:
-        with redirect_stdout(told):
+        with redirect_stdout(printed):
             quiet = {"disable_update": True, "disable_pbar": True, "disable_log": True, "log_level": "ERROR"}
             model = AutoModel(model=name, hub=hub, device=device, ncpu=torch.get_num_threads(), **quiet)
     except Exception as fault:  # whatever its builders raise
         raise CheckpointError(f"{name!r} cannot be loaded ({first_line(fault)}): give a folder or a hub id") from fault
-    if missing := told.getvalue().count("miss key in ckpt"):
+    if missing := printed.getvalue().count("miss key in ckpt"):
         raise CheckpointError(f"{name!r}: {missing} tensors are missing in its model.pt: get it again")
     if model.kwargs["model"] not in _TASKS:
         raise CheckpointError(f"{name!r} is a {model.kwargs['model']}: give one of {', '.join(_TASKS)}")

@@ -85,7 +85,9 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"endpoint {self.url!r} is no address: give a base such as http://127.0.0.1:8000/v1")
         if self.key is not None and not re.fullmatch(r"[!-~]+", self.key):
-            raise InputError(f"the key in {KEY_VARIABLE} is empty or holds spaces or letters beyond ASCII: set it anew")
+            raise InputError(
+                f"the key in {KEY_VARIABLE} is empty or holds spaces or letters beyond ASCII: set it again"
+            )
 
     @classmethod
     def from_environment(cls, url: str, **settings: Any) -> Endpoint:
@@ -359,7 +361,7 @@ class _Transport:
                 raw += chunk
                 if len(raw) > self._endpoint.max_bytes:
                     raise EndpointError(f"the answer has more than {self._endpoint.max_bytes} bytes")
-                if time.monotonic() > deadline:  # the library's own limit starts anew with every piece
+                if time.monotonic() > deadline:  # the library's own limit starts again with every piece
                     raise self._httpx.ReadTimeout("too slow", request=request)
         content = bytes(raw).replace(self._secret, b"***") if self._secret else bytes(raw)
         return self._httpx.Response(response.status_code, headers=response.headers, content=content)

@@ -31,12 +31,12 @@ def recordings(kind: str, options: Options, setting: str) -> list[Utterance]:
 
 
 def is_recording(row: Utterance) -> bool:
-    """Whether a clip is as it was recorded: neither synthetic nor made from other clips, as far as its row tells."""
+    """Whether a clip is as it was recorded: neither synthetic nor made from other clips, as far as its row says."""
     return row.extra.get("evidence", "real") == "real" and "kind" not in row.extra
 
 
 def truths(rows: Sequence[Utterance], tasks: TaskSet = OSUM) -> dict[str, Truth]:
-    """The tasks that rows can teach, by name: those with at least two answers to tell apart.
+    """The tasks that rows can teach, by name: those with at least two different answers.
 
     Labels, and texts that are said often. A label that a row calls `weak` counts only where it has no other row.
     """

@@ -1,6 +1,6 @@
 """Ours: a checkpoint of osum as a recogniser.
 
-Every question is answered about every clip: a label is not withheld where the model hears no voice, as `osum label`
+Every question is answered about every clip: a label is not withheld where the model detects no voice, as `osum label`
 does, since a test set asks for one.
 """
 
@@ -17,7 +17,7 @@ from osum.audio import SAMPLE_RATE
 from osum.engine.options import LabelOptions
 from osum.listening.recognizer import Recognizer, load
 from osum.listening.sources import Audio
-from osum.peers.clips import hear, placed
+from osum.peers.clips import load_clips, placed
 from osum.peers.facts import check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import Task, TaskResult
@@ -50,17 +50,17 @@ class Ours:
         return cls(load(name, device=options.device, dtype=options.dtype), options.batch_size)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
-        """See `Recogniser`. The prompt is taken as it is; the language is not told to the model."""
+        """See `Recogniser`. The prompt is taken as it is; the language is not given to the model."""
         check_question(self, question)
         prompts = {} if question.prompt is None else {question.task: question.prompt}
         options = LabelOptions((question.task,), prompts=prompts, withhold=False, batch_size=self._batch_size)
         waiting: deque[_Place] = deque()
 
         def readable() -> Iterator[tuple[Utterance, Audio]]:
-            for heard in hear(clips):
-                waiting.append(_Place(heard.start, heard.error))
-                if heard.error is None:
-                    yield Utterance(heard.clip.id, heard.clip.path), (heard.samples, SAMPLE_RATE)
+            for loaded in load_clips(clips):
+                waiting.append(_Place(loaded.start, loaded.error))
+                if loaded.error is None:
+                    yield Utterance(loaded.clip.id, loaded.clip.path), (loaded.samples, SAMPLE_RATE)
 
         task = self.recognizer.tasks[question.task]
         own_words = question.prompt is None or question.prompt in self.prompts(question.task)
@@ -74,7 +74,7 @@ class Ours:
         return self.recognizer.prompts(task)
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Recogniser`; `tasks` stands for prompts, labels and temperatures, which the weights do not tell."""
+        """See `Recogniser`; `tasks` stands for prompts, labels and temperatures, which the weights do not contain."""
         return {
             "model": self.name,
             "revision": self.recognizer.revision,
@@ -97,7 +97,7 @@ def _short(name: str) -> str:
 
 
 class _Place(NamedTuple):
-    """A clip whose answer is not told yet."""
+    """A clip whose answer is not given out yet."""
 
     start: float
     """Seconds of its file before it."""

@@ -1,6 +1,6 @@
 """PocketSphinx: English words and their times from a hidden Markov model that comes with its package.
 
-Two recognisers: one that hears what is said, and one that is told what is said and gives the times alone.
+Two recognisers: one that transcribes, and one that is given the text and returns only the times.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from osum.corpus.packed import to_int16
 from osum.errors import InputError, MissingExtraError, TaskError
 from osum.listening.longform import Window, windows
 from osum.listening.merge import in_sequence
-from osum.peers.clips import Heard, Samples, in_batches
+from osum.peers.clips import LoadedClip, Samples, in_batches
 from osum.peers.facts import check_no_prompt, check_on_cpu, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.text import join_units
@@ -79,7 +79,7 @@ class Sphinx:
                     return found
         finally:
             self._decoder.activate_search()
-        raise InputError(f"cannot align {text[:40]!r}: these words are not heard in the clip; check the text")
+        raise InputError(f"cannot align {text[:40]!r}: these words are not found in the clip; check the text")
 
     def _words(self, samples: Samples, begin: float) -> Iterator[Word]:
         # Noise and mean tracked over earlier clips would make an answer depend on what was asked before.
@@ -98,7 +98,7 @@ class Sphinx:
 
 
 class PocketSphinx:
-    """English transcripts and word times, heard."""
+    """English transcripts and word times."""
 
     name = "pocketsphinx"
     tasks = frozenset({"ASR", "SRWT"})
@@ -117,8 +117,8 @@ class PocketSphinx:
         check_question(self, question)
         check_no_prompt(self, question)
         if question.language not in (None, LANGUAGE):
-            raise TaskError(f"{self.name} hears English, not {question.language!r}: ask it about clips in 'en'")
-        return in_batches(clips, 1, lambda batch: [self._answer(heard) for heard in batch])
+            raise TaskError(f"{self.name} knows English, not {question.language!r}: ask it about clips in 'en'")
+        return in_batches(clips, 1, lambda batch: [self._answer(loaded) for loaded in batch])
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002  (it takes none)
         """See `Recogniser`."""
@@ -128,9 +128,9 @@ class PocketSphinx:
         """See `Recogniser`."""
         return {"model": "en-us", "device": "cpu", "versions": versions("osum", "pocketsphinx", "numpy")}
 
-    def _answer(self, heard: Heard) -> Recognition:
-        text, words = self.sphinx.transcribe(heard.samples)
-        return Recognition(raw=text, text=text, words=heard.placed(words))
+    def _answer(self, loaded: LoadedClip) -> Recognition:
+        text, words = self.sphinx.transcribe(loaded.samples)
+        return Recognition(raw=text, text=text, words=loaded.placed(words))
 
 
 class Aligner(PocketSphinx):
@@ -139,10 +139,10 @@ class Aligner(PocketSphinx):
     name = "pocketsphinx-aligner"
     tasks = frozenset({"SRWT"})
 
-    def _answer(self, heard: Heard) -> Recognition:
+    def _answer(self, loaded: LoadedClip) -> Recognition:
         try:
-            words = self.sphinx.align(heard.samples, heard.clip.text or "")
+            words = self.sphinx.align(loaded.samples, loaded.clip.text or "")
         except InputError as fault:
-            return Recognition(error=f"{heard.clip.id}: {fault}")
+            return Recognition(error=f"{loaded.clip.id}: {fault}")
         text = join_units(word.text for word in words)
-        return Recognition(raw=text, text=text, words=heard.placed(words))
+        return Recognition(raw=text, text=text, words=loaded.placed(words))

@@ -33,7 +33,7 @@ class Pretrained:
     batch_size: int
 
     def describe(self) -> Mapping[str, Any]:
-        """What `Recogniser.describe` tells of it."""
+        """What `Recogniser.describe` reports of it."""
         return {
             "model": self.name,
             "revision": self.revision,

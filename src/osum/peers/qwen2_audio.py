@@ -15,7 +15,7 @@ from transformers import Qwen2AudioForConditionalGeneration
 
 from osum.audio import SAMPLE_RATE
 from osum.errors import AudioError, InputError, TaskError
-from osum.peers.clips import Heard, Samples, in_batches
+from osum.peers.clips import LoadedClip, Samples, in_batches
 from osum.peers.facts import check_question
 from osum.peers.pretrained import Pretrained, open_pretrained
 from osum.peers.reading import read_label, read_transcript
@@ -69,7 +69,7 @@ class Qwen2Audio:
         return cls(opened, options.extra.get("mode", MODES[0]))
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
-        """See `Recogniser`. A clip longer than it hears at once is an error: the rest would not be heard."""
+        """See `Recogniser`. A clip longer than it takes at once is an error: the rest would be lost."""
         check_question(self, question)
         prompt = self._prompt(question)
         return in_batches(clips, self._opened.batch_size, lambda batch: self._answers(batch, question.task, prompt))
@@ -86,7 +86,7 @@ class Qwen2Audio:
         """The answer to one turn of a user: any number of clips (S,) at 16 kHz, and perhaps a text.
 
         Raises:
-            AudioError: a clip is longer than it hears at once.
+            AudioError: a clip is longer than it takes at once.
         """
         for samples in audios:
             if (fault := self._too_long(len(samples) / SAMPLE_RATE)) is not None:
@@ -97,24 +97,24 @@ class Qwen2Audio:
         if question.prompt is not None or question.task == VOICE_CHAT:
             return question.prompt
         if question.task == TRANSLATION:
-            raise TaskError(f"{self.name} must be told into which language to translate: give the question a prompt")
+            raise TaskError(f"{self.name} needs the language to translate into: give the question a prompt")
         prompt = self.prompts(question.task)[0]
         return f"{prompt} <|{question.language}|>" if question.task == "ASR" and question.language else prompt
 
-    def _answers(self, batch: Sequence[Heard], task: str, prompt: str | None) -> list[Recognition]:
-        faults = [self._too_long(heard.seconds) for heard in batch]
-        good = [heard for heard, fault in zip(batch, faults, strict=True) if fault is None]
+    def _answers(self, batch: Sequence[LoadedClip], task: str, prompt: str | None) -> list[Recognition]:
+        faults = [self._too_long(loaded.seconds) for loaded in batch]
+        good = [loaded for loaded, fault in zip(batch, faults, strict=True) if fault is None]
         turns = [self._chat_turn(1, prompt) if self._mode == "chat" else self._base_turn(prompt)] * len(good)
-        raws = iter(self._generate(turns, [heard.samples for heard in good]) if good else ())
+        raws = iter(self._generate(turns, [loaded.samples for loaded in good]) if good else ())
         return [
-            _recognition(next(raws), task, prompt) if fault is None else Recognition(error=f"{heard.clip.id}: {fault}")
-            for heard, fault in zip(batch, faults, strict=True)
+            _recognition(next(raws), task, prompt) if fault is None else Recognition(error=f"{loaded.clip.id}: {fault}")
+            for loaded, fault in zip(batch, faults, strict=True)
         ]
 
     def _too_long(self, seconds: float) -> str | None:
         if seconds <= self._max_seconds:
             return None
-        return f"lasts {seconds:.1f} s, and {self.name} hears {self._max_seconds:g} s at once: cut it"
+        return f"lasts {seconds:.1f} s, and {self.name} takes {self._max_seconds:g} s at once: cut it"
 
     def _chat_turn(self, num_audios: int, text: str | None) -> str:
         content: list[dict[str, str]] = [{"type": "audio", "audio_url": ""} for _ in range(num_audios)]

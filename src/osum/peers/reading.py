@@ -70,11 +70,11 @@ def _within(span: tuple[int, int, str], other: tuple[int, int, str]) -> bool:
 
 @cache
 def _patterns(labels: LabelSet) -> Mapping[str, re.Pattern[str]]:
-    told = _synonyms().get(labels.name, {})
+    synonyms = _synonyms().get(labels.name, {})
     found = {}
     for label in labels.labels:
         folded = [raw for raw, target in labels.folds.items() if target == label]
-        words = sorted({label, labels.title(label).lower(), *folded, *told.get(label, ())}, key=len, reverse=True)
+        words = sorted({label, labels.title(label).lower(), *folded, *synonyms.get(label, ())}, key=len, reverse=True)
         # The ends of a Latin word are checked; Chinese is written without blanks.
         found[label] = re.compile("|".join(rf"{_NEGATION}(?<![a-z]){re.escape(word)}(?![a-z])" for word in words))
     return found

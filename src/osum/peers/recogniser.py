@@ -22,7 +22,7 @@ class Question:
     prompt: str | None = None
     """The words it is asked in; None takes the recogniser's own fixed ones."""
     language: str | None = None
-    """Of the speech, where the benchmark tells it to every model: `zh`, `en`; None lets the model hear it."""
+    """Of the speech, where the benchmark gives it to every model: `zh`, `en`; None lets the model detect it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Recogniser(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """Revision, device, dtype, versions of what it stands on: what a report needs to be run again, whatever was
-        asked before; a run goes on with a file only where it is the same.
+        asked before; a run continues a file only where it is the same.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Whisper as transformers has it: transcripts, word times from its attention, and the language it hears.
+"""Whisper as transformers has it: transcripts, word times from its attention, and the language it detects.
 
 Its own way throughout: clips are padded to 30 s, longer ones go through its sequential long form, decoding is greedy.
 """
@@ -15,7 +15,7 @@ from transformers import WhisperForConditionalGeneration
 
 from osum.audio import SAMPLE_RATE
 from osum.errors import TaskError
-from osum.peers.clips import Heard, in_batches
+from osum.peers.clips import LoadedClip, in_batches
 from osum.peers.facts import check_no_prompt, check_question
 from osum.peers.pretrained import Pretrained, open_pretrained
 from osum.peers.recogniser import Options, Question, Recognition
@@ -61,7 +61,7 @@ class Whisper:
         if question.task in ("ASR", WORD_TIMES):
             times = question.task == WORD_TIMES
             return in_batches(clips, self._opened.batch_size, lambda batch: self._transcripts(batch, times, asked))
-        return in_batches(clips, self._opened.batch_size, self._heard_languages)
+        return in_batches(clips, self._opened.batch_size, self._languages_of)
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002  (it takes none)
         """See `Recogniser`."""
@@ -72,27 +72,27 @@ class Whisper:
         return self._opened.describe()
 
     def _asked(self, language: str | None) -> dict[str, str]:
-        """What `generate` is told of the language."""
+        """What `generate` is given as language."""
         if not self._languages:
             if language not in (None, "en"):
-                raise TaskError(f"{self.name} hears English, not {language!r}: give a multilingual Whisper")
+                raise TaskError(f"{self.name} knows English, not {language!r}: give a multilingual Whisper")
             return {}
         if language is not None and f"<|{language}|>" not in self._languages:
             raise TaskError(f"{self.name} does not know the language {language!r}: give its code, such as 'en'")
         return {"task": "transcribe"} if language is None else {"task": "transcribe", "language": language}
 
-    def _transcripts(self, batch: Sequence[Heard], times: bool, asked: Mapping[str, Any]) -> list[Recognition]:
+    def _transcripts(self, batch: Sequence[LoadedClip], times: bool, asked: Mapping[str, Any]) -> list[Recognition]:
         """Short clips together; a long one alone, since it makes windows of its own."""
         longest = self._opened.processor.feature_extractor.chunk_length  # seconds
-        short = [heard for heard in batch if heard.seconds <= longest]
+        short = [loaded for loaded in batch if loaded.seconds <= longest]
         found = iter(self._generated(short, times, asked) if short else ())
         return [
-            next(found) if heard.seconds <= longest else self._generated([heard], times, asked, long=True)[0]
-            for heard in batch
+            next(found) if loaded.seconds <= longest else self._generated([loaded], times, asked, long=True)[0]
+            for loaded in batch
         ]
 
     def _generated(
-        self, clips: Sequence[Heard], times: bool, asked: Mapping[str, Any], long: bool = False
+        self, clips: Sequence[LoadedClip], times: bool, asked: Mapping[str, Any], long: bool = False
     ) -> list[Recognition]:
         inputs = self._features(clips, truncation=False, padding="longest") if long else self._features(clips)
         if times:
@@ -103,14 +103,14 @@ class Whisper:
         texts = self._opened.processor.tokenizer.batch_decode(sequences, skip_special_tokens=True)
         segments: Sequence[Any] = found["segments"] if times else [()] * len(clips)
         return [
-            Recognition(raw=text, text=text.strip(), words=heard.placed(self._words(parts, heard.seconds)))
-            for text, parts, heard in zip(texts, segments, clips, strict=True)
+            Recognition(raw=text, text=text.strip(), words=loaded.placed(self._words(parts, loaded.seconds)))
+            for text, parts, loaded in zip(texts, segments, clips, strict=True)
         ]
 
-    def _features(self, clips: Sequence[Heard], **settings: Any) -> dict[str, Any]:
+    def _features(self, clips: Sequence[LoadedClip], **settings: Any) -> dict[str, Any]:
         """`input_features` (B, M, F) and the mask of their frames."""
         extracted = self._opened.processor.feature_extractor(
-            [heard.samples for heard in clips],
+            [loaded.samples for loaded in clips],
             sampling_rate=SAMPLE_RATE,
             return_tensors="pt",
             return_attention_mask=True,
@@ -128,7 +128,7 @@ class Whisper:
                 last = start
 
     @torch.no_grad()
-    def _heard_languages(self, batch: Sequence[Heard]) -> list[Recognition]:
+    def _languages_of(self, batch: Sequence[LoadedClip]) -> list[Recognition]:
         """From the first step of the decoder: the likeliest of all languages, and of those of the label set."""
         model = self._opened.model
         features = self._features(batch)["input_features"]  # (B, M, F)

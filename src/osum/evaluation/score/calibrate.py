@@ -29,7 +29,7 @@ from osum.files import atomic_file
 from osum.listening.answers import answer_key
 from osum.listening.recognizer import Recognizer
 from osum.listening.sources import Audio
-from osum.peers.clips import hear
+from osum.peers.clips import load_clips
 from osum.scoring import (
     MIN_SPEAKERS,
     Calibration,
@@ -163,12 +163,12 @@ def _ask(
     unread: list[Asked] = []
 
     def readable() -> Iterator[tuple[Utterance, Audio]]:
-        for heard, member in zip(hear(clip for clip, _ in members), members, strict=True):
-            if heard.error is not None:
-                unread.append(Asked(heard.clip, problem=heard.error))
+        for loaded, member in zip(load_clips(clip for clip, _ in members), members, strict=True):
+            if loaded.error is not None:
+                unread.append(Asked(loaded.clip, problem=loaded.error))
             else:
                 sent.append(member)
-                yield Utterance(heard.clip.id, heard.clip.path), (heard.samples, SAMPLE_RATE)
+                yield Utterance(loaded.clip.id, loaded.clip.path), (loaded.samples, SAMPLE_RATE)
 
     for result in recognizer.label_clips(readable(), options):
         clip, truths = sent.popleft()
