@@ -38,6 +38,7 @@ from osum.listening.vad import FRAME, Detector
 Samples = NDArray[np.float32]
 _log = logging.getLogger(__name__)
 
+Settled = Callable[[OsumError | None], None]
 MAX_WAITING = 60.0
 """Seconds of sound that may wait to be looked at; what comes then is refused."""
 TICK = 0.02
@@ -60,8 +61,8 @@ class Generator(Protocol):
 class Writer(Protocol):
     """Writes down what a user has said; such as a recognizer's `transcribe`."""
 
-    def __call__(self, samples: Samples) -> tuple[str, Any]:
-        """Text of a clip (S,) at 16 kHz, and all that is known of it."""
+    def __call__(self, samples: Samples, last: bool, /) -> tuple[str | None, Any]:
+        """Text of a clip (S,) at 16 kHz, and all that is known of it; `last` is false of a part of a long turn."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class LiveTalk:
         self._executor = executor or ThreadPoolExecutor(4, "osum-talk")
         self._changed = threading.Condition()
         self._done: deque[News] = deque()
-        self._sent: deque[tuple[News | TalkRules, Callable[[OsumError], None]]] = deque()
+        self._sent: deque[tuple[News | TalkRules, Settled]] = deque()
         self._waiting = 0  # samples
         self._aborted: set[int] = set()
         self._closed = False
@@ -138,14 +139,15 @@ class LiveTalk:
             self._waiting += len(samples)
         for at, piece in enumerate(cut_into(samples, FRAME)):
             played = None if reference is None else reference[at * FRAME : (at + 1) * FRAME]
-            self._send(Sound(piece, played), _raise_nothing)
+            self._send(Sound(piece, played), _ignore)
 
-    def tell(self, news: News | TalkRules, refused: Callable[[OsumError], None] | None = None) -> None:
-        """Something happens behind all sound that was sent before; `refused` is given the reason where it cannot be.
+    def tell(self, news: News | TalkRules, settled: Settled | None = None) -> None:
+        """Something happens behind all sound that was sent before.
 
-        New `TalkRules` count from then on.
+        `settled` is called by the talk's own thread: with None once it has happened, else with why it cannot. New
+        `TalkRules` count from then on.
         """
-        self._send(news, refused or _raise_nothing)
+        self._send(news, settled or _ignore)
 
     def close(self) -> None:
         """End the talk, whatever it is at."""
@@ -170,9 +172,9 @@ class LiveTalk:
 
     # The talk's own thread
 
-    def _send(self, news: News | TalkRules, refused: Callable[[OsumError], None]) -> None:
+    def _send(self, news: News | TalkRules, settled: Settled) -> None:
         with self._changed:
-            self._sent.append((news, refused))
+            self._sent.append((news, settled))
             self._changed.notify_all()
 
     def _bring(self, news: News) -> None:
@@ -182,28 +184,30 @@ class LiveTalk:
 
     def _run(self) -> None:
         while not self._closed:
-            news, refused = self._next()
+            news, settled = self._next()
             try:
                 self._advance(news)
+                settled(None)
             except OsumError as fault:
-                refused(fault)
+                settled(fault)
             except Exception:
                 _log.exception("a talk could not take %s", type(news).__name__)
+                settled(OsumError("this failed: the log says why"))
         self._aborted.update(range(self.talk.replies + 1))
 
-    def _next(self) -> tuple[News | TalkRules, Callable[[OsumError], None]]:
+    def _next(self) -> tuple[News | TalkRules, Settled]:
         """What comes next; a tick where nothing does for a moment."""
         with self._changed:
             if not self._done and (not self._sent or self._must_wait()):
                 self._changed.wait(TICK)
             if self._done:
-                return self._done.popleft(), _raise_nothing
+                return self._done.popleft(), _ignore
             if not self._sent or self._must_wait():
-                return Tick(), _raise_nothing
-            news, refused = self._sent.popleft()
+                return Tick(), _ignore
+            news, settled = self._sent.popleft()
             if isinstance(news, Sound):
                 self._waiting -= len(news.samples)
-            return news, refused
+            return news, settled
 
     def _must_wait(self) -> bool:
         """Whether sound is ahead of the clock while the policy is asked."""
@@ -266,7 +270,7 @@ class LiveTalk:
     def _note(self, order: Part) -> None:
         assert self.parts.writer is not None
         try:
-            text, found = self.parts.writer(order.samples)
+            text, found = self.parts.writer(order.samples, order.last)
         except Exception as fault:
             if not isinstance(fault, OsumError):
                 _log.exception("a transcript failed")
@@ -274,5 +278,6 @@ class LiveTalk:
         self._bring(Noted(order.turn, order.part, text, order.last, found))
 
 
-def _raise_nothing(fault: OsumError) -> None:
-    _log.debug("refused: %s", fault)
+def _ignore(fault: OsumError | None) -> None:
+    if fault is not None:
+        _log.debug("refused: %s", fault)

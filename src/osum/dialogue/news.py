@@ -97,7 +97,9 @@ class Respond:
     """Reply now."""
 
     options: Any = None
-    """Is given to the generator with the conversation."""
+    """Are given to the generator with the conversation; None takes those of the rules."""
+    instructions: str | None = None
+    """What the model is asked to be, this once."""
     entries: tuple[Entry, ...] | None = None
     """The conversation to reply to; None for the history."""
     remembered: bool = True
@@ -239,15 +241,20 @@ class Transcribed:
     last: bool
     text: str | None
     found: Any = None
+    whole: str = ""
+    """Text of the turn so far, its earlier parts included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReplyStarted:
     """A reply begins."""
 
     reply: int
     entry: str
     behind: str | None
+    aloud: bool = True
+    options: Any = None
+    """What the generator was given with it."""
 
 
 @dataclass(frozen=True, eq=False)

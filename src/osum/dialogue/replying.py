@@ -19,21 +19,20 @@ from osum.dialogue.talk import Answer, Step, reply_name
 from osum.dialogue.talker import AudioPiece, Piece, Reply, TextPiece
 from osum.errors import InputError
 
+USUAL = Respond()
+"""A reply as the rules say."""
 
-def order(
-    step: Step,
-    entries: Sequence[Entry],
-    released: bool,
-    options: Any = None,
-    remembered: bool = True,
-    aloud: bool | None = None,
-) -> None:
+
+def order(step: Step, entries: Sequence[Entry], released: bool, asked: Respond = USUAL) -> None:
     """Have a reply to a conversation generated; `released` gives it out as it comes."""
-    number = step.talk.replies + 1
-    aloud = step.rules.aloud if aloud is None else aloud
+    rules, number = step.rules, step.talk.replies + 1
+    aloud = rules.aloud if asked.aloud is None else asked.aloud
     playback = Playback(at=step.now, paused=step.talk.held)
-    step.set(replies=number, answer=Answer(number, reply_name(number), remembered, aloud, playback=playback))
-    step.give(Begin(number, messages_of(entries, step.rules.instructions), options))
+    instructions = rules.instructions if asked.instructions is None else asked.instructions
+    options = rules.reply_options if asked.options is None else asked.options
+    answer = Answer(number, reply_name(number), asked.remembered, aloud, options=options, playback=playback)
+    step.set(replies=number, answer=answer)
+    step.give(Begin(number, messages_of(entries, instructions), options))
     if released:
         release(step)
 
@@ -45,7 +44,7 @@ def release(step: Step) -> None:
     entries = step.talk.history.entries
     behind = entries[-1].id if entries and answer.remembered else None
     step.set_answer(released=True, waiting=(), behind=behind)
-    step.give(ReplyStarted(answer.id, answer.entry, behind))
+    step.give(ReplyStarted(answer.id, answer.entry, behind, answer.aloud, answer.options))
     for piece in answer.waiting:
         take(step, piece)
 
@@ -149,7 +148,7 @@ def respond(step: Step, asked: Respond) -> None:
     discard(step)
     if step.talk.answer is not None:
         finish(step)
-    order(step, entries, True, asked.options, asked.remembered, asked.aloud)
+    order(step, entries, released=True, asked=asked)
 
 
 def truncate(step: Step, name: str, seconds: float) -> None:

@@ -290,16 +290,16 @@ def _give_part(step: Step) -> None:
 
 def _noted(step: Step, news: Noted) -> None:
     """What was said in a part: of a turn that still lasts, or of one that is remembered."""
-    turn, name = step.talk.user, turn_name(news.turn)
-    step.give(Transcribed(news.turn, name, news.part, news.last, news.text, news.found))
+    turn, name, history = step.talk.user, turn_name(news.turn), step.talk.history
+    whole = news.text or ""
     if turn is not None and turn.id == news.turn and news.text:
         step.set_user(texts=(*turn.texts, (news.part, news.text)))
-    history = step.talk.history
     entry = next((entry for entry in history if entry.id == name), None)
     if entry is not None and news.text:
-        joined = " ".join(filter(None, (entry.earlier, news.text)))
-        entry = replace(entry, text=joined) if news.last else replace(entry, earlier=joined)
+        whole = " ".join(filter(None, (entry.earlier, news.text)))
+        entry = replace(entry, text=whole) if news.last else replace(entry, earlier=whole)
         step.set(history=history.swap(entry))
+    step.give(Transcribed(news.turn, name, news.part, news.last, news.text, news.found, whole))
 
 
 def _samples(turn: UserTurn) -> Samples:

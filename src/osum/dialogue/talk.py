@@ -56,6 +56,8 @@ class TalkRules:
     """Whether replies are played; False where they are only read."""
     instructions: str = ""
     """What the model is asked to be."""
+    reply_options: Any = None
+    """Are given to the generator with each conversation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,8 @@ class Answer:
     """Whether it is played; what is only read counts as read as soon as it is written."""
     released: bool = False
     """Whether it is given out; a speculation is not, until its turn is taken."""
+    options: Any = None
+    """What its generator was given."""
     behind: str | None = None
     waiting: tuple[Piece, ...] = ()
     """Pieces of a speculation."""

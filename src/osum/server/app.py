@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from osum import errors
 from osum.listening.recognizer import Recognizer
-from osum.server import about, studio, studio_review, transcriptions
+from osum.server import about, realtime, studio, studio_review, transcriptions
 from osum.server.access import Access
 from osum.server.desk import Desk
 from osum.server.faults import respond, respond_to_invalid
@@ -30,7 +30,7 @@ UNLOAD_TICK = 1.0
 """Seconds between two looks for models that are idle."""
 
 
-ROUTERS: tuple[APIRouter, ...] = (about.router, transcriptions.router)
+ROUTERS: tuple[APIRouter, ...] = (about.router, realtime.router, transcriptions.router)
 """The routes of every server: add yours here. `Gate` has checked host, origin and key before any of them runs."""
 STUDIO: tuple[APIRouter, ...] = (studio.router, studio_review.router)
 """Those of a server with the studio."""

@@ -44,6 +44,10 @@ class ServerOptions:
     """Requests answered at once, batched together."""
     max_waiting: int = 64
     """Requests that wait behind those; one more is refused."""
+    max_talks: int = 8
+    """Live talks at once; one more is refused."""
+    talk_seconds: float = 3600.0
+    """Seconds after which a live talk ends."""
     idle_unload: float | None = None
     """Seconds without a request after which a model leaves memory; None keeps it."""
     drain_seconds: float = 0.0
@@ -67,7 +71,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_audio_seconds", "decode_seconds", "num_readers", "body_seconds",
-                     "idle_seconds", "request_seconds", "max_running", "max_questions"):  # fmt: skip
+                     "idle_seconds", "request_seconds", "max_running", "max_questions", "max_talks",
+                     "talk_seconds"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be more than 0")
         for name in ("max_waiting", "drain_seconds", "stop_seconds"):

@@ -34,6 +34,7 @@ class Runner(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                ws="websockets-sansio",
                 ws_max_size=MAX_SOCKET_BYTES,
                 timeout_graceful_shutdown=round(options.stop_seconds),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends
@@ -14,6 +14,7 @@ from osum.server.metrics import Metrics
 from osum.server.models import Models
 from osum.server.options import ServerOptions
 from osum.server.reading import Readers
+from osum.server.realtime_desk import RealtimeDesk
 
 
 @dataclass(eq=False)
@@ -26,6 +27,7 @@ class Service:
     access: Access
     metrics: Metrics
     readers: Readers
+    realtime: RealtimeDesk = field(default_factory=RealtimeDesk)
 
 
 def service_of(connection: HTTPConnection) -> Service:

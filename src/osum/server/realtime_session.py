@@ -1,0 +1,249 @@
+"""RealtimeSession: what a client of `/v1/realtime` has asked for, echoed whole, and what that means for a talk.
+
+Names that are not ours (models, voices) are replaced by ours, with a line in the log: the SDKs of OpenAI send theirs
+before anything else (serving.md 4.2).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from osum.dialogue.hearing import HearingRules
+from osum.dialogue.live import Parts
+from osum.dialogue.talk import TalkRules
+from osum.dialogue.turn_policy import TURN, Semantic, SilenceOnly, TurnPolicy
+from osum.listening.recognizer import Recognizer
+from osum.server.realtime_events import RefusedError
+
+LOG = logging.getLogger("osum.server")
+RATE = 24_000
+"""Hz of pcm where a client asks for nothing else."""
+TELEPHONE = 8_000
+EAGERNESS = {"auto": 4.0, "low": 8.0, "medium": 4.0, "high": 2.0}
+"""Seconds of silence after which an incomplete turn is taken."""
+SPECULATE_AFTER = 0.2
+"""Seconds of silence after which a reply is begun that may be thrown away."""
+THINKING, LABELS = "osum.thinking", "osum.labels"
+"""What may be asked for by `include`: events with the thought, and labels of each turn of the user."""
+TURN_DEFAULTS: dict[str, dict[str, Any]] = {
+    "server_vad": {
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "create_response": True,
+        "interrupt_response": True,
+        "idle_timeout_ms": None,
+    },
+    "semantic_vad": {"eagerness": "auto", "create_response": True, "interrupt_response": True},
+}
+
+
+class _Format(msgspec.Struct):
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+    rate: Literal[8_000, 16_000, 24_000, 48_000] | None = None
+
+
+class _Transcription(msgspec.Struct):
+    model: str | None = None
+    language: str | None = None
+    prompt: str | None = None
+
+
+class _TurnDetection(msgspec.Struct):
+    type: Literal["server_vad", "semantic_vad"]
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=5_000)] = 300
+    silence_duration_ms: Annotated[int, msgspec.Meta(ge=32, le=30_000)] = 500
+    create_response: bool = True
+    interrupt_response: bool = True
+    eagerness: Literal["auto", "low", "medium", "high"] = "auto"
+
+
+class _Input(msgspec.Struct):
+    format: _Format
+    transcription: _Transcription | None = None
+    turn_detection: _TurnDetection | None = None
+
+
+class _Output(msgspec.Struct):
+    format: _Format
+    voice: Any = None
+    speed: Annotated[float, msgspec.Meta(ge=0.25, le=1.5)] = 1.0
+
+
+class _Audio(msgspec.Struct):
+    input: _Input
+    output: _Output
+
+
+class _Known(msgspec.Struct):
+    """The fields that mean something here; all others are echoed."""
+
+    type: Literal["realtime", "transcription"]
+    audio: _Audio
+    output_modalities: list[Literal["audio", "text"]]
+    instructions: str
+    max_output_tokens: int | Literal["inf"]
+    include: list[str] | None = None
+
+
+@dataclass
+class RealtimeSession:
+    """One session; `update` changes it."""
+
+    name: str
+    model: str
+    voice: str | None
+    """Of ours; None where nothing can speak here."""
+    transcribes: bool = False
+    """Whether it only writes down (`type: transcription`)."""
+
+    def __post_init__(self) -> None:
+        speaks = self.voice is not None and not self.transcribes
+        self.fields: dict[str, Any] = {
+            "type": "transcription" if self.transcribes else "realtime",
+            "object": "realtime.transcription_session" if self.transcribes else "realtime.session",
+            "id": self.name,
+            "model": self.model,
+            "output_modalities": ["audio"] if speaks else ["text"],
+            "instructions": "",
+            "tools": [],
+            "tool_choice": "auto",
+            "max_output_tokens": "inf",
+            "tracing": None,
+            "truncation": "auto",
+            "include": None,
+            "audio": {
+                "input": {
+                    "format": {"type": "audio/pcm", "rate": RATE},
+                    "transcription": {"model": self.model} if self.transcribes else None,
+                    "noise_reduction": None,
+                    "turn_detection": {"type": "server_vad", **TURN_DEFAULTS["server_vad"]},
+                },
+                "output": {"format": {"type": "audio/pcm", "rate": RATE}, "voice": self.voice, "speed": 1.0},
+            },
+        }
+        self.known = _checked(self.fields)
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Merge changes into the session; null clears. Nothing changes where one of them cannot be.
+
+        Raises:
+            RefusedError: a field that is not what it must be.
+        """
+        fields = copy.deepcopy(self.fields)
+        _merge(fields, {key: value for key, value in changes.items() if key not in ("id", "object")})
+        self._replace_names(fields, changes)
+        known = _checked(fields)
+        if known.type != self.known.type and changes.get("type") == "transcription":
+            fields["object"] = "realtime.transcription_session"
+        self.fields, self.known = fields, known
+
+    def _replace_names(self, fields: dict[str, Any], changes: Mapping[str, Any]) -> None:
+        """Put our model and voice in place of names that are not ours."""
+        for ours, named, what in (
+            (self.model, fields.get("model"), "model"),
+            (self.voice, _at(fields, "audio", "output", "voice"), "voice"),
+        ):
+            if named != ours and what in str(changes):
+                LOG.info("session %s asks for the %s %.40r: it is answered by %r", self.name, what, named, ours)
+        fields["model"] = self.model
+        if isinstance(_at(fields, "audio", "output"), dict):
+            fields["audio"]["output"]["voice"] = self.voice
+        if self.voice is None and fields.get("output_modalities") == ["audio"]:
+            fields["output_modalities"] = ["text"]
+        turn = _at(fields, "audio", "input", "turn_detection")
+        if isinstance(turn, dict) and turn.get("type") in TURN_DEFAULTS:
+            fields["audio"]["input"]["turn_detection"] = {**TURN_DEFAULTS[turn["type"]], **turn}
+
+    # What it means
+
+    @property
+    def aloud(self) -> bool:
+        """Whether replies are spoken."""
+        return "audio" in self.known.output_modalities
+
+    @property
+    def includes(self) -> frozenset[str]:
+        """What is asked for in addition."""
+        return frozenset(self.known.include or ())
+
+    @property
+    def transcription(self) -> bool:
+        """Whether transcripts of the user are sent."""
+        return self.known.audio.input.transcription is not None or self.known.type == "transcription"
+
+    def policy(self, model: Recognizer) -> TurnPolicy:
+        """Who decides about turns: the model where it can and is asked to, else silence."""
+        turn = self.known.audio.input.turn_detection
+        if turn is None or turn.type == "server_vad":
+            return SilenceOnly((turn.silence_duration_ms if turn else 500) / 1000)
+        if TURN in model.tasks:
+            return Semantic(model, max_wait=EAGERNESS[turn.eagerness])
+        return SilenceOnly()
+
+    def rules(self, policy: TurnPolicy, reply_options: Any) -> TalkRules:
+        """How its talk is led."""
+        turn, replies = self.known.audio.input.turn_detection, self.known.type == "realtime"
+        if turn is None:
+            return TalkRules(
+                takes_turns=False,
+                aloud=self.aloud,
+                instructions=self.known.instructions,
+                reply_options=reply_options,
+            )
+        return TalkRules(
+            hearing=HearingRules(turn.threshold, max(0.01, turn.threshold - 0.15)),
+            replies=turn.create_response and replies,
+            interrupts=turn.interrupt_response,
+            padding=turn.prefix_padding_ms / 1000,
+            judge_after=policy.after,
+            speculate_after=SPECULATE_AFTER if turn.create_response and replies else None,
+            aloud=self.aloud,
+            instructions=self.known.instructions,
+            reply_options=reply_options,
+        )
+
+
+def with_policy(parts: Parts, policy: TurnPolicy) -> Parts:
+    """The parts of a talk with another policy."""
+    return Parts(parts.detector, policy, parts.generator, parts.writer)
+
+
+def rate_of(form: _Format) -> int:
+    """Hz of a format."""
+    return form.rate or (RATE if form.type == "audio/pcm" else TELEPHONE)
+
+
+def _checked(fields: Mapping[str, Any]) -> _Known:
+    try:
+        return msgspec.convert(fields, _Known)
+    except msgspec.ValidationError as fault:
+        said, _, place = str(fault).partition(" - at `$.")
+        param = f"session.{place.rstrip('`')}" if place else "session"
+        raise RefusedError(f"{param}: {said}", "invalid_value", param) from fault
+
+
+def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        old = into.get(key)
+        other_kind = (
+            isinstance(old, dict) and isinstance(value, dict) and value.get("type", old.get("type")) != old.get("type")
+        )
+        if isinstance(value, dict) and isinstance(old, dict) and not other_kind:
+            _merge(old, value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def _at(fields: Mapping[str, Any], *path: str) -> Any:
+    found: Any = fields
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
