@@ -6,6 +6,7 @@ import argparse
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -80,6 +81,8 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who is asked")
     kinds = "nano, a checkpoint folder, owner/name, or another model such as whisper:FOLDER; may be given again"
     group.add_argument("--model", "--peer", dest="models", action="append", metavar="NAME", help=kinds)
+    emotion = "names the emotion of replies aloud, for the judge: a model as above"
+    group.add_argument("--emotion-by", metavar="NAME", help=emotion)
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=", ".join(DTYPES))
     group.add_argument(
@@ -241,10 +244,13 @@ def _run_model(arguments: Namespace, name: str, asked: _Asked, faults: _Faults) 
     from osum.errors import OsumError, UsageError
     from osum.peers import open_recogniser
     from osum.peers.recogniser import Options
+    from osum.peers.talking import WithEmotion
 
     options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks)
     try:
         recogniser = open_recogniser(name, options, arguments.models or ())
+        if arguments.emotion_by:
+            recogniser = WithEmotion(recogniser, open_recogniser(arguments.emotion_by, replace(options, extra={})))
     except UsageError:
         raise
     except (OsumError, OSError) as fault:

@@ -19,6 +19,9 @@ WITH_MODEL = {
     "whisper": ("osum.peers.whisper", "Whisper"),
     "qwen2-audio": ("osum.peers.qwen2_audio", "Qwen2Audio"),
     "funasr": ("osum.peers.funasr", "Funasr"),
+    "talk": ("osum.peers.ours_aloud", "OursAloud"),
+    "chat": ("osum.peers.chat_endpoint", "ChatEndpoint"),
+    "cascade": ("osum.peers.cascade", "Cascade"),
 }
 """Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
 ALONE = {
@@ -33,6 +36,9 @@ OURS = ("osum.peers.ours", "Ours")
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "qwen2-audio": ("mode",),
     "funasr": ("hub",),
+    "talk": ("codec", "voice", "thinking", "replies"),
+    "chat": ("endpoint", "voice", "replies"),
+    "cascade": ("endpoint", "llm", "speaker", "replies"),
     "classical": ("train", "valid", "cache"),
     "majority": ("train",),
     "source": ("train",),
@@ -45,7 +51,8 @@ def open_recogniser(name: str, options: Options | None = None, together: Iterabl
 
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
-            hub id of theirs; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
+            hub id of theirs; `talk:` and a checkpoint of ours that replies aloud, `chat:` and a model of an endpoint,
+            `cascade:` and a recogniser; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; `extra` holds settings, those of one kind alone as `classical.train`.
         together: other models that are opened with the same options; a setting that one of them has may be theirs.
 
