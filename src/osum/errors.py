@@ -3,8 +3,9 @@
     OsumError
     ├── AudioError            audio that cannot be read, decoded or is outside the limits
     ├── InputError            a path, format, option or output place that cannot be used
-    │   └── UsageError            what was asked for cannot be done, whatever the data are
-    │       └── RecipeError           a recipe or a plan that no run can follow
+    │   ├── UsageError            what was asked for cannot be done, whatever the data are
+    │   │   └── RecipeError       a recipe or a plan that no run can follow
+    │   └── QuestionError         a typed question that has no answer
     ├── ManifestError         a manifest row that is not what a manifest row must be
     ├── TaskError             an unknown task or label, or a text that a task cannot render
     ├── CheckpointError       a folder or file that is not a usable checkpoint
@@ -54,6 +55,14 @@ def as_usage() -> Iterator[None]:
 
 class RecipeError(UsageError):
     """A recipe or a plan that no run can follow."""
+
+
+class QuestionError(InputError):
+    """A typed question that has no answer: its number, counted from 0, and the field that is at fault."""
+
+    def __init__(self, number: int, field: str, message: str) -> None:
+        super().__init__(f"question {number}: {message}")
+        self.number, self.field = number, field
 
 
 class ManifestError(OsumError):

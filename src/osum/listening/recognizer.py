@@ -40,6 +40,7 @@ from osum.listening.answers import (
 from osum.listening.asked import TRANSCRIBE, Asked, Questions
 from osum.listening.asked import prompts as prompts_of
 from osum.listening.cutting import Failure, Source
+from osum.listening.decisions import Inquiry, Plan, inquiries_of
 from osum.listening.feeding import Piece, read
 from osum.listening.given import GivenText
 from osum.listening.loops import marked, unlooped
@@ -49,6 +50,7 @@ from osum.listening.sources import load as load_sound
 from osum.listening.timing import Answered, timed
 from osum.listening.transcripts import Transcriber, Window, in_batches
 from osum.listening.watch import UNWATCHED, Watch
+from osum.model.templates import PLACEHOLDERS
 from osum.tasks import LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance, Word
 
@@ -267,7 +269,45 @@ class Recognizer:
         Raises:
             CancelledError: `watch` has stopped it.
         """
-        yield from self._run(clips, Asked.of(self.tasks, options), watch=watch)
+        yield from self.answer(clips, Asked.of(self.tasks, options), watch)
+
+    def answer(
+        self, clips: Iterable[tuple[Utterance, Audio]], asked: Asked, watch: Watch = UNWATCHED
+    ) -> Iterator[Utterance]:
+        """As `label_clips`, for what was resolved before."""
+        yield from self._run(clips, asked, watch.failed, watch)
+
+    def decide(
+        self, audio: Audio, questions: Mapping[str, Mapping[str, Any]], state: str = "", refuse: Iterable[str] = ()
+    ) -> dict[str, dict[str, Any]]:
+        """Answer typed questions about one clip in one pass; see `osum.listening.decisions`.
+
+        Args:
+            audio: the clip.
+            questions: name to `{"type": "noul" | "choice" | "score", "instructions": ..., "criteria": ...}`.
+            state: what is known of the clip, as a text.
+            refuse: names of label sets about which nothing is answered, such as `gender`.
+
+        Returns:
+            Name to answer, in the form of System One.
+
+        Raises:
+            OsumError: a question that cannot be asked (`QuestionError`), or a clip that cannot be read.
+
+        Example:
+            >>> model.decide("laugh.flac", {"laugh": {"type": "noul", "instructions": "laugh"}})["laugh"]["noul"]
+            0.97
+        """
+        plan = self.plan(inquiries_of(questions), state, frozenset(refuse))
+        row = None if plan.asked is None else next(self.answer([(item_of(audio, 0), audio)], plan.asked))
+        if row is not None and row.error is not None:
+            raise InputError(row.error)
+        return {name: one.answer() for name, one in zip(questions, plan.decisions(row), strict=True)}
+
+    def plan(self, inquiries: Sequence[Inquiry], context: str = "", refuse: frozenset[str] = frozenset()) -> Plan:
+        """What typed questions ask this model; raises `QuestionError` for one that cannot be asked."""
+        marks = (*PLACEHOLDERS, *self.engine.processor.tokenizer.all_special_tokens)
+        return Plan.of(inquiries, self.tasks, context, marks, refuse)
 
     def _run(
         self,

@@ -21,5 +21,8 @@ class Watch:
     def answered(self, segment: Segment, replies: Mapping[str, Reply]) -> None:
         """A window is answered; task to what was decoded for it. Windows come in order of time."""
 
+    def failed(self, fault: Exception) -> None:
+        """A fault of the model, where it is no refusal in words of osum's own; what this raises ends the call."""
+
 
 UNWATCHED = Watch()

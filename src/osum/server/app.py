@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from osum import errors
 from osum.listening.recognizer import Recognizer
-from osum.server import about, realtime, studio, studio_review, transcriptions
+from osum.server import about, chat, decisions, realtime, speech, studio, studio_review, transcriptions
 from osum.server.access import Access
 from osum.server.desk import Desk
 from osum.server.faults import respond, respond_to_invalid
@@ -24,24 +24,35 @@ from osum.server.models import Models
 from osum.server.options import ServerOptions
 from osum.server.reading import Readers
 from osum.server.service import Service
+from osum.server.voices import Voices
 
 LOG = logging.getLogger("osum.server")
 UNLOAD_TICK = 1.0
 """Seconds between two looks for models that are idle."""
 
 
-ROUTERS: tuple[APIRouter, ...] = (about.router, realtime.router, transcriptions.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    about.router,
+    transcriptions.router,
+    decisions.router,
+    chat.router,
+    speech.router,
+    realtime.router,
+)
 """The routes of every server: add yours here. `Gate` has checked host, origin and key before any of them runs."""
 STUDIO: tuple[APIRouter, ...] = (studio.router, studio_review.router)
 """Those of a server with the studio."""
 
 
-def create_app(models: Models | Mapping[str, Recognizer], options: ServerOptions | None = None) -> FastAPI:
+def create_app(
+    models: Models | Mapping[str, Recognizer], options: ServerOptions | None = None, voices: Voices | None = None
+) -> FastAPI:
     """The app of a server.
 
     Args:
         models: what answers, by the names that clients use; a mapping of models that are open, or `Models`.
         options: limits, keys and switches.
+        voices: who speaks; those that the options name without it.
     """
     options = options or ServerOptions()
     held = models if isinstance(models, Models) else Models.holding(models)
@@ -50,7 +61,7 @@ def create_app(models: Models | Mapping[str, Recognizer], options: ServerOptions
     desk.waited = metrics.queue_time.observe
     desk.refused = lambda reason: metrics.rejections.labels(reason).inc()
     readers = Readers(options.num_readers, options.max_audio_seconds, options.decode_seconds)
-    service = Service(options, held, desk, Access(options), metrics, readers)
+    service = Service(options, held, desk, Access(options), metrics, readers, voices or Voices.open(options))
     app = FastAPI(title="osum", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
     for kind in (errors.OsumError, HTTPException):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from osum.errors import AudioError
 from osum.server.access import Access
-from osum.server.desk import Desk
+from osum.server.desk import Desk, Stop
+from osum.server.faults import ApiError
 from osum.server.metrics import Metrics
 from osum.server.models import Models
 from osum.server.options import ServerOptions
-from osum.server.reading import Readers
+from osum.server.reading import TOO_LONG, Readers, Sound
 from osum.server.realtime_desk import RealtimeDesk
+from osum.server.spoken import Spoken
+from osum.server.voices import Voices
 
 
 @dataclass(eq=False)
@@ -27,7 +32,23 @@ class Service:
     access: Access
     metrics: Metrics
     readers: Readers
+    voices: Voices
+    spoken: Spoken = field(default_factory=Spoken)
     realtime: RealtimeDesk = field(default_factory=RealtimeDesk)
+
+    def read(self, place: Path, stop: Stop) -> Sound:
+        """What is in a file that a client sent.
+
+        Raises:
+            ApiError: 413 for a recording that is too long.
+            AudioError: it cannot be decoded.
+        """
+        try:
+            return self.readers.read(place, stop)
+        except AudioError as fault:
+            if fault.kind == TOO_LONG:
+                raise ApiError(413, str(fault), "file", "audio_too_long") from fault
+            raise
 
 
 def service_of(connection: HTTPConnection) -> Service:

@@ -36,9 +36,9 @@ from osum.results.view import labels_of, one_line
 from osum.server.desk import Stop
 from osum.server.faults import api_error, bad
 from osum.server.form import Fields, save
+from osum.server.hearing import Hearing
 from osum.server.reading import Samples
 from osum.server.service import Service, Used
-from osum.server.transcriptions import Stopping, read
 from osum.utterance import Utterance
 
 router = APIRouter(prefix="/studio")
@@ -151,7 +151,7 @@ async def label(request: Request, service: Used) -> JSONResponse:
 
     def work(clip: _Clip, model: Recognizer, stop: Stop, fields: Fields) -> dict[str, Any]:
         options = LabelOptions(tasks=fields.all("tasks") or "all")
-        (row,) = model.label_clips([(clip.item, clip.samples)], options, Stopping(stop))
+        (row,) = model.label_clips([(clip.item, clip.samples)], options, Hearing(stop))
         if row.error is not None:
             raise InputError(row.error)
         return {"row": to_row(row), "lanes": lanes_of(row)}
@@ -216,7 +216,7 @@ def _clip(service: Service, fields: Fields, stop: Stop, part: str = "file") -> _
     upload = fields.upload(part)
     name = one_line(PurePath(upload.filename or "recording").name)[:MAX_NAME] or "recording"
     with tempfile.TemporaryDirectory(prefix="osum-") as folder:
-        samples = read(service.readers, save(upload, Path(folder) / "audio"), stop).samples
+        samples = service.read(save(upload, Path(folder) / "audio"), stop).samples
     return _Clip(Utterance(id=PurePath(name).stem, path=name), samples)
 
 
@@ -341,7 +341,7 @@ def _replies(
     if clip is None:
         raise InputError(f"{model.name} answers recorded turns alone: record what you want to say")
     tasks = [name for name in REPLY_TASKS if name in model.tasks]
-    (row,) = model.label_clips([(clip.item, clip.samples)], LabelOptions(tasks=tasks), Stopping(stop))
+    (row,) = model.label_clips([(clip.item, clip.samples)], LabelOptions(tasks=tasks), Hearing(stop))
     if row.error is not None:
         raise InputError(row.error)
     cues = {name: row.labels[name] for name in CUES if row.labels.get(name, "none") != "none"}

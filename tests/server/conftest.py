@@ -1,0 +1,107 @@
+"""One real server for all tests of HTTP, and the stock clients that ask it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import soundfile
+from openai import OpenAI
+
+import osum
+from osum.listening.recognizer import Recognizer
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+KEY = "sk-test-1234567890"
+WORDS = SAMPLES / "en_word_times.flac"
+"""1.4 s of English."""
+LAUGH = SAMPLES / "laugh_1.flac"
+MAX_SECONDS = 20
+LIMITS = ["--max-upload-mb", "3", "--max-audio-seconds", str(MAX_SECONDS)]
+Wav = Callable[..., bytes]
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, key: str | None = KEY) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server process on a free port, until the block is left; its log is `folder/log`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "OSUM_API_KEY": key or "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "osum", "serve", "--port", str(port), *arguments]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(url, process, folder / "log")
+        yield url, process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if httpx2.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="session")
+def url(log_folder: Path) -> Iterator[str]:
+    """Where a server with `nano` listens, by two names, with a key and small limits."""
+    models = ["--model", "nano", "--model", "whisper-1=nano"]
+    with running(log_folder, *models, *LIMITS) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(url: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def raw(url: str) -> Iterator[httpx2.Client]:
+    """Sends what no SDK would."""
+    with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def nano() -> Recognizer:
+    """The same model in this process: what the server must answer."""
+    return osum.load("nano")
+
+
+def wav(seconds: float, rate: int = 16_000, level: float = 0.01, **options: str) -> bytes:
+    """A file of noise."""
+    samples = np.random.default_rng(0).normal(0, level, int(seconds * rate)).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=options.get("format", "wav"), subtype=options.get("subtype"))
+    return file.getvalue()
