@@ -172,7 +172,7 @@ class ArrayDecoder:
             kinds = ", ".join(type(item).__name__ for item in source)
             raise AudioError(f"an audio tuple of ({kinds}); give (array, rate in Hz), in this order")
         samples, rate = np.asarray(source[0]), source[1]
-        if int(rate) != rate:
+        if isinstance(rate, str) or not math.isfinite(rate) or int(rate) != rate:
             raise AudioError(f"{self.name}: rate is {rate!r}; a whole number of Hz is needed")
         self._samples = self._scaled(self._shaped(samples))
         self.rate = int(rate)

@@ -265,3 +265,18 @@ def test_a_manifest_without_dialogues_writes_nothing(osum: Run, original: Path, 
     code, _, err = osum("data", "dialogues", original, tmp_path / "out.jsonl")
     assert (code, (tmp_path / "out.jsonl").exists()) == (1, False)
     assert "no row is a dialogue" in err
+
+
+def test_a_split_without_rows_is_refused_and_nothing_is_written(osum: Run, tmp_path: Path) -> None:
+    rows = [{"id": str(at), "path": "a.wav", "text": "hi", "speaker": "one"} for at in range(5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = osum("data", "split", tmp_path / "rows.jsonl", tmp_path / "out", "--valid", "0.01")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "valid would have no row, since 1 speakers are dealt whole" in err and not (tmp_path / "out").exists()
+
+
+def test_shards_of_rows_with_one_id_are_refused(osum: Run, tmp_path: Path) -> None:
+    row = json.dumps({"id": "same", "path": "a.wav", "text": "hi"}) + "\n"
+    (tmp_path / "rows.jsonl").write_text(row * 2)
+    code, _, err = osum("data", "shard", tmp_path / "rows.jsonl", tmp_path / "out")
+    assert code == 1 and "two rows have the id 'same': give each row its own" in err

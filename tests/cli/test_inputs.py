@@ -254,3 +254,21 @@ def test_a_million_rows_take_no_memory(
         assert osum("label", manifest, "-o", out, "--quiet", "--batch-size", 4096).code == 0
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     assert memory[1] - memory[0] < 150  # MB
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_list_of_paths_may_have_a_byte_order_mark_and_any_line_ends(
+    osum: Run, clip: MakeClip, model: StandIn, tmp_path: Path, ends: str
+) -> None:
+    paths = [str(clip("a.wav")), str(clip("b.wav"))]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + ends.join([*paths, ""]).encode())
+    ran = osum("label", "--files-from", tmp_path / "list.txt", "-f", "txt")
+    assert (ran.code, ran.out.count("hello there")) == (0, 2)
+
+
+def test_a_manifest_of_which_nothing_can_be_read_costs_other_inputs_nothing(
+    osum: Run, clip: MakeClip, model: StandIn, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jsonl").write_text("nothing\n")
+    ran = osum("label", tmp_path / "bad.jsonl", clip(), "-f", "txt")
+    assert (ran.code, ran.out.count("hello there"), "bad.jsonl" in ran.err) == (1, 1, True)

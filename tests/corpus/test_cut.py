@@ -128,3 +128,10 @@ def test_a_segment_of_a_file_is_a_stretch_of_it(tmp_path: Path) -> None:
     row = Utterance("a", path, start=1.0, duration=3.0, text="a b", segments=(Segment(1.0, 2.5, "a"),))
     (first,) = Cutter(max_seconds=2.0).cut([row])
     assert np.array_equal(ClipAudio().read(first), noise(4.0)[RATE : RATE * 5 // 2])
+
+
+def test_rows_that_are_left_out_are_named_up_to_a_few() -> None:
+    cutter = Cutter()
+    rows = [Utterance(f"r{at}", "a.wav", duration=99.0) for at in range(9)]
+    assert list(cutter.cut(rows)) == []
+    assert cutter.left_out == {NO_WORDS: 9} and list(cutter.named[NO_WORDS]) == ["r0", "r1", "r2", "r3", "r4"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.corpus.manifest import read_manifest, split_by_speaker, write_manifest
+from osum.corpus.manifest import json_row, read_manifest, split_by_speaker, write_manifest
 from osum.errors import InputError, ManifestError
 from osum.utterance import Utterance, Word
 
@@ -94,3 +94,17 @@ def test_any_speaker_name_is_dealt_once(names, seed):
     rows = [Utterance(id=str(i), path="x", speaker=name) for i, name in enumerate(names)]
     splits = split_by_speaker(rows, FRACTIONS, seed)
     assert sorted(row.id for part in splits.values() for row in part) == sorted(row.id for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"id": "a", "duration": NaN}', "NaN is no number"),
+        ('{"id": "a", "extra": {"x": [-Infinity]}}', "-Infinity is no number"),
+        ('{"id": "a", "text": "x", "text": "y"}', "'text' stands twice in one object"),
+        ('{"id": "a", "labels": {"gender": "male", "gender": "female"}}', "'gender' stands twice"),
+    ],
+)
+def test_what_json_does_not_know_is_refused(line, told):
+    with pytest.raises(ManifestError, match=told):
+        json_row(line)

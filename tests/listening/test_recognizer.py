@@ -18,7 +18,7 @@ import osum
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Reply, Request, Result
-from osum.errors import AudioError, TaskError
+from osum.errors import AudioError, InputError, TaskError
 from osum.listening.recognizer import Recognizer
 from osum.results.formats import to_row
 from osum.tasks import ECHAT, OSUM, RELEASE, LabelSet, Task, TaskSet
@@ -347,3 +347,15 @@ def test_a_decoded_tag_that_is_not_the_likeliest_label_is_noted_and_counted(
 def test_a_transcript_alone_is_asked_for(recognizer: Recognizer) -> None:
     result = recognizer.transcribe(CLIPS[0], **BRIEF)
     assert list(result.segments[0].labels) == ["ASR"] and result.text is not None
+
+
+@pytest.mark.parametrize(("tasks", "told"), [(5, "tasks is 5"), ([5], r"tasks is \[5\]"), (None, "tasks is None")])
+def test_tasks_that_are_no_names_are_refused_in_one_line(recognizer: Recognizer, tasks: Any, told: str) -> None:
+    with pytest.raises(InputError, match=f"{told}: a name, or a list of names, is needed"):
+        recognizer.label(CLIPS[0], tasks=tasks)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), "a", 16_000.5])
+def test_a_rate_that_is_no_whole_number_is_refused_in_one_line(recognizer: Recognizer, rate: Any) -> None:
+    with pytest.raises(InputError, match="a whole number of Hz is needed"):
+        recognizer.label({"array": CLIPS[0], "sampling_rate": rate}, tasks="ASR")

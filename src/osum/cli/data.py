@@ -205,7 +205,9 @@ def run_cut(arguments: Namespace) -> int:
     cut = cutter.cut(_some(rows, given))
     count = write_manifest(out, cut if arguments.audio == "offset" else _as_files(cut, arguments.out / "audio"))
     for reason, number in cutter.left_out.items():
-        tell(f"left out: {number} {reason}")
+        some = cutter.named[reason]
+        more = ", ..." if number > len(some) else ""
+        tell(f"left out: {number} {reason}" + (f": {', '.join(some)}{more}" if reason != SILENCE else ""))
     tell(f"{out}: {count} rows, {cutter.num_cut} recordings cut{rows.told}")
     return 1 if set(cutter.left_out) - {SILENCE} else rows.code
 
@@ -249,7 +251,7 @@ def run_shard(arguments: Namespace) -> int:
 def run_split(arguments: Namespace) -> int:
     """Deal the rows to train, valid and test so that each speaker is in one; new rows do not move old speakers."""
     from osum.corpus.manifest import split_by_speaker, write_manifest
-    from osum.errors import UsageError
+    from osum.errors import InputError, UsageError
 
     shares = {"train": 1 - arguments.valid - arguments.test, "valid": arguments.valid, "test": arguments.test}
     if shares["train"] <= 0 or not (arguments.valid or arguments.test):
@@ -260,6 +262,12 @@ def run_split(arguments: Namespace) -> int:
     _check_free(paths.values(), arguments.overwrite)
     rows = _Good(_manifest(arguments))
     splits = split_by_speaker(_some(rows, arguments.manifest), shares, arguments.seed)
+    if empty := [name for name, part in splits.items() if not part]:
+        speakers = len({row.speaker or row.id for part in splits.values() for row in part})
+        raise InputError(
+            f"{empty[0]} would have no row, since {speakers} speakers are dealt whole: give a greater share, another "
+            "--seed, or more speakers"
+        )
     for name, part in splits.items():
         write_manifest(paths[name], part)
         speakers = len({row.speaker for row in part if row.speaker})

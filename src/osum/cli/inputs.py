@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Literal
 
 from osum.audio import find_audio
 from osum.corpus.clips import ClipAudio
-from osum.corpus.readers import Manifest, holds_rows
+from osum.corpus.readers import Line, Manifest, holds_rows
 from osum.errors import InputError, OsumError, UsageError
 from osum.results.on_disk import Spool
 from osum.utterance import Utterance
@@ -125,12 +126,13 @@ def read_list(name: str) -> list[str]:
         InputError: the list cannot be read.
     """
     try:
-        text = sys.stdin.read() if name == STDIN else Path(name).read_text(encoding="utf-8")
+        content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(
             f"--files-from {name} cannot be read ({fault}): give a text file with one path a line"
         ) from fault
-    return [line for line in text.splitlines() if line.strip()]
+    return [line for line in re.split("\r?\n|\r", text) if line.strip()]
 
 
 def _is_manifest(name: str) -> bool:
@@ -140,14 +142,22 @@ def _is_manifest(name: str) -> bool:
 
 def _rows(name: str) -> Iterator[Utterance]:
     """The rows of a manifest; a broken line is a row with an error. Errors of an earlier run are forgotten."""
-    for line in Manifest(Path(name)):
+    for line in _lines(name):
         if line.utterance is None:
-            error = f"{line.place}: {line.fault}"
+            error = line.fault if line.place == name else f"{line.place}: {line.fault}"
             yield Utterance(Path(line.place).name, line.place, error=error, extra={BROKEN_LINE: True})
         elif BROKEN_LINE in line.utterance.extra:
             yield line.utterance
         else:
             yield line.utterance.with_(error=None)
+
+
+def _lines(name: str) -> Iterator[Line]:
+    """The lines of a manifest; one of which nothing can be read is a fault, which costs other inputs nothing."""
+    try:
+        yield from Manifest(Path(name))
+    except InputError as fault:
+        yield Line(name, fault=str(fault))
 
 
 def _checked(row: Utterance) -> Utterance:

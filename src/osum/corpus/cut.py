@@ -11,7 +11,7 @@ the last half of what fits (a b c) the longest is that behind b, so the rows are
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +26,8 @@ MARGIN = 0.3
 """Seconds before the first and behind the last word of a stretch, as far as they are free."""
 MOMENTARY = frozenset(("event",))
 """Label sets about something that happens at one moment: of a segment that is cut, nobody knows in which part."""
+NAMED = 5
+"""Rows that a reason names."""
 SILENCE = "silences"
 NO_WORDS = "too long and without segments or word times: label them first"
 
@@ -42,6 +44,8 @@ class Cutter:
     """Rows that became several."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Reason to rows, segments or words."""
+    named: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    """Reason to the ids of the first rows."""
 
     def cut(self, rows: Iterable[Utterance]) -> Iterator[Utterance]:
         """The rows of `rows`, each at most `max_seconds` long."""
@@ -49,17 +53,22 @@ class Cutter:
             try:
                 seconds = _seconds(row)
             except OsumError:
-                self.left_out["with audio that cannot be read"] += 1
+                self._leave_out("with audio that cannot be read", row)
                 continue
             if row.error is not None:
-                self.left_out["that failed to be labelled"] += 1
+                self._leave_out("that failed to be labelled", row)
             elif seconds <= self.max_seconds:
                 yield row
             elif row.segments or row.words:
                 self.num_cut += 1
                 yield from self._of_segments(row, seconds)
             else:
-                self.left_out[NO_WORDS] += 1
+                self._leave_out(NO_WORDS, row)
+
+    def _leave_out(self, reason: str, row: Utterance) -> None:
+        self.left_out[reason] += 1
+        if len(self.named[reason]) < NAMED:
+            self.named[reason][row.id] = None
 
     def _of_segments(self, row: Utterance, seconds: float) -> Iterator[Utterance]:
         begin = row.start or 0.0
@@ -67,17 +76,17 @@ class Cutter:
         for number, segment in enumerate(row.segments or (whole,)):
             own = _labels(segment.labels, self.tasks) if row.segments else dict(row.labels)
             if row.segments and segment.no_speech and not own:
-                self.left_out[SILENCE] += 1
+                self._leave_out(SILENCE, row)
             elif segment.end - segment.start <= self.max_seconds:
                 yield _row_of(row, segment, own, f"{number:04d}")
             elif segment.words:
                 lasting = {name: label for name, label in own.items() if name not in MOMENTARY}
-                for part, stretch in enumerate(self._stretches(segment)):
+                for part, stretch in enumerate(self._stretches(segment, row)):
                     yield _row_of(row, stretch, lasting, f"{number:04d}-{part:03d}")
             else:
-                self.left_out[NO_WORDS] += 1
+                self._leave_out(NO_WORDS, row)
 
-    def _stretches(self, segment: Segment) -> Iterator[Segment]:
+    def _stretches(self, segment: Segment, row: Utterance) -> Iterator[Segment]:
         """A segment that is too long in parts that are not, cut at pauses."""
         words, first, low = segment.words, 0, segment.start
         while first < len(words):
@@ -85,7 +94,7 @@ class Cutter:
             begin = min(start, max(low, start - MARGIN, end - self.max_seconds))
             fitting = [at for at in range(first, len(words)) if words[at].end - begin <= self.max_seconds + ROUNDING]
             if not fitting:
-                self.left_out["words that are too long"] += 1
+                self._leave_out("words that are too long", row)
                 first += 1
                 continue
             last = _last_of_part(words, first, fitting[-1])

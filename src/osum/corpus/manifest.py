@@ -120,7 +120,7 @@ def json_row(line: str) -> dict[str, Any]:
         ManifestError: the line is no JSON object, or holds half a character that no file can hold.
     """
     try:
-        row: Any = json.loads(line)
+        row: Any = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError) as fault:
         why = f"{fault.msg} at character {fault.pos}" if isinstance(fault, json.JSONDecodeError) else str(fault)
         raise ManifestError(f"not JSON ({why}): write one JSON object per line") from fault
@@ -129,6 +129,19 @@ def json_row(line: str) -> dict[str, Any]:
     if "\\ud" in line.lower():
         _check_characters(row)
     return row
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{double!r} stands twice in one object")
+    return found
 
 
 def _check_characters(row: Mapping[str, Any]) -> None:

@@ -63,8 +63,21 @@ class Shard:
 
 
 def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> Plan:
-    """Count and fingerprint the rows of a manifest."""
-    return Plan(per_shard, storage, *fingerprint(rows))
+    """Count and fingerprint the rows of a manifest.
+
+    Raises:
+        InputError: two rows have one id, so that nobody could tell their answers apart.
+    """
+    return Plan(per_shard, storage, *fingerprint(_of_own_ids(rows)))
+
+
+def _of_own_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
+    seen: set[int] = set()
+    for row in rows:
+        if (key := hash(row.id)) in seen:
+            raise InputError(f"two rows have the id {row.id!r}: give each row its own")
+        seen.add(key)
+        yield row
 
 
 def write_shards(lines: Iterable[Line], folder: Path, wanted: Plan) -> Iterator[Shard]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from msgspec import Meta
 
 from osum.errors import InputError
-from osum.records import check_fields
+from osum.records import check_fields, shown
 
 Transcript = Literal["decoded", "given"]
 VadName = Literal["auto", "silero", "energy"]
@@ -131,3 +131,8 @@ class LabelOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        names = [self.tasks] if isinstance(self.tasks, str) else self.tasks
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"tasks is {shown(self.tasks)}: a name, or a list of names, is needed")
+        if not isinstance(self.prompts, Mapping):
+            raise InputError(f"prompts is {shown(self.prompts)}: a mapping of task: prompt is needed")

@@ -55,6 +55,8 @@ def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained
     device, dtype = placement(options.device, options.dtype)
     transformers_logging.disable_progress_bar()
     wanted = model_class.config_class.model_type
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
+        raise CheckpointError(f"{name!r} cannot be loaded (no such folder): give a folder or a hub id")
     try:
         config = AutoConfig.from_pretrained(name)
         if config.model_type != wanted:

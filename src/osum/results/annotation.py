@@ -9,7 +9,7 @@ from osum.utterance import Utterance, VocalEvent
 
 
 def render_textgrid(utterance: Utterance) -> str:
-    """Praat's long text format: the tiers text, words, one per label and, where there are some, events.
+    """Praat's long format: the tiers text, words, one per label that was asked for, and events where there are any.
 
     Each goes from 0 to the end without gaps.
     """
@@ -19,7 +19,8 @@ def render_textgrid(utterance: Utterance) -> str:
     end = max(1000, _microseconds(utterance.duration or 0.0), *ends)  # Praat refuses a grid of no length
     tiers = {"text": [(s.start, s.end, s.text) for s in segments]}
     tiers["words"] = [(word.start, word.end, word.text) for s in segments for word in s.words]
-    for column in columns_of([utterance]):
+    asked = {column for segment in segments for column in labels_of(segment)}
+    for column in (column for column in columns_of([utterance]) if column in asked):
         tiers[column] = [(s.start, s.end, label_text(labels_of(s).get(column))) for s in segments]
     if utterance.events:
         tiers["events"] = [(event.start, event.end, _how_sure(event)) for event in utterance.events]
