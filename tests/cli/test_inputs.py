@@ -190,7 +190,7 @@ def test_a_long_recording_that_was_labelled_is_cut_into_rows_that_training_takes
     whole = read_mixture({"x": Part(str(tmp_path / "rows.jsonl"))}, OSUM, 3.0)
     assert len(whole.rows) == 0
     assert (
-        f"1 rows are longer than the 3 s that this model hears; cut them with: osum data cut {tmp_path}" in caplog.text
+        f"1 rows are longer than the 3 s that this model takes; cut them with: osum data cut {tmp_path}" in caplog.text
     )
     for audio in ("offset", "flac"):
         out = tmp_path / audio

@@ -22,13 +22,13 @@ def assistant(text: str | None = None, codes: int = 0, **more: str) -> DialogueT
 
 def dialogues(folder: Path) -> list[Dialogue]:
     sounds = [str(write_clip(folder / f"{name}.wav", 0.3 + 0.1 * seed, seed)) for seed, name in enumerate("abc")]
-    heard = user("tea?", sounds[0], age="child", emotion="sad")
+    asked = user("tea?", sounds[0], age="child", emotion="sad")
     return [
-        Dialogue("s2t", (heard, assistant("yes", thought=THOUGHT, emotion="开心"))),
+        Dialogue("s2t", (asked, assistant("yes", thought=THOUGHT, emotion="开心"))),
         Dialogue("s2s", (user("tea?", sounds[1], age="old"), assistant("ok", 60, thought=THOUGHT))),
         Dialogue("t2s", (user("hi"), assistant(None, 30))),
         Dialogue("t2t", (user("hi"), assistant("hello"))),
-        Dialogue("two", (heard, assistant("ok", 12), user(None, sounds[2]), assistant("yes", 20))),
+        Dialogue("two", (asked, assistant("ok", 12), user(None, sounds[2]), assistant("yes", 20))),
     ]
 
 

@@ -115,7 +115,7 @@ def test_a_recipe_names_what_it_changes():
         ({"spec": {"max_bins": -1}}, "augmentation.spec.max_bins is -1: a whole number from 0 is needed"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(mapping, message):
+def test_a_wrong_option_is_reported_in_one_line(mapping, message):
     with pytest.raises(InputError) as fault:
         Augmentation.from_mapping(mapping)
     assert str(fault.value).startswith(message) and "\n" not in str(fault.value)

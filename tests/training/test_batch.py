@@ -77,7 +77,7 @@ def test_a_whole_weight_is_exact(weight: float, total: int) -> None:
     assert counts(sampler(weight=weight).epoch(0)).total() == total
 
 
-def test_the_copies_of_a_clip_are_heard_differently() -> None:
+def test_the_copies_of_a_clip_sound_different() -> None:
     seeds = [pick.seed for batch in sampler(weight=2.0).epoch(0) for pick in batch]
     assert len(set(seeds)) == len(seeds)
 
@@ -136,7 +136,7 @@ def test_epochs_follow_each_other_without_end() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 100])
-def test_a_resumed_row_goes_on_where_it_stood(first: int) -> None:
+def test_a_resumed_row_continues_where_it_stood(first: int) -> None:
     made = sampler()
     whole = list(islice(made, first + 40))
     made.first = first
@@ -373,7 +373,7 @@ class _AsIs:
 
 def test_augmentation_moves_the_word_times_that_are_asked_for(collator: MakeCollator) -> None:
     made = collator(Questions(1, {"SRWT": 1.0}, timed_share=1.0), augmented=True)
-    moved = [made._hear(Pick(0, seed)) for seed in range(30)]
+    moved = [made._load(Pick(0, seed)) for seed in range(30)]
     lengths = [len(waveform) / 16_000 for _, waveform in moved]
     assert len({row.words for row, _ in moved}) > 10 and max(lengths) > 0.5
     for (row, _), length in zip(moved, lengths, strict=True):
@@ -381,13 +381,13 @@ def test_augmentation_moves_the_word_times_that_are_asked_for(collator: MakeColl
         assert 0 <= row.words[0].start <= row.words[-1].end <= length + 0.001
 
 
-def test_a_clip_that_augmentation_makes_too_long_is_heard_as_it_is(collator: MakeCollator) -> None:
+def test_a_clip_that_augmentation_makes_too_long_is_taken_as_it_is(collator: MakeCollator) -> None:
     processor = tiny_processor("speech_first")
     processor.max_samples = 6_400
     made = collator(augmented=True, processor=processor)
-    heard = [made._hear(Pick(0, seed)) for seed in range(30)]
-    assert all(len(waveform) <= 6_400 for _, waveform in heard)
-    assert sum(row.words == WORDS for row, _ in heard) > 5
+    loaded = [made._load(Pick(0, seed)) for seed in range(30)]
+    assert all(len(waveform) <= 6_400 for _, waveform in loaded)
+    assert sum(row.words == WORDS for row, _ in loaded) > 5
 
 
 def test_the_noises_are_the_clips_without_speech_and_event(audio: tuple[list[Utterance], PackedAudio]) -> None:

@@ -64,7 +64,7 @@ def test_a_disk_that_is_full_is_one_line_and_costs_no_checkpoint(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
 
 
-def test_a_tokenizer_that_finds_the_disk_full_is_told_alike(tmp_path: Path) -> None:
+def test_a_tokenizer_that_finds_the_disk_full_is_reported_alike(tmp_path: Path) -> None:
     def write_model(folder: Path) -> None:
         (folder / "tokenizer.json").symlink_to("/dev/full")
         tiny_processor().save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""A recipe and its overrides give one run; what is not understood is told in one line."""
+"""A recipe and its overrides give one run; what is not understood is reported in one line."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_an_override_holds_for_every_stage_or_for_the_one_that_it_names(tmp_path
     assert (one.tasks, two.tasks) == ({"ASR": 6, "SGC": 4}, {"ASR": 6, "SGC": 8})
 
 
-def test_a_misspelt_stage_is_told_and_not_made(tmp_path: Path) -> None:
+def test_a_misspelt_stage_is_reported_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no stage 'twoo': did you mean 'two'"):
         stages(tmp_path, "stages.twoo.steps=3")
     with pytest.raises(InputError, match="no stage 'one': its stages are none"):
@@ -118,11 +118,11 @@ def test_a_misspelt_stage_is_told_and_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stages", ["[a]", "{}", "{a: 3}", "3"])
-def test_stages_of_another_form_are_told(tmp_path: Path, stages: str) -> None:
+def test_stages_of_another_form_are_reported(tmp_path: Path, stages: str) -> None:
     with pytest.raises(InputError, match=r"a mapping of name: \{key: value\} is needed"):
         load(tmp_path, f"stages: {stages}")
 
 
-def test_a_stage_with_an_unknown_key_is_told(tmp_path: Path) -> None:
+def test_a_stage_with_an_unknown_key_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'stepz' is no training option: did you mean 'steps'"):
         load(tmp_path, "stages: {a: {stepz: 3}}")

@@ -36,8 +36,8 @@ def together(settings: TrainConfig, out: Path, processes: ForkServerContext | No
 def by_torchrun(recipe: Path, log: Path) -> int:
     command = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "osum", "train", str(recipe)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with log.open("w") as told:
-        return subprocess.run(command, check=False, env=environment, stderr=told, timeout=300).returncode
+    with log.open("w") as reported:
+        return subprocess.run(command, check=False, env=environment, stderr=reported, timeout=300).returncode
 
 
 def as_torchrun_does(processes: ForkServerContext, recipe: Path, log: Path) -> int:
@@ -52,8 +52,8 @@ def as_torchrun_does(processes: ForkServerContext, recipe: Path, log: Path) -> i
 
 
 def one_of_two(rank: int, port: int, recipe: Path, log: Path) -> None:
-    with log.open("a") as told:
-        os.dup2(told.fileno(), 2)
+    with log.open("a") as reported:
+        os.dup2(reported.fileno(), 2)
     group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in group.items()}}
     torch.set_num_threads(1)
@@ -101,11 +101,11 @@ def test_a_usage_error_of_all_processes_is_one_line_once(alone: tuple[TrainConfi
     recipe, log = tmp_path / "recipe.yaml", tmp_path / "log"
     recipe.write_text(yaml.safe_dump({**alone[0].to_dict(), "freeze": [], "track": [], "steps": 0}))
     assert by_torchrun(recipe, log) == 1  # torchrun's own code
-    told = [line for line in log.read_text().splitlines() if line.startswith("osum")]
-    assert told == ["osum: error: steps is 0: a whole number from 1 is needed", "osum FAILED"]
+    reported = [line for line in log.read_text().splitlines() if line.startswith("osum")]
+    assert reported == ["osum: error: steps is 0: a whole number from 1 is needed", "osum FAILED"]
 
 
-def test_a_sharded_run_goes_on(
+def test_a_sharded_run_continues(
     alone: tuple[TrainConfig, Path], sharded: Path, tmp_path: Path, processes: ForkServerContext
 ) -> None:
     shutil.copytree(sharded.parent / "step-2", tmp_path / "other" / "step-2")

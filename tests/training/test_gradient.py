@@ -36,7 +36,7 @@ LABEL_SIZES = (2, 3)
 LABELS = ((1, 2), (LABEL_UNKNOWN, 0), (0, LABEL_UNKNOWN))
 """Of the golden clips, in two label sets; two are not known."""
 SHARES = {"ctc": 0.5, "label": 0.3, "token": 0.2}
-"""Weights of the losses beside the answers'."""
+"""Weights of the losses next to the answers'."""
 HEADS, KEY_HEADS, LORA_SCALE, ROPE_BASE = 4, 2, 32 / 8, 1e6
 RELATIVE = 2e-4
 """Of each parameter's gradient, in float32. A test below holds it to what the plain model loses in float32, 1.3e-4."""
@@ -78,20 +78,20 @@ class Plain:
         self, clip: Mapping[str, Tensor], labels: tuple[int, ...], letters: tuple[int, ...], tokens: tuple[int, ...]
     ) -> tuple[Tensor, list[Tensor], Tensor | int, Tensor | int]:
         frames = self.encode(clip["input_features"][0].to(self.dtype))  # (T, D)
-        heard = self.adapt(frames)  # (T', D_llm)
-        scores = self.decode(self.embed(clip["input_ids"][0], heard))  # (L, V)
+        embedded = self.adapt(frames)  # (T', D_llm)
+        scores = self.decode(self.embed(clip["input_ids"][0], embedded))  # (L, V)
         places = (clip["labels"][0] != -100).nonzero()[:, 0]
         spoken = scores.log_softmax(-1)[places - 1, clip["labels"][0, places]]  # (N,)
         spelled = self.ctc(self.linear("ctc.linear", frames), letters) if letters else 0
-        x = self.layer_norm("tokens.norm", heard)
+        x = self.layer_norm("tokens.norm", embedded)
         read = (
             self.ctc(torch.cat([self.linear("lm_head", x), self.linear("tokens.blank", x)], 1), tokens) if tokens else 0
         )
-        return -spoken.mean(), [self.named(heard, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
+        return -spoken.mean(), [self.named(embedded, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
 
-    def named(self, heard: Tensor, number: int, label: int) -> Tensor:
+    def named(self, embedded: Tensor, number: int, label: int) -> Tensor:
         """What a label of one set costs, from (T', D_llm)."""
-        x = self.layer_norm("label_heads.norm", heard)
+        x = self.layer_norm("label_heads.norm", embedded)
         shares = (x @ self.weights["label_heads.look.weight"][number]).exp()  # (T',)
         return -self.linear(f"label_heads.name.{number}", shares @ x / shares.sum()).log_softmax(-1)[label]
 
@@ -119,10 +119,12 @@ class Plain:
         """(L, D): rows of the text's table, of the speech table, and the audio in its place."""
         text, speech = (self.weights[f"model.{name}.weight"] for name in TABLES)
         begin = len(text) + len(speech) - 2
-        heard = iter(audio)
+        embedded = iter(audio)
         rows = {begin: speech[-2], begin + 1: speech[-1]}
-        found = [next(heard) if token == begin + 2 else rows.get(token, text[token % begin]) for token in ids.tolist()]
-        assert next(heard, None) is None
+        found = [
+            next(embedded) if token == begin + 2 else rows.get(token, text[token % begin]) for token in ids.tolist()
+        ]
+        assert next(embedded, None) is None
         return torch.stack(found)
 
     def decode(self, x: Tensor) -> Tensor:
@@ -346,7 +348,7 @@ PROBED = (
 def test_the_plain_models_gradient_is_a_central_difference(
     plain: Plain, clips: list[dict[str, Tensor]], expected: dict[str, Tensor], name: str
 ) -> None:
-    """Along the gradient itself, where the difference is largest beside its rounding."""
+    """Along the gradient itself, where the difference is largest against its rounding."""
     start, along = plain.weights[name], expected[name] / expected[name].norm()
     heights = []
     for step in (1e-6, -1e-6):

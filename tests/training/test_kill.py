@@ -61,7 +61,7 @@ def logged(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text("utf8").splitlines()]
 
 
-def told(rows: list[dict[str, Any]]) -> dict[tuple[int, bool], dict[str, Any]]:
+def reported(rows: list[dict[str, Any]]) -> dict[tuple[int, bool], dict[str, Any]]:
     """Step, and whether it is of validation, to the figures that do not depend on the clock."""
     return {(row["step"], "valid" in row): {name: row[name] for name in KEPT if name in row} for row in rows}
 
@@ -76,10 +76,10 @@ def check_same(out: Path, whole: Path, steps: int) -> None:
         progress = [json.loads((path / name / checkpoint.PROGRESS).read_text()) for path in (out, whole)]
         assert progress[0]["config"].pop("out") != progress[1]["config"].pop("out")
         assert progress[0] == progress[1]
-    expected = told(logged(whole))
-    assert told(logged(out)) == expected
+    expected = reported(logged(whole))
+    assert reported(logged(out)) == expected
     for row in logged(out):  # steps that were made twice, too
-        assert told([row]).items() <= expected.items()
+        assert reported([row]).items() <= expected.items()
 
 
 def check_whole(out: Path) -> None:

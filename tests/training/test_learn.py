@@ -1,4 +1,4 @@
-"""What a recipe says learns, learns, and nothing else; LoRA is an adapter beside the weights, and goes on."""
+"""What a recipe says learns, learns, and nothing else; LoRA is an adapter next to the weights, and goes on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_stage_moves_its_parts(config: MakeConfig, tiny: Path, learn: str, par
         ("", "'' is none of"),
     ],
 )
-def test_a_stage_that_is_none_is_told(learn: str, reason: str) -> None:
+def test_a_stage_that_is_none_is_reported(learn: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         parts_of(learn)
 
@@ -71,7 +71,7 @@ def test_a_rank_that_no_matrix_has_is_refused_with_the_range(config: MakeConfig)
         Trainer(config(learn="lora", lora_rank=100_000))
 
 
-def test_freezing_everything_is_told(config: MakeConfig) -> None:
+def test_freezing_everything_is_reported(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="nothing is left to learn"):
         Trainer(config(learn="adaptor", freeze=("model",)))
 
@@ -93,7 +93,7 @@ def test_lora_is_an_adapter_that_peft_reads(config: MakeConfig) -> None:
     assert merged.label(noise(6_000, 0), tasks="SGC").summary["SGC"].distribution
 
 
-def test_a_run_with_lora_goes_on_bit_by_bit(config: MakeConfig, tmp_path: Path) -> None:
+def test_a_run_with_lora_continues_bit_by_bit(config: MakeConfig, tmp_path: Path) -> None:
     done = Trainer(config(learn="encoder+lora", lora_dropout=0.2)).run()
     shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
     resumed = Trainer(config(learn="encoder+lora", lora_dropout=0.2, out=str(tmp_path / "other"))).run()
@@ -121,7 +121,7 @@ def test_frozen_halves_learn_all_the_same(config: MakeConfig) -> None:
     "changes",
     [{"learn": "adaptor"}, {"model": "preset:nano"}, {"shard": True}],
 )
-def test_four_bits_without_a_trained_model_under_lora_are_told(
+def test_four_bits_without_a_trained_model_under_lora_are_reported(
     config: MakeConfig, tiny: Path, changes: dict[str, Any]
 ) -> None:
     settings = config(**{"learn": "adaptor+lora", "quantize": "nf4", **changes})
@@ -129,7 +129,7 @@ def test_four_bits_without_a_trained_model_under_lora_are_told(
         quantization(settings, None if "model" in changes else tiny)
 
 
-def test_another_number_format_is_told(config: MakeConfig, tiny: Path) -> None:
+def test_another_number_format_is_reported(config: MakeConfig, tiny: Path) -> None:
     with pytest.raises(InputError, match="quantize is 'int8': give nf4"):
         quantization(config(learn="lora", quantize="int8"), tiny)
 
@@ -153,7 +153,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_run_in_four_bits_leaves_plain_weights_and_goes_on_bit_by_bit(
+def test_a_run_in_four_bits_leaves_plain_weights_and_continues_bit_by_bit(
     config: MakeConfig, wide: Path, tmp_path: Path, dtype: str
 ) -> None:
     pytest.importorskip("bitsandbytes")

@@ -49,8 +49,11 @@ def test_rows_keep_their_weight_and_what_is_left_out_is_counted(folder: Path) ->
 
 def test_a_source_that_no_row_is_from_is_refused_with_the_nearest(folder: Path) -> None:
     parts = {"a": Part(str(folder / "a.jsonl"))}
-    for sources, told in (({"radoi": 2.0}, "did you mean 'radio'"), ({"tv": 2.0}, "the sources are a, a/None, radio")):
-        with pytest.raises(RecipeError, match=rf"^sources\.\w+: no row is from this source: {told}"):
+    for sources, reported in (
+        ({"radoi": 2.0}, "did you mean 'radio'"),
+        ({"tv": 2.0}, "the sources are a, a/None, radio"),
+    ):
+        with pytest.raises(RecipeError, match=rf"^sources\.\w+: no row is from this source: {reported}"):
             read_mixture(parts, OSUM, 30.0, sources)
 
 
@@ -72,12 +75,12 @@ def test_a_part_may_ask_some_tasks_only(folder: Path) -> None:
         ({"manifest": "a", "weight": True}, "weight is True"),
     ],
 )
-def test_a_part_that_is_none_is_told(values: object, reason: str) -> None:
+def test_a_part_that_is_none_is_reported(values: object, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         Part.from_mapping("mine", values)
 
 
-def test_a_task_that_the_recipe_has_not_is_told(folder: Path) -> None:
+def test_a_task_that_the_recipe_has_not_is_reported(folder: Path) -> None:
     with pytest.raises(InputError, match="mixture 'a': unknown task 'SAP'"):
         read_mixture({"a": Part(str(folder / "a.jsonl"), tasks=("SAP",))}, OSUM.keep(("ASR",)), 30.0)
 

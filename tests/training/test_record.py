@@ -1,4 +1,4 @@
-"""A checkpoint tells how it was made."""
+"""A checkpoint records how it was made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_exported_checkpoint_tells_of_every_run_behind_it(config: MakeConfig,
     assert [(run["step"], run["config"]["seed"]) for run in runs] == [(2, 1), (4, 3)]
     assert runs[0]["data"] == runs[1]["data"] and runs[0]["data"]["train"]["clips"] == 8
     assert all(run["osum"] == osum.__version__ and run["commit"] == commit() for run in runs)
-    # The next run, begun with what was exported, tells of all three; one that was stopped tells of itself once.
+    # The next run, begun with what was exported, records all three; one that was stopped records itself once.
     after = config(model=str(tmp_path / "out"), out=str(tmp_path / "three"), steps=1)
     Trainer(after).run()
     found = runs_behind(Trainer(replace(after, steps=2)).run())

@@ -16,7 +16,7 @@ from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
 
-def test_trackio_gets_what_the_log_gets_and_a_run_that_goes_on_stays_one(
+def test_trackio_gets_what_the_log_gets_and_a_run_that_continues_stays_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
@@ -27,9 +27,9 @@ def test_trackio_gets_what_the_log_gets_and_a_run_that_goes_on_stays_one(
         report = Report(out, 2, ("trackio",), {"steps": 2, "tasks": {"ASR": 1.0}}, True)
         report.row(step, {"loss": 1 / step, "valid": {"wer": 0.5}})
         trackio.finish()
-    with closing(sqlite3.connect(tmp_path / "trackio" / "osum.db")) as told:
-        found = [(step, json.loads(row)) for step, row in told.execute("select step, metrics from metrics")]
-        runs = told.execute("select count(distinct run_id) from metrics").fetchone()
+    with closing(sqlite3.connect(tmp_path / "trackio" / "osum.db")) as reported:
+        found = [(step, json.loads(row)) for step, row in reported.execute("select step, metrics from metrics")]
+        runs = reported.execute("select count(distinct run_id) from metrics").fetchone()
     assert found == [(step, {"valid/wer": 0.5, "loss": 1 / step}) for step in (1, 2)] and runs == (1,)
 
 
@@ -64,8 +64,8 @@ def test_a_run_without_validation_says_what_that_means(
     (tmp_path / "train.jsonl").write_bytes((data / "train.jsonl").read_bytes())
     settings = config(data=str(tmp_path), mixture={"all": str(data / "train.jsonl")}, steps=1)
     Trainer(settings).run()
-    told = f"valid: none ({tmp_path / 'valid.jsonl'} is not there): nothing is validated, and no best/ is kept"
-    assert [line for line in said(caplog) if line.startswith(told)]
+    reported = f"valid: none ({tmp_path / 'valid.jsonl'} is not there): nothing is validated, and no best/ is kept"
+    assert [line for line in said(caplog) if line.startswith(reported)]
     assert "step-1 is written" in said(caplog)
 
 

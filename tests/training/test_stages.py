@@ -87,8 +87,8 @@ def test_a_staged_run_that_was_moved_continues(plan: list[TrainConfig], tmp_path
 
 def test_a_first_stage_with_more_steps_says_why_the_second_cannot_continue(plan: list[TrainConfig]) -> None:
     train(plan)
-    told = r"two began with step 2 of one, which now ends with step 3: remove .*two to train this stage again"
-    with pytest.raises(InputError, match=told):
+    reported = r"two began with step 2 of one, which now ends with step 3: remove .*two to train this stage again"
+    with pytest.raises(InputError, match=reported):
         train([replace(plan[0], steps=3), replace(plan[1], steps=4)])
 
 
@@ -108,8 +108,8 @@ def test_the_tasks_of_a_row_are_part_of_the_data(config: MakeConfig, data: Path,
     with pytest.raises(InputError, match=r"holds a run whose train rows have other `tasks`: continue with"):
         Trainer(config(**settings))
     progress = json.loads((last / "progress.json").read_text("utf8"))
-    for told in progress["data"].values():  # a run of an osum that did not record them continues
-        del told["tasks_sha256"]
+    for reported in progress["data"].values():  # a run of an osum that did not record them continues
+        del reported["tasks_sha256"]
     (last / "progress.json").write_text(json.dumps(progress), "utf8")
     assert Trainer(config(**settings)).step == 1
 

@@ -24,7 +24,7 @@ def test_a_checkpoint_in_half_precision_learns_in_float32(config: MakeConfig, ti
     assert {parameter.dtype for parameter in Trainer(config(model=str(half))).model.parameters()} == {torch.float32}
 
 
-def test_a_model_of_no_such_name_is_told(config: MakeConfig) -> None:
+def test_a_model_of_no_such_name_is_reported(config: MakeConfig) -> None:
     with pytest.raises(CheckpointError, match="model 'nanno' is unknown: give nano, a checkpoint folder"):
         Trainer(config(model="nanno"))
     with pytest.raises(InputError, match="no such preset, give one of preset:osum, preset:echat, preset:nano"):
@@ -38,7 +38,7 @@ def test_a_preset_takes_the_tokenizer_of_the_data(config: MakeConfig, data: Path
     assert model.generation_config.eos_token_id == processor.answer_end_token_id == 258
 
 
-def test_a_run_goes_on_with_the_tasks_of_its_model(config: MakeConfig) -> None:
+def test_a_run_continues_with_the_tasks_of_its_model(config: MakeConfig) -> None:
     first = Trainer(config(steps=2, evidence={"SGC": "real"})).run()
     second = Trainer(config(model=str(first), out=str(first.parent / "second"), tasks={}))
     assert set(second.tasks) == set(TASKS) and second.tasks.find("SGC").evidence == "real"

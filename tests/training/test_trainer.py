@@ -1,4 +1,4 @@
-"""A run learns, stops where it is told, goes on as if nothing had happened, and leaves a model behind."""
+"""A run learns, stops where it is reported, goes on as if nothing had happened, and leaves a model behind."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_batch_that_cannot_be_read_moves_nothing(config: MakeConfig, questions
 
 
 @pytest.mark.parametrize(("label_weight", "parts"), [(0.0, {"audio_tower"}), (0.2, {"audio_tower", "adaptor"})])
-def test_without_questions_what_hears_learns_alone(
+def test_without_questions_the_encoder_learns_alone(
     config: MakeConfig, tiny: Path, label_weight: float, parts: set[str]
 ) -> None:
     trainer = Trainer(config(steps=1, questions_per_clip=0, label_weight=label_weight))
@@ -165,7 +165,7 @@ def test_without_questions_what_hears_learns_alone(
     assert {name.removeprefix("model.").split(".")[0] for name in moved} == parts
 
 
-def test_each_stage_goes_on_from_the_one_before_and_is_made_once(config: MakeConfig, tmp_path: Path) -> None:
+def test_each_stage_continues_from_the_one_before_and_is_made_once(config: MakeConfig, tmp_path: Path) -> None:
     plan = [config(out=str(tmp_path / "one"), steps=2), config(out=str(tmp_path / "two"), steps=2, seed=3)]
     last = train(plan)
     assert last == tmp_path / "two" / "step-2"
@@ -190,7 +190,7 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     assert len(on_top) == 10 and before - resident() > 150e6
 
 
-def test_rows_that_teach_nothing_are_told(config: MakeConfig) -> None:
+def test_rows_that_teach_nothing_are_reported(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="holds no row"):
         Trainer(config(tasks={"SAP": 1.0}))
 
@@ -213,7 +213,7 @@ def test_a_label_of_ones_own_is_learned(config: MakeConfig, data: Path, tmp_path
     }
 
 
-def test_a_clip_that_cannot_be_read_is_left_out_and_told(
+def test_a_clip_that_cannot_be_read_is_left_out_and_reported(
     config: MakeConfig, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = list(read_manifest(data / "train.jsonl"))
@@ -242,7 +242,7 @@ def test_the_rate_of_the_release_falls_with_the_root_of_the_step(step: int, shar
     assert rate(step, TrainConfig(schedule="noam", warmup_steps=4, learning_rate=2.0)) == pytest.approx(2 * share)
 
 
-def test_a_schedule_of_no_such_name_is_told() -> None:
+def test_a_schedule_of_no_such_name_is_reported() -> None:
     with pytest.raises(InputError, match="schedule is 'cosine': give linear or noam"):
         rate(0, TrainConfig(schedule="cosine"))
 
@@ -281,22 +281,26 @@ def test_muon_wants_whole_matrices(config: MakeConfig) -> None:
         Trainer(config(optimizer="muon", shard=True))
 
 
-def test_an_optimiser_of_no_such_name_is_told(config: MakeConfig) -> None:
+def test_an_optimiser_of_no_such_name_is_reported(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="optimizer is 'sgd': give adamw or muon"):
         Trainer(config(optimizer="sgd"))
 
 
-def test_batches_that_processes_cannot_share_are_told(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_that_processes_cannot_share_are_reported(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PartialState(cpu=True).__dict__, "num_processes", 2)
     with pytest.raises(InputError, match="batches_per_step is 3: give a multiple of the 2 processes"):
         Trainer(config(batches_per_step=3))
 
 
-@pytest.mark.parametrize(("change", "told"), [({"learning_rate": 1.0}, "learning_rate=0.001"), ({"seed": 5}, "seed=1")])
-def test_a_run_does_not_go_on_with_another_recipe(
-    done: Path, config: MakeConfig, change: dict[str, float], told: str
+@pytest.mark.parametrize(
+    ("change", "reported"), [({"learning_rate": 1.0}, "learning_rate=0.001"), ({"seed": 5}, "seed=1")]
+)
+def test_a_run_does_not_continue_with_another_recipe(
+    done: Path, config: MakeConfig, change: dict[str, float], reported: str
 ) -> None:
-    with pytest.raises(InputError, match=f"holds a run with {told}, the recipe says .*: continue with the same recipe"):
+    with pytest.raises(
+        InputError, match=f"holds a run with {reported}, the recipe says .*: continue with the same recipe"
+    ):
         Trainer(config(**change))
 
 
@@ -317,7 +321,7 @@ def test_clips_are_answered_and_scored(config: MakeConfig, changes: dict[str, st
     assert 0 <= scores["SGC"] <= 1 and 0 <= scores["VED"] <= 1 and {"loss", "ctc", "label"} < set(scores)
 
 
-def test_a_best_figure_that_is_not_measured_is_told(config: MakeConfig) -> None:
+def test_a_best_figure_that_is_not_measured_is_reported(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label, token; see answered_clips"):
         Trainer(config(best="wer")).run()
 
@@ -350,10 +354,10 @@ def test_tensorboard_gets_what_the_log_gets(config: MakeConfig) -> None:
     out = Trainer(config(track=("tensorboard",))).run().parent
     events = accumulator.EventAccumulator(str(out))
     events.Reload()
-    told = [event.value for event in events.Scalars("loss")]
-    assert told == pytest.approx([row[0] for _, row in sorted(losses(out).items())], rel=1e-5)
+    reported = [event.value for event in events.Scalars("loss")]
+    assert reported == pytest.approx([row[0] for _, row in sorted(losses(out).items())], rel=1e-5)
 
 
-def test_a_tracker_of_no_such_name_is_told(config: MakeConfig) -> None:
+def test_a_tracker_of_no_such_name_is_reported(config: MakeConfig) -> None:
     with pytest.raises(InputError, match="track: 'wandb' is unknown"):
         Trainer(config(track=("wandb",))).run()

@@ -95,9 +95,9 @@ def test_utterances_are_speech_too_and_short_ones_are_counted(tmp_path: Path) ->
 def test_codes_that_a_row_lacks_are_found_by_the_tokenizer(codec: Path, rows: Path) -> None:
     mixture = read_voice_mixture({"a": Part(str(rows))})
     batch = VoiceCollator(mixture.rows, ClipAudio(), Listener(codec))([Pick(0, 1), Pick(1, 2)])
-    heard = load_voice_encoder(codec).codes(mixture.rows[1].path)  # type: ignore[union-attr]
+    codes = load_voice_encoder(codec).codes(mixture.rows[1].path)  # type: ignore[union-attr]
     assert batch["codes"][0, :15].tolist() == list(range(15))
-    assert batch["code_lengths"].tolist() == [15, len(heard)]
+    assert batch["code_lengths"].tolist() == [15, len(codes)]
     assert batch["mel_piece"].shape[-1] * 256 == batch["wave_piece"].shape[-1] == 32 * 256
 
 

@@ -86,7 +86,7 @@ def transformers_loss(folder: Path, batch: dict[str, Any]) -> torch.Tensor:
 
 
 def auxiliary(trainer: Trainer, clips: int) -> dict[str, torch.Tensor]:
-    """Targets of the losses beside the answers'."""
+    """Targets of the losses next to the answers'."""
     sets = len(trainer.tasks.label_sets)
     return {"ctc_targets": torch.full((clips, 1), 1), "label_targets": torch.full((clips, sets), LABEL_UNKNOWN)}
 
@@ -121,14 +121,14 @@ def test_an_answer_costs_the_same_alone_and_in_any_batch(whisper_config: MakeCon
     answers, clip_of = ["a", "good morning<male>", "<none>"], [0, 1, 0]
 
     def loss(rows: list[int]) -> float:
-        heard = sorted({clip_of[row] for row in rows})
+        clips_asked = sorted({clip_of[row] for row in rows})
         batch = trainer.processor.batch(
             [texts[row] for row in rows],
-            [clips[clip] for clip in heard],
+            [clips[clip] for clip in clips_asked],
             [answers[row] for row in rows],
-            audio_index=[heard.index(clip_of[row]) for row in rows],
+            audio_index=[clips_asked.index(clip_of[row]) for row in rows],
         )
-        return trainer.losses(batch | auxiliary(trainer, len(heard)))[0].item()
+        return trainer.losses(batch | auxiliary(trainer, len(clips_asked)))[0].item()
 
     assert loss([0, 1, 2]) == pytest.approx(loss([0]) + loss([1]) + loss([2]), rel=1e-5)
 
@@ -229,7 +229,7 @@ def test_the_encoder_starts_an_osum_bit_by_bit(whisper_config: MakeConfig, tmp_p
     assert tower.keys() == trained.keys() and all(torch.equal(tower[name], trained[name]) for name in tower)
 
 
-def test_a_second_run_goes_on_with_tags_and_tasks(whisper_config: MakeConfig, tmp_path: Path) -> None:
+def test_a_second_run_continues_with_tags_and_tasks(whisper_config: MakeConfig, tmp_path: Path) -> None:
     first = Trainer(whisper_config(steps=2))
     folder = first.run()
     second = Trainer(whisper_config(model=str(folder), out=str(tmp_path / "second"), tasks={}))
@@ -238,7 +238,7 @@ def test_a_second_run_goes_on_with_tags_and_tasks(whisper_config: MakeConfig, tm
     assert torch.equal(table, first.model.get_input_embeddings().weight)
 
 
-def test_the_encoder_learns_alone_where_it_is_told(whisper_config: MakeConfig, tiny_whisper: Path) -> None:
+def test_the_encoder_learns_alone_where_the_recipe_asks(whisper_config: MakeConfig, tiny_whisper: Path) -> None:
     folder = Trainer(whisper_config(steps=2, learn="encoder")).run()
     before, after = (load_file(path / "model.safetensors") for path in (tiny_whisper, folder))
     moved = {name for name in before if before[name].shape == after[name].shape}
@@ -246,7 +246,7 @@ def test_the_encoder_learns_alone_where_it_is_told(whisper_config: MakeConfig, t
     assert moved and all(name.startswith("model.encoder.") for name in moved)
 
 
-def test_an_answer_too_long_for_the_decoder_is_left_out_and_told(
+def test_an_answer_too_long_for_the_decoder_is_left_out_and_reported(
     whisper_config: MakeConfig, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = list(read_manifest(data / "train.jsonl"))
@@ -256,7 +256,7 @@ def test_an_answer_too_long_for_the_decoder_is_left_out_and_told(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"kind": "whsiper"}, "kind is 'whsiper': give osum or whisper"),
         ({"model": "preset:nano"}, "kind whisper begins with a Whisper; give model=openai/whisper-medium"),
@@ -266,24 +266,26 @@ def test_an_answer_too_long_for_the_decoder_is_left_out_and_told(
         ({"learn": "adaptor"}, "nothing is left to learn"),
     ],
 )
-def test_what_a_whisper_cannot_do_is_told(whisper_config: MakeConfig, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_what_a_whisper_cannot_do_is_reported(
+    whisper_config: MakeConfig, changes: dict[str, Any], reported: str
+) -> None:
+    with pytest.raises(InputError, match=reported):
         Trainer(whisper_config(**changes))
 
 
-def test_a_model_that_is_no_whisper_is_told(whisper_config: MakeConfig, tiny: Path) -> None:
+def test_a_model_that_is_no_whisper_is_reported(whisper_config: MakeConfig, tiny: Path) -> None:
     with pytest.raises(ConversionError, match="is a osum model: a whisper model is needed here"):
         Trainer(whisper_config(model=str(tiny)))
 
 
-def test_a_whisper_cut_in_half_is_told(whisper_config: MakeConfig, tiny_whisper: Path, tmp_path: Path) -> None:
+def test_a_whisper_cut_in_half_is_reported(whisper_config: MakeConfig, tiny_whisper: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_whisper, tmp_path / "half"))
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="half cannot be loaded"):
         Trainer(whisper_config(model=str(folder)))
 
 
-def test_a_whisper_that_knows_english_alone_is_told(
+def test_a_whisper_that_knows_english_alone_is_reported(
     whisper_config: MakeConfig, tiny_whisper: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_whisper, tmp_path / "english"))

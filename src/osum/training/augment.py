@@ -102,7 +102,7 @@ def augment(
         samples: the clip.
         rng: decides everything.
         words: times in seconds of the clip.
-        noises: recordings (S,) to put below the clip, beside white to brown noise.
+        noises: recordings (S,) to put below the clip, next to white to brown noise.
         options: how often and how strongly.
 
     Raises:

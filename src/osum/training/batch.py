@@ -212,7 +212,7 @@ class Augmenter:
         noises = []
         for row in rows:
             if row.text == "" and row.labels.get("event") == "none":
-                with suppress(AudioError):  # told when the row is trained on
+                with suppress(AudioError):  # reported when the row is trained on
                     noises.append(audio.read(row))
         return cls(noises, share, options)
 
@@ -280,7 +280,7 @@ class Collator:
         unread: list[str] = []
         for pick in picks:
             try:
-                utterance, heard = self._hear(pick) if self.recorded is None else self._recorded(self.recorded, pick)
+                utterance, loaded = self._load(pick) if self.recorded is None else self._recorded(self.recorded, pick)
                 candidates = self.candidates(utterance)
             except AudioError as fault:
                 unread.append(str(fault))
@@ -291,7 +291,7 @@ class Collator:
                 texts.append(self.request(task, utterance, rng))
                 answers.append(task.render(utterance))
                 clip_of.append(len(features))
-            features.append(heard if isinstance(heard, Tensor) else self._features(heard, pick, rng))
+            features.append(loaded if isinstance(loaded, Tensor) else self._features(loaded, pick, rng))
             said = None if utterance.text is None else normalise_target(utterance.text)
             transcripts.append([CTC_UNKNOWN] if said is None else letters(said))
             spoken.append([CTC_UNKNOWN] if said is None else self.processor.text_ids(said))
@@ -325,7 +325,7 @@ class Collator:
     def rows(self, pick: Pick, first: Pick, seconds: float) -> tuple[int, int]:
         """Questions about a clip in a batch that begins with `first`, and tokens of the longest that can be drawn.
 
-        As the manifest tells it: what augmentation adds is not known yet.
+        By the manifest: what augmentation adds is not known yet.
         """
         key = pick.index, self.questions.timed([first])
         if key not in self._rows:
@@ -358,7 +358,7 @@ class Collator:
         """The tasks to draw from.
 
         Raises:
-            AudioError: the clip is of no use.
+            AudioError: the clip cannot be used.
         """
         return self.tasks.answerable(utterance)
 
@@ -396,7 +396,7 @@ class Collator:
         mel = self.processor.log_mel(np.zeros(SAMPLE_RATE // 10, np.float32))
         return mel if self.recorded is None else self.recorded.nothing(mel.shape[-1])
 
-    def _hear(self, pick: Pick) -> tuple[Utterance, Float32]:
+    def _load(self, pick: Pick) -> tuple[Utterance, Float32]:
         utterance, waveform = self._read(pick.index)
         return self._changed(utterance, waveform, pick) if self._changes(pick) else (utterance, waveform)
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the model in Hugging Face form, and beside it what resuming needs.
+"""Checkpoints of a run: the model in Hugging Face form, and next to it what resuming needs.
 
 A checkpoint appears by one rename, so an interrupted run never leaves half of one.
 """
@@ -67,7 +67,7 @@ def save_best(folder: Path, source: Path) -> None:
 
 
 def path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """Where the checkpoint of a step is."""
     return folder / f"step-{step}"
 
 

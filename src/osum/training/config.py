@@ -117,7 +117,7 @@ class TrainConfig:
     out: Place = "runs/train"
     """Folder for checkpoints and the log."""
     model: Place = "nano"
-    """What to go on from: a checkpoint folder, a packaged or a hub name; `preset:nano` is a new model of that size."""
+    """What to start from: a checkpoint folder, a packaged or a hub name; `preset:nano` is a new model of that size."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
     steps: Number = 4000
     """Optimiser steps of the whole run."""
@@ -156,7 +156,7 @@ class TrainConfig:
     tasks: Mapping[str, NotNegative] = field(default_factory=dict)
     """Task name to how often it is asked, relative to the others; without it all of them, alike."""
     sources: Mapping[str, NotNegative] = field(default_factory=dict)
-    """Source of rows (the name in the mixture where they tell none) to passes per epoch; 1 where not named."""
+    """Source of rows (the name in the mixture where they have none) to passes per epoch; 1 where not named."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`adamw`, or `muon`: the matrices of layers by Muon, the rest by AdamW. A small model learns sooner by it."""
     learning_rate: Positive = 1e-3
@@ -175,7 +175,7 @@ class TrainConfig:
     ctc_weight: NotNegative = 0.5
     """Weight of the auxiliary CTC loss on encoder frames; it makes a small encoder align."""
     label_weight: NotNegative = 0.0
-    """Weight of the auxiliary loss that names a clip's labels from what the language model hears; encoder and adaptor
+    """Weight of the auxiliary loss that names a clip's labels from the input of the language model; encoder and adaptor
     keep them by it."""
     token_weight: NotNegative = 0.0
     """Weight of the auxiliary CTC loss that reads text tokens off the adaptor's output; by it sound comes to a new
@@ -197,7 +197,7 @@ class TrainConfig:
     save_every: Number = 250
     """Steps between checkpoints; each is also validated."""
     keep: Number = 2
-    """Checkpoints that stay, beside the best."""
+    """Checkpoints that are kept, in addition to the best."""
     best: str = "loss"
     """Validation figure whose best checkpoint stays as `best`: loss, ctc, wer, cer, or a label task such as SGC."""
     answered_clips: NumberOrNone = 0
@@ -242,7 +242,7 @@ def _field(name: str, kind: Any, value: Any) -> Any:
 def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, ...]:
     """The runs of a recipe: one, or one after another where it has `stages`, name to what differs from the rest of it.
 
-    Each stage has the folder `out/NAME`; `train` has it go on from the last checkpoint of the stage before. An override
+    Each stage has the folder `out/NAME`; `train` starts it from the last checkpoint of the stage before. An override
     `tasks.ASR=2` reaches into a mapping, `stages.NAME.steps=10` into a stage; any other holds for every stage.
 
     Raises:

@@ -94,13 +94,13 @@ class DialogueLayout:
         return Form(modes.MODES[name], thinking, room)
 
     def _thinking(self, dialogue: Dialogue, rng: random.Random) -> str:
-        """How this reply thinks; only what is heard is thought about."""
+        """How this reply thinks; only sound is thought about."""
         question, reply = dialogue.question, dialogue.reply
-        heard = question.audio is not None
+        spoken = question.audio is not None
         can = {
             "off": True,
-            "tag": heard and bool(question.text and question.labels),
-            "language": heard and bool(reply.thought),
+            "tag": spoken and bool(question.text and question.labels),
+            "language": spoken and bool(reply.thought),
         }
         weights = {name: weight for name, weight in self.options.thinking.items() if can[name]}
         return rng.choices(list(weights), list(weights.values()))[0] if any(weights.values()) else "off"
@@ -108,8 +108,10 @@ class DialogueLayout:
     def _has_room_for_turns(self, dialogue: Dialogue) -> bool:
         """Whether there is enough speech for the text: 3 ids for each of the text, its end included."""
         reply, question = dialogue.reply, dialogue.question
-        told = reply.text is not None  # a reply may begin with the tag of its feeling
-        said = Said(clean(reply.text or question.text or ""), emotion=(reply.emotion or NO_FEELING) if told else None)
+        answered = reply.text is not None  # a reply may begin with the tag of its feeling
+        said = Said(
+            clean(reply.text or question.text or ""), emotion=(reply.emotion or NO_FEELING) if answered else None
+        )
         text_ids = self.processor.text_ids(said.render())
         return SPEECH_TURN // TEXT_TURN * (len(text_ids) + 1) <= len(dialogue.reply.codes) + 2
 

@@ -71,7 +71,7 @@ def parts_of(learn: str) -> set[str]:
 
 
 def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
-    """What `from_pretrained` is told so that the language model is held in 4 bit (QLoRA); nothing without `quantize`.
+    """What `from_pretrained` is given so that the language model is held in 4 bit (QLoRA); nothing without `quantize`.
 
     The factors of the blocks are not quantised once more: they would not survive that a checkpoint holds plain weights.
 
@@ -81,11 +81,11 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
     """
     if not config.quantize:
         return {}
-    told = f"quantize is {config.quantize!r}"
+    setting = f"quantize is {config.quantize!r}"
     if LORA not in parts_of(config.learn) or source is None or config.shard:
         raise RecipeError(
-            f"{told} with learn={config.learn} model={config.model} shard={str(config.shard).lower()}: 4 bits hold a "
-            "trained language model that learns by LoRA and is whole in each process; leave it out"
+            f"{setting} with learn={config.learn} model={config.model} shard={str(config.shard).lower()}: 4 bits hold "
+            "a trained language model that learns by LoRA and is whole in each process; leave it out"
         )
     try:
         import bitsandbytes
@@ -94,7 +94,7 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
     device = PartialState().device
     if device.type not in bitsandbytes.supported_torch_devices:
         raise RecipeError(
-            f"{told}: bitsandbytes {bitsandbytes.__version__} does not run on {device.type}; leave it out"
+            f"{setting}: bitsandbytes {bitsandbytes.__version__} does not run on {device.type}; leave it out"
         )
     options = BitsAndBytesConfig(
         load_in_4bit=True,

@@ -67,7 +67,7 @@ def read_mixture(
     Args:
         parts: name to manifest. A row that names no `source` gets the name.
         tasks: what can be asked.
-        max_seconds: longest clip that the model hears.
+        max_seconds: longest clip that the model takes.
         sources: source name to further passes, multiplied with the part's weight; `name/language` goes before `name`.
 
     Raises:
@@ -134,7 +134,7 @@ def _log_left_out(
     for manifest, number in (+too_long).items():
         cut = f"osum data cut {manifest} OUTDIR --max-seconds {max_seconds:g}"
         log.warning(
-            "%d rows are longer than the %g s that this model hears; cut them with: %s", number, max_seconds, cut
+            "%d rows are longer than the %g s that this model takes; cut them with: %s", number, max_seconds, cut
         )
 
 

@@ -22,7 +22,7 @@ from osum.training.batch import CTC_UNKNOWN
 from osum.training.config import TrainConfig
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
-"""What a batch holds beside the model's inputs."""
+"""What a batch holds next to the model's inputs."""
 LOSSES = ("loss", "ctc", "label", "token")
 """What `Objective` gives, in its order: of answers, letters, labels, tokens."""
 
@@ -59,7 +59,7 @@ class CtcHead(nn.Module):
 class TokenHead(nn.Module):
     """Reads text tokens off the adaptor's output by the language model's own table; part of training alone.
 
-    Sound so comes to a new language model in the terms of its words, which it learns to tell much sooner.
+    Sound so comes to a new language model in the terms of its words, which it learns to distinguish much sooner.
 
     Args:
         width: of the language model.
@@ -77,13 +77,13 @@ class TokenHead(nn.Module):
 
 
 class LabelHeads(nn.Module):
-    """Auxiliary heads from what the language model hears to the labels of a clip, one per label set (K).
+    """Auxiliary heads from the input of the language model to the labels of a clip, one per label set (K).
 
     Letters and tokens alone teach encoder and adaptor to forget who speaks and how. Each head looks at the places that
     it chooses; kept as `CtcHead` is.
 
     Args:
-        width: of what is heard.
+        width: of what they read.
         sizes: labels in each set.
     """
 
@@ -100,8 +100,8 @@ class LabelHeads(nn.Module):
         shares = self.look(x).float().masked_fill(padding, -torch.inf).softmax(1)  # (B, T', K)
         looked = torch.einsum("btk,btd->kbd", shares, x.float())  # (K, B, D)
         losses = [
-            nn.functional.cross_entropy(name(heard).float(), target, ignore_index=IGNORED, reduction="sum")
-            for name, heard, target in zip(self.name, looked, targets.T, strict=True)
+            nn.functional.cross_entropy(name(embedded).float(), target, ignore_index=IGNORED, reduction="sum")
+            for name, embedded, target in zip(self.name, looked, targets.T, strict=True)
         ]
         return torch.stack(losses).sum() if losses else states.new_zeros((), dtype=torch.float32)
 
@@ -149,12 +149,12 @@ class Objective(Losses):
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
-        self.label_heads = LabelHeads(self.heard_width, labels) if labels else None
-        self.tokens = TokenHead(self.heard_width) if tokens else None
+        self.label_heads = LabelHeads(self.embedding_width, labels) if labels else None
+        self.tokens = TokenHead(self.embedding_width) if tokens else None
 
     @classmethod
     def of(cls, model: Any, tasks: TaskSet, config: TrainConfig) -> Objective:
-        """The losses of a run. Without a weight, heads would give what they hear gradients of zero, and weight decay
+        """The losses of a run. Without a weight, heads would give their inputs gradients of zero, and weight decay
         would move it."""
         sizes = [len(labels.labels) for labels in tasks.label_sets.values()] if config.label_weight else []
         return cls(model, sizes, config.token_weight > 0)
@@ -176,16 +176,16 @@ class Objective(Losses):
 
     @property
     def listener(self) -> nn.Module:
-        """The part whose output (B, T', D) the language model hears."""
+        """The part whose output (B, T', D) the language model reads."""
         return self.model.model.adaptor
 
     @property
-    def heard_width(self) -> int:
-        """Width D of what the language model hears."""
+    def embedding_width(self) -> int:
+        """Width D of the input of the language model."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    def heard_length(self, frames: Tensor) -> Tensor:
-        """Feature frames (B,) to lengths (B,) of what the language model hears."""
+    def embedding_length(self, frames: Tensor) -> Tensor:
+        """Feature frames (B,) to lengths (B,) of the input of the language model."""
         return audio_token_length(frames)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
@@ -204,21 +204,21 @@ class Objective(Losses):
             if "labels" in batch:
                 answer = self.answer_loss(batch["labels"], **inputs)
             else:
-                self.hear(batch["input_features"], batch["feature_attention_mask"])
+                self.encode(batch["input_features"], batch["feature_attention_mask"])
                 answer = kept[0].new_zeros((), dtype=torch.float32)
         finally:
             for hook in hooks:
                 hook.remove()
-        encoded, heard = kept
+        encoded, embedded = kept
         ctc = self.ctc(encoded, encoder_length(frames), batch["ctc_targets"])
         label = token = answer.new_zeros(())
         if self.label_heads is not None:
-            label = self.label_heads(heard, self.heard_length(frames), batch["label_targets"])
+            label = self.label_heads(embedded, self.embedding_length(frames), batch["label_targets"])
         if self.tokens is not None:
-            token = self.tokens(heard, self.heard_length(frames), batch["token_targets"], self.logits)
+            token = self.tokens(embedded, self.embedding_length(frames), batch["token_targets"], self.logits)
         return torch.stack([answer, ctc, label, token])
 
-    def hear(self, features: Tensor, mask: Tensor) -> None:
+    def encode(self, features: Tensor, mask: Tensor) -> None:
         """Run encoder and adaptor, without a question."""
         self.model.model.encode_audio(features, mask)
 

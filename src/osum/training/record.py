@@ -27,7 +27,7 @@ their rows are compared; so may the stage before, as what made it is."""
 
 
 def of_run(train: Sequence[Utterance | Dialogue], valid: Sequence[Utterance | Dialogue]) -> dict[str, Any]:
-    """What is told of a run beside its settings: osum's version and commit, and its data."""
+    """What is recorded of a run next to its settings: osum's version and commit, and its data."""
     data = {name: of_list(rows) for name, rows in (("train", train), ("valid", valid)) if rows}
     return {"osum": version("osum"), "commit": commit(), "data": data}
 
@@ -49,7 +49,7 @@ def anywhere(row: Utterance | Dialogue) -> Utterance | Dialogue:
 
 
 def check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
-    """Hold the data of a run that goes on against those that it began with, as `of_run` tells them.
+    """Compare the data of a resumed run with those that it began with, as `of_run` recorded them.
 
     Raises:
         InputError: they are other.
@@ -62,7 +62,7 @@ def check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> No
                 "or give another out"
             )
         if before != rows:
-            old, new = (f"{told['clips']} rows, hash {told['sha256'][:8]}" for told in (then[name], rows))
+            old, new = (f"{part['clips']} rows, hash {part['sha256'][:8]}" for part in (then[name], rows))
             raise InputError(
                 f"{out} holds a run whose {name} data are {old}, now they are {new}: "
                 "continue with the same data, or give another out"

@@ -164,7 +164,7 @@ def pass_on(encoder: OsumEncoder) -> None:
     if "forward" in vars(encoder):
         return  # it does already
     encode, bins = encoder.forward, encoder.config.num_mel_bins
-    assert encoder.config.hidden_size != bins, "states and features could not be told apart"
+    assert encoder.config.hidden_size != bins, "states and features could not be distinguished"
 
     def forward(input_features: Tensor, feature_lengths: Tensor) -> Tensor:
         if input_features.shape[1] == bins:

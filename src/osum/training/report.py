@@ -38,7 +38,7 @@ class Report:
         steps: of the whole run.
         trackers: names of `TRACKERS`.
         config: of the run, for trackers.
-        tells: whether this process reports.
+        speaks: whether this process reports.
         trained: the losses that are trained; lines for people leave the others out.
     """
 
@@ -48,13 +48,13 @@ class Report:
         steps: int,
         trackers: tuple[str, ...],
         config: Mapping[str, Any],
-        tells: bool,
+        speaks: bool,
         trained: Sequence[str] = LOSSES,
     ) -> None:
-        self.out, self.steps, self.tells, self.trained = out, steps, tells, trained
-        self.trackers = [_tracker(name, out, config) for name in trackers] if tells else []
+        self.out, self.steps, self.speaks, self.trained = out, steps, speaks, trained
+        self.trackers = [_tracker(name, out, config) for name in trackers] if speaks else []
         path = out / LOG_FILE
-        if tells and path.is_file() and not path.read_bytes().endswith(b"\n"):  # half a line of a run that was cut off
+        if speaks and path.is_file() and not path.read_bytes().endswith(b"\n"):  # half a line of a run that was cut off
             path.write_bytes(path.read_bytes() + b"\n")
         self.headed = False
         self._start()
@@ -64,7 +64,7 @@ class Report:
 
     def say(self, line: str) -> None:
         """A line for whoever started the run."""
-        if self.tells:
+        if self.speaks:
             log.info("%s", line)
 
     def count(self, seconds: float, tokens: int) -> None:
@@ -110,7 +110,7 @@ class Report:
 
     def row(self, step: int, values: Mapping[str, Any]) -> None:
         """Log something of a step, all digits, for programs."""
-        if not self.tells:
+        if not self.speaks:
             return
         row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, **values}
         path = self.out / LOG_FILE
@@ -128,7 +128,7 @@ class Report:
 
     def close(self, last: Path) -> None:
         """Draw what was logged, where matplotlib is installed."""
-        if not self.tells:
+        if not self.speaks:
             return
         try:
             plot(self.out)
@@ -151,7 +151,7 @@ def large(number: int) -> str:
 
 
 def plot(out: Path) -> Path:
-    """Draw the losses of `log.jsonl` over the steps as a PNG beside it.
+    """Draw the losses of `log.jsonl` over the steps as a PNG next to it.
 
     Raises:
         MissingExtraError: without matplotlib.

@@ -31,7 +31,7 @@ def task_set(config: TrainConfig, source: Path | None) -> TaskSet:
 
     Args:
         config: names them; and a file of one's own, or a set of prompts.
-        source: the checkpoint that the run goes on from, whose own tasks are taken where no file is named.
+        source: the checkpoint that the run starts from, whose own tasks are taken where no file is named.
 
     Raises:
         RecipeError: there is no such set of prompts.

@@ -1,4 +1,4 @@
-"""Where the heads and the optimisers of a run stand, as tensors by name: what resuming needs besides the model.
+"""Where the heads and the optimisers of a run stand, as tensors by name: what resuming needs in addition to the model.
 
 The names are those of a checkpoint's `training_state.safetensors`: `ctc.linear.weight` for a head, and
 `exp_avg/adaptor.input_linear.weight` for what an optimiser keeps of a parameter. Torch's own functions place every
@@ -48,7 +48,7 @@ def optimizer_tensors(objective: nn.Module, optimizers: Sequence[torch.optim.Opt
 
 
 def restore_heads(objective: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Take heads over; one of other tasks, or that was not there, begins anew."""
+    """Take heads over; one of other tasks, or that was not there, starts again."""
     for name, head in objective.named_children():
         own = head.state_dict()
         given = {key: state[f"{name}.{key}"] for key in own if f"{name}.{key}" in state}

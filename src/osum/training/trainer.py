@@ -96,9 +96,9 @@ class Trainer:
         self.clips = ClipAudio()
         rows, self.sampler, self.loader = self._training_batches()
         self.valid_rows, self.valid_batches, self.valid_loader = self._validation_batches()
-        self.told = record.of_run(rows, self.valid_rows)
+        self.record_of_run = record.of_run(rows, self.valid_rows)
         self.before: list[dict[str, Any]] = []
-        """What checkpoints tell of this run beside its settings, and of those before it."""
+        """What checkpoints record of this run next to its settings, and of the runs before it."""
         if source is not None and source.parent == self.out:
             self._resume(source)
         elif source is not None:
@@ -112,7 +112,7 @@ class Trainer:
         mixture = self._read(parts, self.config.sources)
         if not sum(mixture.weights):
             names = ", ".join(part.manifest for part in parts.values())
-            raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_told(mixture)})")
+            raise InputError(f"{names} holds no row to train on: check labels, tasks and weights ({_summary(mixture)})")
         collator = self._collator(mixture, learns=True)
         if self.config.encoder_copies:
             self._record(collator, mixture, self.out / "encoder" / "train", self.config.encoder_copies)
@@ -207,7 +207,7 @@ class Trainer:
             self.processes.is_main_process,
             self.kind.objective.shown(self.config),
         )
-        if report.tells:
+        if report.speaks:
             for line in self.summary():
                 report.say(line)
         batches = iter(self.loader)
@@ -269,7 +269,7 @@ class Trainer:
         )
 
     def _share(self, batches: Iterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The batches of a step; clips that cannot be read are left out, and told.
+        """The batches of a step; clips that cannot be read are left out and reported.
 
         Raises:
             AudioError: no clip of many batches in a row can be read, so that it is no matter of some clips.
@@ -372,7 +372,7 @@ class Trainer:
         """Write a checkpoint of the present step; of several processes the first writes.
 
         Args:
-            better: it is the best so far; a run killed before it is kept as `best` keeps it when it goes on.
+            better: it is the best so far; a run killed before it is kept as `best` keeps it when it resumes.
         """
         tensors = tensors_of(self.objective, self.config.shard)
         state = {name: value.cpu() for name, value in tensors.items() if not name.startswith(MODEL)}
@@ -384,7 +384,7 @@ class Trainer:
             "best": self.best,
             "is_best": better,
             "config": self.config.to_dict(),
-            **self.told,
+            **self.record_of_run,
             "before": self.before,
         }
         if not self.processes.is_main_process:
@@ -399,7 +399,7 @@ class Trainer:
         return checkpoint.save(self.out, self.step, write, state, progress, self.config.keep)
 
     def write_model(self, folder: Path, weights: dict[str, Tensor]) -> None:
-        """Model, processor and tasks, as `from_pretrained` and `osum label` read them; LoRA as an adapter beside."""
+        """Model, processor and tasks, as `from_pretrained` and `osum label` read them; LoRA as an adapter."""
         self.model.save_pretrained(folder, state_dict=weights)
         self.processor.save_pretrained(folder)
         if self.adapter is not None:
@@ -416,7 +416,7 @@ class Trainer:
         record.check_unchanged(progress["config"], self.config, self.out, () if self.after is None else ("model",))
         if self.after is not None:
             record.check_after(progress.get("before", []), self.after, self.out)
-        record.check_data(progress.get("data", {}), self.told["data"], self.out)
+        record.check_data(progress.get("data", {}), self.record_of_run["data"], self.out)
         self.before = progress.get("before", [])
         restore(self.objective, self.optimizers, state, path)
         self.step, self.best = progress["step"], progress["best"]
@@ -432,7 +432,7 @@ class _Index(Dataset[Pick]):
         return cast(Pick, pick)
 
 
-def _told(mixture: Mixture[Any]) -> str:
+def _summary(mixture: Mixture[Any]) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in mixture.dropped.items()) or "it is empty"
 
 

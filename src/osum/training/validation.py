@@ -17,7 +17,7 @@ def answered(
 ) -> dict[str, float]:
     """Error rate (`wer`, `cer`) of transcripts and accuracy of each label, over the rows that know them.
 
-    What no row tells is left out. Each clip is asked for its transcript and every single label.
+    What no row contains is left out. Each clip is asked for its transcript and every single label.
     """
     asked = [task for task in checkpoint.tasks.values() if task.transcript == "plain" and not task.reply]
     asked = [task for task in asked if len(task.label_sets) <= 1]
@@ -29,8 +29,8 @@ def answered(
     for language, rate in ERROR_RATES.items():
         texts = [(row.text, answer.text or "") for row, answer in pairs if row.text and row.language == language]
         if texts:
-            known, heard = ([normalize(text) for text in column] for column in zip(*texts, strict=True))
-            scores[rate.__name__] = rate(known, heard).value
+            known, answered = ([normalize(text) for text in column] for column in zip(*texts, strict=True))
+            scores[rate.__name__] = rate(known, answered).value
     for task in asked:
         for labels in task.label_sets:
             hits = [

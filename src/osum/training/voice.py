@@ -193,12 +193,12 @@ class VoiceCollator:
         config = self.listener.encoder.config
         wave = torch.from_numpy(self.audio.read(row, rate=config.mel.sampling_rate))
         wave = wave[: len(wave) // config.mel.hop_length * config.mel.hop_length]
-        heard = resample(wave[None], config.mel.sampling_rate, SAMPLE_RATE)[0]
-        codes = row.extra.get("codes") or self.listener.encoder.codes_of(heard).tolist()
+        listened = resample(wave[None], config.mel.sampling_rate, SAMPLE_RATE)[0]
+        codes = row.extra.get("codes") or self.listener.encoder.codes_of(listened).tolist()
         wrong = next((code for code in codes if not 0 <= code < config.flow.num_codes), None)
         if wrong is not None:
             raise AudioError(f"{row.id}: code {wrong}, the model has codes 0 to {config.flow.num_codes - 1}")
-        return codes, speaker_vector(self.listener.encoder.speaker, heard), wave
+        return codes, speaker_vector(self.listener.encoder.speaker, listened), wave
 
 
 class VoiceLosses(Losses):

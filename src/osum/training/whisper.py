@@ -1,6 +1,6 @@
 """A Whisper that learns the tasks: what a run of `kind: whisper` trains in place of an OSUM (specification 5, stage 1).
 
-Each task has a tag of its own beside Whisper's, and one pass answers one task:
+Each task has a tag of its own next to Whisper's, and one pass answers one task:
 
     <|startoftranscript|><|en|><|SER|><|notimestamps|>good morning<happy><|endoftext|>
 
@@ -154,30 +154,30 @@ class WhisperObjective(Objective):
         return self.tower
 
     @property
-    def heard_width(self) -> int:
+    def embedding_width(self) -> int:
         """Width of the frames."""
         return int(self.tower.config.hidden_size)
 
-    def heard_length(self, frames: Tensor) -> Tensor:
+    def embedding_length(self, frames: Tensor) -> Tensor:
         """Feature frames (B,) to encoder frames (B,)."""
         return encoder_length(frames)
 
-    def hear(self, features: Tensor, mask: Tensor) -> None:
+    def encode(self, features: Tensor, mask: Tensor) -> None:
         """Run the encoder, without a question."""
         self.tower(features, mask.sum(-1))
 
     def states(self, **inputs: Tensor) -> Tensor:
         """(R, L, D): what the model's head sees at each token of a batch."""
         lengths = inputs["feature_attention_mask"].sum(-1)  # (B,)
-        heard = self.tower(inputs["input_features"], lengths)[inputs["audio_index"]]  # (R, T, D)
-        real = length_mask(encoder_length(lengths), heard.shape[1])[inputs["audio_index"]]  # (R, T)
+        encoded = self.tower(inputs["input_features"], lengths)[inputs["audio_index"]]  # (R, T, D)
+        real = length_mask(encoder_length(lengths), encoded.shape[1])[inputs["audio_index"]]  # (R, T)
         decoder = self.model.model.decoder
         tokens = decoder.embed_tokens(inputs["input_ids"])  # (R, L, D)
         return decoder(
             inputs_embeds=tokens,
             attention_mask=inputs["attention_mask"],
-            encoder_hidden_states=heard,
-            heard_mask=create_bidirectional_mask(self.model.config, tokens, real, heard),
+            encoder_hidden_states=encoded,
+            encoder_mask=create_bidirectional_mask(self.model.config, tokens, real, encoded),
             use_cache=False,
         ).last_hidden_state
 
@@ -257,10 +257,10 @@ def take_true_lengths(model: Any) -> None:
     model.model.encoder = encoder
     model._no_split_modules = [*model._no_split_modules, *encoder._no_split_modules]
     for layer in model.model.decoder.layers:
-        layer.register_forward_pre_hook(_mask_what_is_heard, with_kwargs=True)
+        layer.register_forward_pre_hook(_mask_encoder_states, with_kwargs=True)
 
 
-def _mask_what_is_heard(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _mask_encoder_states(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Transformers' decoder hands its layers no mask of the encoder's frames."""
-    kwargs["encoder_attention_mask"] = kwargs.pop("heard_mask")
+    kwargs["encoder_attention_mask"] = kwargs.pop("encoder_mask")
     return args, kwargs
