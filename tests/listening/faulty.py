@@ -24,7 +24,7 @@ class Endless:
 
 
 class Odd:
-    """A file that breaks its reader in a way nobody thought of, and tells where standard error goes."""
+    """A file that breaks its reader in a way nobody thought of, and shows where standard error goes."""
 
     def __fspath__(self) -> str:
         raise RuntimeError(f"quiet: {os.path.samestat(os.fstat(2), os.stat(os.devnull))}")  # noqa: PTH116

@@ -160,13 +160,13 @@ def test_a_long_recording_is_aligned_window_by_window(short: Recognizer) -> None
     assert words[-1].start > 1.5
 
 
-def test_where_nothing_can_be_heard_words_are_estimated(model: Recognizer) -> None:
+def test_where_there_is_only_silence_words_are_estimated(model: Recognizer) -> None:
     words = model.align(np.zeros(600_000, np.float32), "good morning")
     assert [word.estimated for word in words] == [True, True]
 
 
 @pytest.mark.parametrize(
-    ("given_words", "heard", "windows"),
+    ("given_words", "recognised", "windows"),
     [
         ("a b c d e", ["a x", "d e"], [0, 0, 0, 1, 1]),
         ("a b c d", ["", "a b c d"], [1, 1, 1, 1]),
@@ -175,17 +175,17 @@ def test_where_nothing_can_be_heard_words_are_estimated(model: Recognizer) -> No
         ("a", ["b c d", "e"], [0]),
     ],
 )
-def test_words_go_to_the_window_that_heard_them(given_words: str, heard: list[str], windows: list[int]) -> None:
-    assert dealt(given_words.split(), [words.split() for words in heard]) == windows
+def test_words_go_to_the_window_that_has_them(given_words: str, recognised: list[str], windows: list[int]) -> None:
+    assert dealt(given_words.split(), [words.split() for words in recognised]) == windows
 
 
 @given(
     st.lists(st.sampled_from("abc"), max_size=12),
     st.lists(st.lists(st.sampled_from("abc"), max_size=6), min_size=1, max_size=4),
 )
-def test_windows_never_run_backwards(words: list[str], heard: list[list[str]]) -> None:
-    found = dealt(words, heard)
-    assert found == sorted(found) and len(found) == len(words) and all(0 <= each < len(heard) for each in found)
+def test_windows_never_run_backwards(words: list[str], recognised: list[list[str]]) -> None:
+    found = dealt(words, recognised)
+    assert found == sorted(found) and len(found) == len(words) and all(0 <= each < len(recognised) for each in found)
 
 
 def test_words_that_are_hardly_recognised_are_dealt_by_time() -> None:

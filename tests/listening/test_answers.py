@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from osum.listening.answers import (
     NO_EVENT,
-    Heard,
+    AnsweredWindow,
     answer_key,
     doubted,
     is_silent,
     join_text,
+    names_event,
     segment_of,
     summary_of,
-    tells_event,
 )
 from osum.tasks import OSUM, RELEASE, TaskSet
 from osum.utterance import Answer, Segment
@@ -32,8 +32,10 @@ def segment(raws: dict[str, str], silence: float | None = 0.1, tasks: TaskSet = 
             rest = 0.1 / (len(labels.labels) - 1)
             distributions[name, labels.name] = {label: 0.9 if label == top else rest for label in labels.labels}
     silent = None if silence is None else is_silent(raws.get("ASR", "hi"), silence)
-    voice = "event" in best and best["event"] != NO_EVENT and any(tells_event(tasks[name]) for name in raws)
-    return segment_of(Heard(2.0, raws, distributions, silence, silent, voice), [tasks[name] for name in raws], 10.0)
+    voice = "event" in best and best["event"] != NO_EVENT and any(names_event(tasks[name]) for name in raws)
+    return segment_of(
+        AnsweredWindow(2.0, raws, distributions, silence, silent, voice), [tasks[name] for name in raws], 10.0
+    )
 
 
 RAWS = {"ASR": "hi", "VED": "hi<laugh>", "SER": "hi<sad>", "SSR": "hi<客服>", "SGC": "hi<female>"}
@@ -105,7 +107,7 @@ def test_a_reply_is_found_behind_its_separator() -> None:
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=1, max_size=6), st.floats(0.1, 5))
 def test_word_times_never_run_backwards_or_leave_the_window(spans: list[tuple[float, float]], seconds: float) -> None:
     raw = "".join(f"<{start:.2f}>word<{end:.2f}>" for start, end in spans)
-    found = segment_of(Heard(seconds, {"SRWT": raw}), [OSUM["SRWT"]], 1 / 3)
+    found = segment_of(AnsweredWindow(seconds, {"SRWT": raw}), [OSUM["SRWT"]], 1 / 3)
     edges = [found.start, *(word.start for word in found.words), found.end]
     assert edges == sorted(edges) and len(found.words) == len(spans)
     assert all(word.start <= word.end <= found.end for word in found.words)

@@ -53,7 +53,7 @@ class Moody(nn.Module):
 
 @cache
 def moody() -> Recognizer:
-    """A tiny recognizer that hears silence in some clips and a voice in some of these."""
+    """A tiny recognizer that reports silence in some clips and a voice in some of these."""
     known, model = checkpoint_of("speech_first"), tiny_model("speech_first")
     model.lm_head = Moody(model.lm_head, (known.processor.answer_end_token_id, ord("n")))
     return Recognizer(Checkpoint("tiny", "1", model, known.processor, OSUM))
@@ -123,5 +123,5 @@ def test_other_words_and_other_decoding_do_not_decide() -> None:
     assert len(asks_of("ASR,VED-only,SER", generation=DECODING[1])) == 5
 
 
-def test_where_nothing_is_withheld_nothing_is_asked_beside_the_tasks() -> None:
+def test_where_nothing_is_withheld_nothing_is_asked_next_to_the_tasks() -> None:
     assert len(asks_of("SER", withhold=False)) == 1

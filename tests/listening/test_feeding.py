@@ -82,7 +82,7 @@ def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
     ]
 
 
-def test_a_long_silence_is_told_to_be_alive_though_it_brings_no_window() -> None:
+def test_a_long_silence_is_reported_to_be_alive_though_it_brings_no_window() -> None:
     signs: list[None] = []
     silence = Source((np.zeros(100 * LIMIT, np.float32), LIMIT))
     first = next(stretches(15 * LIMIT, "auto", silence, lambda: signs.append(None)))

@@ -26,14 +26,14 @@ LIMITS = st.integers(MIN_FRAMES * FRAME, 3 * RATE)
 CUTS = st.lists(st.integers(0, 20 * RATE), max_size=8)
 KINDS = st.sampled_from(["speech", "pause", "silence", "hum"])
 SCENES = st.lists(st.tuples(KINDS, st.integers(1, 3 * RATE)), min_size=1, max_size=5)
-"""What is heard, and for how many samples."""
+"""What sounds, and for how many samples."""
 
 
 def cut(samples: Samples, limit: int = LIMIT) -> list[Piece]:
     return list(windows([samples], limit, Energy()))
 
 
-def heard(pieces: list[Piece]) -> list[Window]:
+def windows_of(pieces: list[Piece]) -> list[Window]:
     return [piece for piece in pieces if isinstance(piece, Window)]
 
 
@@ -89,7 +89,7 @@ def test_the_pieces_do_not_depend_on_the_blocks(
 def test_no_cut_falls_into_speech_where_there_are_pauses(spoken: list[tuple[int, int]]) -> None:
     parts = [part for speech, pause in spoken for part in (("speech", speech), ("pause", pause))]
     edges = [0, *itertools.accumulate(size for _, size in parts)]
-    found = heard(cut(scene(parts)))
+    found = windows_of(cut(scene(parts)))
     assert all(window.shared == 0 for window in found)
     for window in found[:-1]:
         inside = np.searchsorted(edges, window.end) - 1
@@ -97,7 +97,7 @@ def test_no_cut_falls_into_speech_where_there_are_pauses(spoken: list[tuple[int,
 
 
 def test_without_a_pause_windows_overlap_by_a_quarter_at_most() -> None:
-    first, second, *_ = heard(cut(babble(12 * RATE)))
+    first, second, *_ = windows_of(cut(babble(12 * RATE)))
     assert len(first.samples) <= LIMIT
     assert second.start + second.shared == first.end and LIMIT // 8 < second.shared <= LIMIT // 4
 
@@ -113,15 +113,15 @@ def test_a_silence_is_passed_over_and_stays_in_file_time() -> None:
 def test_faint_speech_is_no_silence() -> None:
     samples = scene([("silence", 5 * RATE), ("speech", 5 * RATE), ("silence", 5 * RATE)])
     samples[5 * RATE : 10 * RATE] *= 10 ** ((FAINT - 20 + 5) / 20) / np.std(babble(RATE))
-    assert any(window.start < 6 * RATE and window.end > 9 * RATE for window in heard(cut(samples, 2 * LIMIT)))
-    assert sum(len(window.samples) for window in heard(cut(samples))) >= 5 * RATE
+    assert any(window.start < 6 * RATE and window.end > 9 * RATE for window in windows_of(cut(samples, 2 * LIMIT)))
+    assert sum(len(window.samples) for window in windows_of(cut(samples))) >= 5 * RATE
 
 
 @pytest.mark.parametrize("seconds", [0.2, 4.0, 4.01, 4.9])
 @pytest.mark.parametrize("kind", ["speech", "silence", "hum"])
 def test_a_recording_about_the_limit_is_one_window_or_two_fair_ones(kind: str, seconds: float) -> None:
     size = round(seconds * RATE)
-    found = heard(cut(scene([(kind, size)]) + np.float32(0.3)))
+    found = windows_of(cut(scene([(kind, size)]) + np.float32(0.3)))
     if seconds <= 4:
         assert [(window.start, window.end) for window in found] == [(0, size)]
     assert all(len(window.samples) >= min(size, LIMIT // 4) - FRAME for window in found)
@@ -135,7 +135,7 @@ def test_silence_alone_is_no_window_once_it_is_too_long_for_one(seconds: float) 
 
 
 @pytest.mark.parametrize("kind", ["speech", "hum"])
-def test_what_can_be_heard_is_in_a_window(kind: str) -> None:
+def test_all_that_sounds_is_in_a_window(kind: str) -> None:
     pieces = cut(scene([(kind, 60 * RATE)]))
     assert not any(isinstance(piece, Silence) for piece in pieces)
 
@@ -143,7 +143,7 @@ def test_what_can_be_heard_is_in_a_window(kind: str) -> None:
 def test_a_stop_of_a_consonant_is_no_pause() -> None:
     samples = babble(8 * RATE)
     samples[3 * RATE : 3 * RATE + 960] = 0  # 60 ms
-    assert heard(cut(samples))[1].shared > 0
+    assert windows_of(cut(samples))[1].shared > 0
 
 
 def test_hours_are_held_one_window_at_a_time() -> None:
@@ -212,7 +212,7 @@ def test_a_header_that_lies_about_its_rate_gives_windows_of_what_it_says(recordi
 # With a model
 
 
-def test_a_long_recording_is_its_windows_each_heard_alone() -> None:
+def test_a_long_recording_is_its_windows_each_answered_alone() -> None:
     """So no word is lost or doubled at a cut, beyond what the model itself gets wrong."""
     nano, rest = osum.load("nano"), np.zeros(RATE // 2, np.float32)
     names = ("en_adult_male_zh_accent", "zh_sentence_2", "en_child_girl", "zh_sentence_3", "en_child_boy")

@@ -40,10 +40,10 @@ def said(texts: list[str], lengths: list[tuple[int, int]]) -> list[Word]:
     ]
 
 
-def hear(words: list[Word], start: float, end: float, timed: bool, late: float = 0.0) -> Segment:
-    """What a recogniser gives that hears whole words alone, and something else where it hears part of one."""
+def recognise(words: list[Word], start: float, end: float, timed: bool, late: float = 0.0) -> Segment:
+    """What a recogniser gives that recognises only whole words, and gives something else for a part of one."""
     inside = [word for word in words if word.end > start and word.start < end]
-    heard = [
+    recognised = [
         Word(
             word.text if word.start >= start and word.end <= end else "uh",
             word.start + late,
@@ -52,13 +52,13 @@ def hear(words: list[Word], start: float, end: float, timed: bool, late: float =
         )
         for word in inside
     ]
-    heard = [replace(w, start=min(max(w.start, start), end), end=max(min(w.end, end), start)) for w in heard]
+    recognised = [replace(w, start=min(max(w.start, start), end), end=max(min(w.end, end), start)) for w in recognised]
     return Segment(
         start,
         end,
-        text=join_units(w.text for w in heard),
-        confidences=tuple(w.confidence for w in heard),
-        words=tuple(heard) if timed else (),
+        text=join_units(w.text for w in recognised),
+        confidences=tuple(w.confidence for w in recognised),
+        words=tuple(recognised) if timed else (),
     )
 
 
@@ -68,15 +68,15 @@ def text_of(segments: tuple[Segment, ...]) -> str:
 
 @given(SEEDS, st.booleans(), st.floats(-0.05, 0.05))
 def test_what_windows_share_is_said_once(seed: int, repeats: bool, late: float) -> None:
-    """Repeated words are told apart by their times; without times no two words are the same here."""
+    """Repeated words are distinguished by their times; without times no two words are the same here."""
     random = Random(seed)
     lengths = paces(random, random.randint(40, 80))
     texts = [random.choice(FEW) if repeats else f"w{at}" for at in range(len(lengths))]
     words = said(texts, lengths)
     edges = [(0.0, 8.0), (5.0, 13.0), (9.5, words[-1].end)]
     edges = [(a, min(b, words[-1].end)) for a, b in edges if a < words[-1].end - 3]
-    heard = [hear(words, *edge, timed=repeats, late=late * n) for n, edge in enumerate(edges)]
-    found = in_sequence(reversed(heard))
+    recognised = [recognise(words, *edge, timed=repeats, late=late * n) for n, edge in enumerate(edges)]
+    found = in_sequence(reversed(recognised))
     if repeats:
         assert [word.text for each in found for word in each.words] == texts
     else:
@@ -88,7 +88,7 @@ def test_what_windows_share_is_said_once(seed: int, repeats: bool, late: float) 
 @given(SEEDS, st.floats(-0.4, 0.4))
 def test_times_run_on_across_the_seam(seed: int, late: float) -> None:
     words = said([FEW[at % 3] for at in range(50)], paces(Random(seed), 50))
-    first, second = merge(hear(words, 0, 6, True), hear(words, 3, 9, True, late))
+    first, second = merge(recognise(words, 0, 6, True), recognise(words, 3, 9, True, late))
     times = [time for each in (first, second) for word in each.words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert first.end == second.start and all(word.end <= first.end for word in first.words)
@@ -131,7 +131,7 @@ def test_a_seam_goes_over_between_two_common_units(left: list[str], right: list[
     assert seam_of(left, left[max(0, len(left) - 3) :]) is not None
 
 
-def test_where_one_window_heard_nothing_the_other_gives_up_nothing() -> None:
+def test_where_one_window_recognised_nothing_the_other_gives_up_nothing() -> None:
     silent, spoken = Segment(0, 4, "", no_speech=True), Segment(2, 6, "a b c")
     assert text_of(in_sequence([silent, spoken])) == "a b c"
     spoken, silent = Segment(0, 4, "a b c"), Segment(2, 6, "", no_speech=True)
@@ -149,7 +149,7 @@ def test_where_the_windows_disagree_about_all_they_share_each_has_its_half() -> 
 
 
 def sound_of(words: list[Word], seconds: float) -> np.ndarray:
-    """Something to be heard wherever a word is."""
+    """Something sounds wherever a word is."""
     samples = 1e-4 * noise(round(seconds * SAMPLE_RATE))
     for word in words:
         begin, stop = round(word.start * SAMPLE_RATE), round(word.end * SAMPLE_RATE)
@@ -169,13 +169,13 @@ def test_no_word_of_spliced_audio_is_lost_or_doubled(seed: int, phrases: int, ti
     words = said(texts, lengths)
     seconds = sum(word + gap for word, gap in lengths) / 100
     pieces = list(windows([sound_of(words, seconds)], 8 * SAMPLE_RATE, Energy()))
-    heard = [
+    recognised = [
         Segment(piece.start / SAMPLE_RATE, piece.end / SAMPLE_RATE, no_speech=True)
         if isinstance(piece, Silence)
-        else hear(words, piece.start / SAMPLE_RATE, piece.end / SAMPLE_RATE, timed)
+        else recognise(words, piece.start / SAMPLE_RATE, piece.end / SAMPLE_RATE, timed)
         for piece in pieces
     ]
-    found = in_sequence(heard)
+    found = in_sequence(recognised)
     assert text_of(found) == " ".join(texts)
     assert [word.text for each in found for word in each.words] == (texts if timed else [])
     assert all(one.end == other.start for one, other in pairwise(found))
@@ -187,15 +187,15 @@ def test_no_word_of_spliced_audio_is_lost_or_doubled(seed: int, phrases: int, ti
 def cut_and_merged(
     pattern: list[str], count: int, seed: int, limit: float, shared: float, timed: bool, steady: bool
 ) -> list[str]:
-    """What is left of words without a pause, heard whole in windows that share some seconds, and put together."""
+    """What is left of words without a pause, each whole in one of the windows that share some seconds, and put together."""
     random = Random(seed)
     lengths = [(30, 0) if steady else (random.randint(12, 60), random.randint(0, 10)) for _ in range(count)]
     words = said([pattern[at % len(pattern)] for at in range(count)], lengths)
     start, segments = 0.0, []
     while not segments or segments[-1].end < words[-1].end:
         end = min(start + limit, words[-1].end)
-        heard = tuple(word for word in words if start <= (word.start + word.end) / 2 < end or word.end == end)
-        segments.append(Segment(start, end, join_units(w.text for w in heard), words=heard if timed else ()))
+        recognised = tuple(word for word in words if start <= (word.start + word.end) / 2 < end or word.end == end)
+        segments.append(Segment(start, end, join_units(w.text for w in recognised), words=recognised if timed else ()))
         start = end - shared
     found = in_sequence(segments)
     if timed:
@@ -227,7 +227,7 @@ def test_without_times_a_phrase_that_repeats_at_a_steady_rate_is_kept(
 def test_without_times_one_word_that_repeats_is_kept_to_one_a_cut(
     seed: int, limit: float, shared: float, word: str
 ) -> None:
-    """Where nothing but the rate tells how many words both windows heard, it may be wrong by one."""
+    """Where only the rate shows how many words both windows contain, it may be wrong by one."""
     found = cut_and_merged([word], 120, seed, limit, shared, timed=False, steady=True)
     cuts = 36 // (limit - shared) + 1
     assert set(found) == {word} and abs(len(found) - 120) <= cuts

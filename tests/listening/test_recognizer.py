@@ -108,7 +108,7 @@ def test_long_audio_is_cut_at_the_limit_of_the_model(short: Recognizer, batch_si
     assert edges[0][0] == 0 and edges[-1][1] == result.duration == 3.5
     assert all(one[1] == other[0] for one, other in pairwise(edges))
     assert max(end - start for start, end in edges) <= short.max_seconds == 1.0
-    assert result.warnings[0].startswith("longer than the 1 s this model hears at once: cut into")
+    assert result.warnings[0].startswith("longer than the 1 s this model takes at once: cut into")
 
 
 def test_audio_within_the_limit_gives_no_warning(recognizer: Recognizer) -> None:

@@ -54,11 +54,11 @@ def is_odd(clips: Sequence[torch.Tensor]) -> bool:
 @pytest.mark.parametrize(
     "fault", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_a_full_memory_makes_batches_smaller_and_is_told_once(items: list[Utterance], fault: Exception) -> None:
-    told: list[str] = []
-    rows = list(label_all(breaking(fault, lambda clips: len(clips) > 1), items, OPTIONS, told.append))
+def test_a_full_memory_makes_batches_smaller_and_is_reported_once(items: list[Utterance], fault: Exception) -> None:
+    reported: list[str] = []
+    rows = list(label_all(breaking(fault, lambda clips: len(clips) > 1), items, OPTIONS, reported.append))
     assert [(row.id, row.error) for row in rows] == [(item.id, None) for item in items]
-    assert told == ["out of memory on cpu with 4 clips at once: going on with fewer (--batch-size)"]
+    assert reported == ["out of memory on cpu with 4 clips at once: continuing with fewer (--batch-size)"]
 
 
 def test_a_clip_that_does_not_fit_alone_is_an_error(items: list[Utterance]) -> None:

@@ -177,7 +177,7 @@ def test_a_reply_is_given_where_it_is_asked_for_by_name(nano: Recognizer) -> Non
     assert found.reply and found.segments[0].labels["STTC"].raw.startswith("good morning<开始回答>")
 
 
-def test_runs_go_on_only_with_the_same_transcripts(nano: Recognizer) -> None:
+def test_runs_continue_only_with_the_same_transcripts(nano: Recognizer) -> None:
     decoded = asked_of(nano, LabelOptions())
     assert "transcript" not in decoded
     assert asked_of(nano, GIVEN)["transcript"] == {"from": "given"}

@@ -37,7 +37,7 @@ def frames(samples: np.ndarray) -> Floats:
     return samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float32)
 
 
-def heard(samples: np.ndarray, detector: Detector[Any] | None = None) -> Floats:
+def probabilities(samples: np.ndarray, detector: Detector[Any] | None = None) -> Floats:
     detector = detector or Energy()
     return detector(frames(samples), detector.start())[0]
 
@@ -79,7 +79,7 @@ def vars_of(state: Any) -> np.ndarray:
 @detectors
 @pytest.mark.parametrize("name", ["en_jfk", "en_adult_male_zh_accent", "zh_sentence_2", "en_child_girl"])
 def test_speech_is_found_in_real_clips(kind: str, name: str) -> None:
-    found = heard(clip(name), detector_of(kind)) >= 0.5
+    found = probabilities(clip(name), detector_of(kind)) >= 0.5
     assert 0.4 < found.mean() < 0.95
 
 
@@ -87,7 +87,7 @@ def test_speech_is_found_in_real_clips(kind: str, name: str) -> None:
 @pytest.mark.parametrize("offset", [0.0, 0.4, -1.0])
 def test_silence_is_no_speech_whatever_its_offset(kind: str, offset: float) -> None:
     silent = np.full(3 * SAMPLE_RATE, offset) + 1e-5 * noise(3 * SAMPLE_RATE)
-    assert heard(silent, detector_of(kind)).max() < 0.35
+    assert probabilities(silent, detector_of(kind)).max() < 0.35
 
 
 @detectors
@@ -96,26 +96,26 @@ def test_silence_is_no_speech_whatever_its_offset(kind: str, offset: float) -> N
     [noise(12 * SAMPLE_RATE), tone(12, 50), tone(12, 440) + tone(12, 554), tone(12, 100) + 0.5],
     ids=["noise", "hum", "chord", "hum with offset"],
 )
-def test_what_goes_on_unchanged_is_no_speech_once_it_is_known(kind: str, sound: np.ndarray) -> None:
-    assert heard(sound, detector_of(kind))[6 * SECOND :].max() < 0.35
+def test_what_continues_unchanged_is_no_speech_once_it_is_known(kind: str, sound: np.ndarray) -> None:
+    assert probabilities(sound, detector_of(kind))[6 * SECOND :].max() < 0.35
 
 
-def test_speech_at_the_very_beginning_is_heard_by_its_level() -> None:
+def test_speech_at_the_very_beginning_is_detected_by_its_level() -> None:
     loud = clip("en_jfk")[SAMPLE_RATE // 2 :]
-    assert heard(loud)[:SECOND].mean() > 0.5
+    assert probabilities(loud)[:SECOND].mean() > 0.5
 
 
-def test_speech_over_steady_noise_is_heard_by_its_level() -> None:
+def test_speech_over_steady_noise_is_detected_by_its_level() -> None:
     spoken, quiet = clip("en_jfk"), np.zeros(8 * SAMPLE_RATE, np.float32)
     both = np.concatenate([quiet, spoken]) + 0.05 * noise(len(quiet) + len(spoken), 1)
-    found = heard(both) >= 0.5
+    found = probabilities(both) >= 0.5
     assert found[6 * SECOND : 8 * SECOND].mean() == 0 and found[8 * SECOND :].mean() > 0.4
 
 
 @needs_silero
 def test_rain_and_crying_are_no_speech_to_silero() -> None:
-    assert (heard(clip("no_voice_rain"), detector_named("silero")) >= 0.5).mean() == 0
-    assert (heard(clip("cry_baby"), detector_named("silero")) >= 0.5).mean() < 0.1
+    assert (probabilities(clip("no_voice_rain"), detector_named("silero")) >= 0.5).mean() == 0
+    assert (probabilities(clip("cry_baby"), detector_named("silero")) >= 0.5).mean() < 0.1
 
 
 def test_without_the_extra_the_level_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +156,6 @@ def test_a_span_begins_high_and_ends_low() -> None:
     assert list(speech_spans([0.4] * 5 + [0.6] * 2 + [0.4] * 3 + [0.3] * 20)) == [(5, 10)]
 
 
-def test_a_span_is_told_as_soon_as_its_silence_is_long_enough() -> None:
+def test_a_span_is_reported_as_soon_as_its_silence_is_long_enough() -> None:
     spans = speech_spans(iter([0.9] * 4 + [0.0] * 8 + [float("nan")]))
     assert next(spans) == (0, 4)

@@ -25,7 +25,7 @@ DISAGREES = "the decoded tag says"
 
 
 @dataclass
-class Heard:
+class AnsweredWindow:
     """All answers about one window."""
 
     seconds: float
@@ -50,53 +50,53 @@ def answer_key(task: Task, label_set: str) -> str:
 
 
 def join_text(parts: Sequence[str]) -> str:
-    """Transcripts of neighbouring windows as one text: blanks between words, none beside Chinese."""
+    """Transcripts of neighbouring windows as one text: blanks between words, none next to Chinese."""
     return normalise_target(" ".join(part for part in parts if part))
 
 
-def segment_of(heard: Heard, tasks: Sequence[Task], offset: float) -> Segment:
+def segment_of(window: AnsweredWindow, tasks: Sequence[Task], offset: float) -> Segment:
     """Put one window's answers together; times count from `offset`, in seconds of the file."""
-    parsed = {task.name: task.parse(heard.raws[task.name]) for task in tasks}
-    teller = _teller(tasks)
-    text = normalise_target(_sayable(parsed[teller.name].text)) if teller else None
-    no_speech = text == "" if heard.silent is None else heard.silent
-    silent = no_speech and heard.withhold
-    present = {"speech": not silent, "voice": not silent or bool(heard.voice), "sound": True}
+    parsed = {task.name: task.parse(window.raws[task.name]) for task in tasks}
+    transcribing = _transcribing(tasks)
+    text = normalise_target(_sayable(parsed[transcribing.name].text)) if transcribing else None
+    no_speech = text == "" if window.silent is None else window.silent
+    silent = no_speech and window.withhold
+    present = {"speech": not silent, "voice": not silent or bool(window.voice), "sound": True}
     timed = next((parsed[task.name] for task in tasks if task.transcript == "timed"), None)
-    moved = _moved(timed, heard.seconds) if timed else None
-    sure = tuple(heard.sureness(teller.name, mixed_units(text or ""))) if teller and not silent else ()
-    words = _words(timed, text, heard.seconds) if timed and text and not silent else ()
+    moved = _moved(timed, window.seconds) if timed else None
+    sure = tuple(window.sureness(transcribing.name, mixed_units(text or ""))) if transcribing and not silent else ()
+    words = _words(timed, text, window.seconds) if timed and text and not silent else ()
     labels: dict[str, Answer] = {}
     for task in tasks:
         extra = (moved,) if moved and task.transcript == "timed" else ()
-        labels.update(_answers(task, parsed[task.name], heard, present[task.needs], extra))
+        labels.update(_answers(task, parsed[task.name], window, present[task.needs], extra))
     reply = next((parsed[task.name].reply for task in tasks if task.reply), None)
     return Segment(
         start=round(offset, 4),
-        end=round(offset + heard.seconds, 4),
+        end=round(offset + window.seconds, 4),
         text="" if silent else text or "",
         confidences=sure,
         words=in_file(words, offset, sure),
         labels=labels,
         reply=None if silent else reply,
         no_speech=no_speech,
-        no_speech_probability=heard.no_speech_probability,
+        no_speech_probability=window.no_speech_probability,
     )
 
 
 def silence_of(start: float, end: float) -> Segment:
-    """A stretch in which there is nothing to hear, and about which nothing was asked."""
+    """A stretch of silence, about which nothing was asked."""
     return Segment(round(start, 4), round(end, 4), no_speech=True)
 
 
-def _teller(tasks: Sequence[Task]) -> Task | None:
+def _transcribing(tasks: Sequence[Task]) -> Task | None:
     """The plainest task that has a transcript: bare, then with tags, then with times."""
     having = [task for task in tasks if task.transcript != "none"]
     return min(having, key=lambda task: (task.transcript == "timed", len(task.label_sets) + task.reply), default=None)
 
 
-def tells_event(task: Task) -> bool:
-    """Whether a task tells which vocal event there is, and can say that there is none."""
+def names_event(task: Task) -> bool:
+    """Whether a task names the vocal event, and can say that there is none."""
     return any(labels.name == EVENT and NO_EVENT in labels.labels for labels in task.label_sets)
 
 
@@ -106,14 +106,14 @@ def is_silent(text: str, probability: float | None) -> bool:
 
 
 def _answers(
-    task: Task, result: TaskResult, heard: Heard, makes_sense: bool, extra: tuple[str, ...]
+    task: Task, result: TaskResult, window: AnsweredWindow, makes_sense: bool, extra: tuple[str, ...]
 ) -> dict[str, Answer]:
     problems = (*result.problems, *extra)
     if not task.label_sets:
         return {task.name: Answer(None, raw=result.raw, problems=problems, evidence=task.evidence)}
     answers = {}
     for labels in task.label_sets:
-        distribution = heard.distributions[task.name, labels.name]
+        distribution = window.distributions[task.name, labels.name]
         label = max(distribution, key=distribution.__getitem__)
         said = result.labels[labels.name]
         noted = problems if said in (None, label) else (*problems, f"{DISAGREES} {said}")
@@ -132,7 +132,7 @@ def disagreements(segment: Segment) -> list[str]:
 
 
 def _sayable(text: str) -> str:
-    """Without what nobody can say; the answer's problems tell of it."""
+    """Without what nobody can say; the answer's problems report it."""
     return "".join(character for character in text if not is_broken(character))
 
 

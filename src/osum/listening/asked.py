@@ -20,7 +20,7 @@ from typing import Any
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Reply
 from osum.errors import InputError, TaskError
-from osum.listening.answers import NO_EVENT, tells_event
+from osum.listening.answers import NO_EVENT, names_event
 from osum.listening.transcripts import GIVEN, OwnText, Transcriber
 from osum.listening.vad import Detector, detector_named
 from osum.tasks import ECHAT, RELEASE, Task, TaskSet
@@ -106,9 +106,9 @@ class Asked:
         if options.withhold and TRANSCRIBE in tasks:
             silence = tasks[TRANSCRIBE], prompts(tasks, tasks[TRANSCRIBE], language)[0]
         if options.withhold and any(task.needs == "voice" for task in chosen):
-            tellers = [task for task in tasks.values() if tells_event(task) and len(task.label_sets) == 1]
-            teller = min(tellers, key=lambda task: task.transcript != "none", default=None)
-            voice = None if teller is None else (teller, prompts(tasks, teller, language)[0])
+            candidates = [task for task in tasks.values() if names_event(task) and len(task.label_sets) == 1]
+            asked = min(candidates, key=lambda task: task.transcript != "none", default=None)
+            voice = None if asked is None else (asked, prompts(tasks, asked, language)[0])
         return cls(options, chosen, words, detector_named(options.vad), silence, voice, transcriber, aligned)
 
     def questions(

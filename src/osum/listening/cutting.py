@@ -27,7 +27,7 @@ class Source:
     """What to read: a manifest row, or anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
 
     audio: Any
-    """A row tells its own channel and stretch; an `OsumError` says why there is nothing to read."""
+    """A row has its own channel and stretch; an `OsumError` says why there is nothing to read."""
     channel: Any = "mix"
     start: float | None = None
     end: float | None = None
@@ -56,7 +56,7 @@ class Stretch:
     """Samples of the source before it."""
     num_samples: int
     samples: Samples | None
-    """(S,); None where there is nothing to hear."""
+    """(S,); None where it is silent."""
     last: bool
     """Whether the source ends with it."""
     shares: bool = False
@@ -115,13 +115,13 @@ def found_in(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[Fo
 def work(pipe: Connection, cut: Cut) -> None:
     """What a worker does: take a source, send its windows, until there are no more."""
     with suppress(EOFError, ConnectionError, KeyboardInterrupt), muted():
-        _tell_alive(pipe)  # loaded: from here on the clock runs
+        _report_alive(pipe)  # loaded: from here on the clock runs
         while (source := pipe.recv()) is not None:
-            for found in _all_found(cut, source, lambda: _tell_alive(pipe)):
+            for found in _all_found(cut, source, lambda: _report_alive(pipe)):
                 pipe.send(found)
 
 
-def _tell_alive(pipe: Connection) -> None:
+def _report_alive(pipe: Connection) -> None:
     pipe.send(None)
 
 

@@ -43,7 +43,7 @@ class Piece:
     """Samples of the source before it."""
     num_samples: int
     features: Tensor | None
-    """Log-mel (M, F); None where there is nothing to hear."""
+    """Log-mel (M, F); None where it is silent."""
     last: bool
     """Whether the source ends with it."""
     shares: bool = False
@@ -137,7 +137,7 @@ class _Crew:
                 if not any(worker.number is not None for worker in workers):
                     break
                 self._take(workers)
-        except BaseException as fault:  # told where the results are read
+        except BaseException as fault:  # raised where the results are read
             last = fault
         finally:
             for worker in workers:
@@ -157,14 +157,14 @@ class _Crew:
     def _take(self, workers: list[_Worker]) -> None:
         """One round of listening: windows, ends, deaths, deadlines."""
         busy = {worker.pipe: worker for worker in workers if worker.number is not None}
-        heard = wait(list(busy), timeout=TICK)
+        ready = wait(list(busy), timeout=TICK)
         for pipe, worker in busy.items():
-            if pipe in heard:
-                self._hear(worker, workers)
+            if pipe in ready:
+                self._receive(worker, workers)
             elif time.monotonic() > worker.until:
                 self._replace(worker, workers, f"nothing could be read for {self._deadline:g} s: fetch it again")
 
-    def _hear(self, worker: _Worker, workers: list[_Worker]) -> None:
+    def _receive(self, worker: _Worker, workers: list[_Worker]) -> None:
         assert worker.number is not None
         try:
             found = worker.pipe.recv()

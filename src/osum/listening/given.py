@@ -98,7 +98,7 @@ class GivenText:
     engine: Engine
     aligner: Aligner
     transcript: Task | None
-    """The task of the transcript, which tells what each window of a long recording holds."""
+    """The task of the transcript, which shows what each window of a long recording contains."""
     prompt: str
     """In which it is asked."""
     max_samples: int
@@ -159,8 +159,8 @@ class GivenText:
     def _deal(self, stretch: _Stretch, options: LabelOptions) -> None:
         """Give each window of a stretch the words that are said in it."""
         units = units_of(stretch.text)
-        heard = [window for window in stretch.windows if window.piece.features is not None]
-        if not heard:  # where nothing can be heard, nothing can be measured
+        sounding = [window for window in stretch.windows if window.piece.features is not None]
+        if not sounding:  # in silence nothing can be measured
             first = stretch.windows[0]
             first.units = units
             first.words = in_file(
@@ -168,16 +168,16 @@ class GivenText:
             )
             return
         spoken = [unit.spoken for unit in units]
-        if len(heard) == 1 and (self.aligner.by_letters or self.transcript is None):
-            heard[0].units = units
+        if len(sounding) == 1 and (self.aligner.by_letters or self.transcript is None):
+            sounding[0].units = units
             return
-        transcripts = self._transcripts(heard, options)
+        transcripts = self._transcripts(sounding, options)
         stretch.agrees = agreement(spoken, transcripts) >= AGREEMENT
         if not stretch.agrees:
-            _deal_by_time(units, heard)
+            _deal_by_time(units, sounding)
             return
         places = dealt(spoken, transcripts)
-        for number, window in enumerate(heard):
+        for number, window in enumerate(sounding):
             window.units = [unit for unit, place in zip(units, places, strict=True) if place == number]
 
     def _transcripts(self, windows: Sequence[_Window], options: LabelOptions) -> list[list[str]]:
@@ -217,9 +217,9 @@ def _unfit(item: Utterance) -> str | None:
     return f"{item.path}: the text holds < or >, which mark tags: remove them" if tagged else None
 
 
-def agreement(given: Sequence[str], heard: Sequence[Sequence[str]]) -> float:
+def agreement(given: Sequence[str], recognised: Sequence[Sequence[str]]) -> float:
     """The share of the given words that are recognised, in their order."""
-    said = [word for words in heard for word in words]
+    said = [word for words in recognised for word in words]
     blocks = SequenceMatcher(None, given, said, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks) / max(len(given), 1)
 
@@ -241,16 +241,16 @@ def _deal_by_time(units: Sequence[Unit], windows: Sequence[_Window]) -> None:
         window.words = in_file(inside, window.start)
 
 
-def dealt(given: Sequence[str], heard: Sequence[Sequence[str]]) -> list[int]:
+def dealt(given: Sequence[str], recognised: Sequence[Sequence[str]]) -> list[int]:
     """The window of each given word, from what was recognised in each window; see the steps above."""
-    said = [word for words in heard for word in words]
+    said = [word for words in recognised for word in words]
     if not said:
-        return [number * len(heard) // len(given) for number in range(len(given))]
+        return [number * len(recognised) // len(given) for number in range(len(given))]
     blocks = SequenceMatcher(None, given, said, autojunk=False).get_matching_blocks()
     pairs = [(block.a + at, block.b + at) for block in blocks for at in range(block.size)]
     known = [(-1, -1), *pairs, (len(given), len(said))]
     places = np.interp(range(len(given)), [one for one, _ in known], [float(other) for _, other in known])
-    ends = np.cumsum([len(words) for words in heard])
+    ends = np.cumsum([len(words) for words in recognised])
     found = np.searchsorted(ends, np.clip(places, 0, len(said) - 1), side="right")
     return [int(number) for number in found]
 

@@ -2,7 +2,7 @@
 
 1. A recording within the limit is one window, whatever it holds.
 2. Long silences need no window. A silence is what is faint in itself and does not rise above its own noise;
-   a rain or a laugh is heard, though nobody speaks.
+   rain or a laugh is answered, though nobody speaks.
 3. A window ends in the longest pause of its last half, else of its first, at the quietest place of the pause.
    Where there is no pause it ends at the limit, and the next begins some seconds before.
 
@@ -30,11 +30,11 @@ LONG_PAUSE = round(0.5 * FRAMES_PER_SECOND)
 MARGIN = 2
 """Frames at either end of a pause that are not cut in: words fade."""
 FAINT = -50.0
-"""dBFS; a silence lies below."""
+"""dBFS; a silence is below this."""
 SILENCE = round(3 * FRAMES_PER_SECOND)
 """Frames of the shortest silence that needs no window."""
 EDGE = round(0.3 * FRAMES_PER_SECOND)
-"""Frames of a silence that stay with the window beside it."""
+"""Frames of a silence that stay with the window next to it."""
 OVERLAP = round(4 * FRAMES_PER_SECOND)
 """Frames that two windows share where there is no pause; at most a quarter of the limit."""
 MIN_FRAMES = 16
@@ -43,7 +43,7 @@ MIN_FRAMES = 16
 
 @dataclass(frozen=True)
 class Window:
-    """One piece of a file to be heard."""
+    """One piece of a file for the model."""
 
     start: int
     """Samples from the beginning of the stream."""
@@ -98,32 +98,32 @@ class _Cutter:
         self.held: Samples = np.zeros(0, np.float32)
         self.shared = 0  # frames
         self.silence: int | None = None
-        """Where the silence began that is not yet told."""
+        """Where the silence began that is not given out yet."""
         self._detector = detector
-        self._ears: _Ears | None = None
+        self._activity: _Activity | None = None
 
     def rest(self) -> Iterator[Piece]:
         """What is left when the stream has ended."""
-        if self._ears is None and len(self.held) <= self.max_samples:
+        if self._activity is None and len(self.held) <= self.max_samples:
             yield Window(0, self.held)
             return
         while len(self.held):
             yield from self.cut()
-        yield from self._told()
+        yield from self._pending_silence()
 
     def cut(self) -> Iterator[Piece]:
         """Decide about the first `reach` samples held, or all if they are fewer, and give some of them away."""
-        if self._ears is None:
-            self._ears = _Ears(self._detector or detector_named())
-        self._ears.hear(self.held[: self.reach])
-        faint, speech, level = self._ears.heard()
+        if self._activity is None:
+            self._activity = _Activity(self._detector or detector_named())
+        self._activity.add(self.held[: self.reach])
+        faint, speech, level = self._activity.known()
         lead = _run(faint)
         if lead == len(faint) and (self.silence is not None or lead >= SILENCE) and len(self.held) < self.reach:
             self._pass_over(len(self.held))
         elif lead >= SILENCE or (self.silence is not None and lead > EDGE):
             self._pass_over((lead - EDGE) * FRAME)
         else:
-            yield from self._told()
+            yield from self._pending_silence()
             yield from self._window(faint, speech, level)
 
     def _pass_over(self, count: int) -> None:
@@ -131,7 +131,7 @@ class _Cutter:
             self.silence = self.start + self.shared * FRAME
         self._advance(count)
 
-    def _told(self) -> Iterator[Silence]:
+    def _pending_silence(self) -> Iterator[Silence]:
         if self.silence is not None:
             yield Silence(self.silence, self.start)
             self.silence = None
@@ -159,14 +159,14 @@ class _Cutter:
         return window
 
     def _advance(self, count: int) -> None:
-        assert self._ears is not None and count > 0
+        assert self._activity is not None and count > 0
         self.start += count
         self.held = self.held[count:]
-        self._ears.forget(-(-count // FRAME))
+        self._activity.forget(-(-count // FRAME))
         self.shared = 0
 
 
-class _Ears:
+class _Activity:
     """What is known of each frame held: faint or not, probability of speech, level."""
 
     def __init__(self, detector: Detector[Any]) -> None:
@@ -174,8 +174,8 @@ class _Ears:
         self._energy_state, self._state = self._energy.start(), detector.start()
         self._rows: Samples = np.zeros((0, 3), np.float32)  # (N, 3)
 
-    def hear(self, samples: Samples) -> None:
-        """Listen to the frames of (S,) that are not yet known; a broken last frame goes on as it ends."""
+    def add(self, samples: Samples) -> None:
+        """Read the frames of (S,) that are new; an incomplete last frame is filled with its last sample."""
         new = samples[len(self._rows) * FRAME :]
         if not len(new):
             return
@@ -186,7 +186,7 @@ class _Ears:
         faint = (level < FAINT) & (active < 0.5)
         self._rows = np.concatenate([self._rows, np.stack([faint, speech, level], axis=1, dtype=np.float32)])
 
-    def heard(self) -> tuple[NDArray[np.bool_], Samples, Samples]:
+    def known(self) -> tuple[NDArray[np.bool_], Samples, Samples]:
         """Faint, probability of speech, level: (N,) each."""
         faint, speech, level = self._rows.T
         return faint > 0, speech, level

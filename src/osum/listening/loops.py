@@ -1,11 +1,11 @@
-"""Repetition loops: told from speech that repeats itself, decoded again, marked.
+"""Repetition loops: distinguished from speech that repeats itself, decoded again, marked.
 
 1. An answer is a loop if it ends in one and never ended, holds more than anybody can say in the time, or repeats what
    nobody can say, such as U+FFFD.
 2. Only the question that looped is asked again, so that no answer depends on what else is asked: first with a
    penalty on repetition, except for word times, which need their digits again and again; then by drawing,
    warmer each time, from a fixed seed.
-3. The first answer that is no loop stands and is marked. If there is none, the loop stands, and parsing tells it.
+3. The first answer that is no loop is kept and marked. If there is none, the loop is kept, and parsing reports it.
 
 Knows how to ask again, not whom.
 """

@@ -1,7 +1,7 @@
 """Two segments whose windows overlap, to two that follow one another: no word lost, none twice.
 
-Both windows heard the same seconds, so the words at the end of one are those at the beginning of the other,
-but for what either heard wrongly at its edge. The seam lies in words that both have. Pure values.
+Both windows contain the same seconds, so the words at the end of one are those at the beginning of the other,
+but for words that either recognised wrongly at its edge. The seam is in words that both have. Pure values.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from osum.utterance import Segment, Word
 SHARED = 0.01
 """Seconds from which on two segments overlap; less is rounding."""
 SAME_MOMENT = 0.5
-"""Seconds by which two hearings of one word may differ in time."""
+"""Seconds by which two windows may differ about one word in time."""
 UNITS_PER_SECOND = 12
 """Words, or Chinese characters, of the fastest speech."""
 FASTER = 2.0
 """Times the rate of both windows at which the seconds that they share may be spoken."""
 ALIKE = 1 / 3
-"""Share of units that two hearings of the same seconds have in common at least."""
+"""Share of units that two windows of the same seconds have in common at least."""
 MATCH, DIFFER = 3, -1
 """Points of a unit that both have, and of one that only one has or that the other has otherwise."""
 
@@ -61,7 +61,7 @@ def merge(left: Segment, right: Segment) -> tuple[Segment, Segment]:
     """Both segments without what they share; words and text of the shared time stay in one of them.
 
     `right` begins before `left` ends, and later than it begins. Times stay in order across the seam. Labels
-    and replies stay as they are: they were heard in the whole of each window.
+    and replies stay as they are: they are about the whole of each window.
     """
     middle = (right.start + left.end) / 2
     ours, theirs = mixed_units(left.text), mixed_units(right.text)
@@ -184,7 +184,7 @@ def _seam_in_time(left: Sequence[Word], right: Sequence[Word], middle: float) ->
 
 
 def _nearest(word: Word, others: Sequence[Word], repeats: bool) -> int | None:
-    """The same word nearest in time; one that is said again and again must be heard in part at the same time."""
+    """The same word nearest in time; one that is repeated must overlap in time."""
     found = [
         (abs(_centre(other) - _centre(word)), at)
         for at, other in enumerate(others)
@@ -201,7 +201,7 @@ def seam_of(left: Sequence[str], right: Sequence[str]) -> Seam | None:
     1. Score every way to lay an end of `left` over a beginning of `right`, as in an edit distance whose
        first units of `left` and last units of `right` are free.
     2. Follow the best way back. None if it has no more in common than apart.
-    3. The seam lies in the middle of its longest run of common units.
+    3. The seam is in the middle of its longest run of common units.
     """
     scores = [[DIFFER * j for j in range(len(right) + 1)]]
     for ours in left:
@@ -241,7 +241,7 @@ def _common_runs(
 
 
 def _seam_without_words(left: Sequence[float], right: Sequence[float], middle: float) -> Seam:
-    """By time alone, where both heard something in the shared time; else neither gives up anything."""
+    """By time alone, where both recognised something in the shared time; else neither gives up anything."""
     early = sum(centre < middle for centre in right)
     late = sum(centre >= middle for centre in left)
     if not early or not late:

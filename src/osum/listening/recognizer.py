@@ -30,7 +30,7 @@ from osum.engine.request import Ask, Reply, Request, Result
 from osum.errors import InputError, OsumError, TaskError, UsageError
 from osum.listening.align import Aligner, timed_task
 from osum.listening.answers import (
-    Heard,
+    AnsweredWindow,
     disagreements,
     is_silent,
     join_text,
@@ -78,7 +78,7 @@ def load(
         dtype: `float32`, `bfloat16` or `float16`; None is float32 on a CPU, where equal answers are
             promised whatever the batch, and bfloat16 elsewhere.
         offline: never ask a hub.
-        notice: told one line (size, licence) before any download.
+        notice: called with one line (size, licence) before any download.
 
     Raises:
         CheckpointError: nothing usable under that name.
@@ -134,7 +134,7 @@ class Recognizer:
 
     @property
     def max_seconds(self) -> float:
-        """Longest window the model hears at once."""
+        """Longest window the model takes at once."""
         return self._max_samples / SAMPLE_RATE
 
     def prompts(self, task: str) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ class Recognizer:
         """The raw answer to a free prompt about one clip, which must fit one window.
 
         Raises:
-            AudioError: the clip cannot be read or is longer than the model hears at once.
+            AudioError: the clip cannot be read or is longer than the model takes at once.
         """
         samples = load_sound(audio)
         generation = options or GenerationOptions()
@@ -400,7 +400,7 @@ class Recognizer:
     def _windows(
         self, sources: Iterable[tuple[Utterance, Audio]], asked: Asked, files: deque[Recording]
     ) -> Iterator[tuple[Recording, Piece]]:
-        """The windows of each source in which there is anything to hear."""
+        """The windows of each source that are not silent."""
         started: dict[int, Recording] = {}
 
         def opened() -> Iterator[Source]:
@@ -439,18 +439,18 @@ class Recognizer:
         questions, tasks = self._questions(file, piece, asked), asked.tasks
         silence, voice = questions.silence_of(replies), questions.voice_of(replies)
         said, again = self._unlooped(questions.asks[: len(tasks)], replies[: len(tasks)], piece)
-        told = {task.name: reply for task, reply in zip(tasks, said, strict=True)}
+        kept = {task.name: reply for task, reply in zip(tasks, said, strict=True)}
         decode = self.engine.processor.decode
 
         def sureness(task: str, units: Sequence[str]) -> list[float | None]:
-            reply = told[task]
+            reply = kept[task]
             return confidences(reply.text, units, reply.ids, reply.log_probs, decode)
 
-        heard = Heard(
+        window = AnsweredWindow(
             seconds=piece.num_samples / SAMPLE_RATE,
-            raws={name: reply.text for name, reply in told.items()},
+            raws={name: reply.text for name, reply in kept.items()},
             distributions={
-                (task.name, labels.name): _distribution(task, labels, told[task.name])
+                (task.name, labels.name): _distribution(task, labels, kept[task.name])
                 for task in tasks
                 for labels in task.label_sets
             },
@@ -460,8 +460,8 @@ class Recognizer:
             sureness=sureness,
             withhold=asked.options.withhold,
         )
-        segment = marked(segment_of(heard, tasks, file.times(piece)[0]), again)
-        watch.answered(segment, told)
+        segment = marked(segment_of(window, tasks, file.times(piece)[0]), again)
+        watch.answered(segment, kept)
         return segment
 
     def _unlooped(

@@ -23,7 +23,7 @@ from osum.text import is_chinese
 from osum.utterance import Segment, Utterance
 
 ANSWERED = ("text", "language", "words", "labels", "reply")
-"""Fields of a manifest row that a result fills anew; what stood there goes to `reference`."""
+"""Fields of a manifest row that a result fills again; their old values go to `reference`."""
 
 
 @dataclass(eq=False)  # two entries of one list may be equal, and are two all the same
@@ -57,11 +57,11 @@ class Recording:
         spoken = [segment for segment in segments if not segment.no_speech]
         summary, least = summary_of(segments, asked.tasks), asked.options.min_confidence
         sure = {key: answer for key, answer in summary.items() if is_sure(answer, least)}
-        told = tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments)
+        shown = tuple(replace(segment, labels=doubted(segment.labels, least)) for segment in segments)
         warnings = list(self.notes)
         if len(segments) > 1:
             warnings.append(
-                f"longer than the {max_seconds:g} s this model hears at once: cut into {len(segments)} segments "
+                f"longer than the {max_seconds:g} s this model takes at once: cut into {len(segments)} segments "
                 f"where nobody speaks (by {asked.detector.name})"
             )
         if count := num_shared(self.segments):
@@ -82,8 +82,8 @@ class Recording:
             language=_language(sure, spoken) if spoken else None,
             **said,
             labels=_labels(sure, asked.tasks),
-            segments=told,
-            events=events_of(told),
+            segments=shown,
+            events=events_of(shown),
             summary=doubted(summary, least),
             warnings=tuple(warnings),
             error=None,
@@ -130,7 +130,7 @@ def _labels(summary: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, str]
 
 
 def _language(summary: Mapping[str, Any], spoken: Sequence[Segment]) -> str | None:
-    """The language heard (LID), or else the script of most characters of the transcript."""
+    """The language detected (LID), or else the script of most characters of the transcript."""
     for answer in (summary.get("LID"), summary.get("LID-only")):
         if answer is not None and answer.label is not None:
             return str(answer.label)

@@ -21,7 +21,7 @@ HOPELESS = 3
 
 
 def asked_of(model: Recognizer, options: LabelOptions, transcriber: Transcriber | None = None) -> dict[str, Any]:
-    """All that decides the answers, as JSON values: runs that go on with one file must agree on it.
+    """All that decides the answers, as JSON values: runs that continue one file must agree on it.
 
     Raises:
         TaskError: an unknown task, or no prompts in the language.
@@ -56,14 +56,14 @@ def label_all(
 ) -> Iterator[Utterance]:
     """The row of each item in order.
 
-    Where a batch does not fit into the device's memory, smaller ones are tried, and `notice` is told once. A clip
+    Where a batch does not fit into the device's memory, smaller ones are tried, and `notice` is called once. A clip
     that fails alone is a row with `error`.
 
     Raises:
         OsumError: nothing can be asked this way, or the device has no room for a single clip.
         Exception: several clips in a row fail for no reason of their own.
     """
-    failed, told, before = 0, False, model.engine.counts.memory_faults
+    failed, noticed, before = 0, False, model.engine.counts.memory_faults
 
     def watch(fault: Exception) -> None:
         nonlocal failed
@@ -78,8 +78,8 @@ def label_all(
     for row in model.label_files(items, options, watch, transcriber):
         if row.error is None:
             failed = 0
-        if not told and model.engine.counts.memory_faults > before:
-            told = True
+        if not noticed and model.engine.counts.memory_faults > before:
+            noticed = True
             size = options.batch_size
-            notice(f"out of memory on {model.device} with {size} clips at once: going on with fewer (--batch-size)")
+            notice(f"out of memory on {model.device} with {size} clips at once: continuing with fewer (--batch-size)")
         yield row

@@ -1,6 +1,6 @@
 """Voice activity: how likely somebody speaks, frame by frame, and from where to where.
 
-Two detectors. silero-vad, when the extra `vad` is there, hears speech through noise and music; without it
+Two detectors. silero-vad, when the extra `vad` is installed, detects speech through noise and music; without it
 the level above an adaptive noise floor has to do. A detector holds weights alone: what it remembers of a
 stream is a value that goes in and comes out, so one detector serves many streams.
 Shapes: N frames, S samples of one frame.
@@ -30,11 +30,11 @@ FRAME = 512
 FRAMES_PER_SECOND = SAMPLE_RATE / FRAME
 DETECTORS = get_args(VadName)
 FAINTEST = -80.0
-"""dBFS; whatever lies below counts as this, so that the noise of a digital silence is no speech."""
+"""dBFS; anything lower counts as this, so that the noise of a digital silence is no speech."""
 
 
 class Detector(Protocol[State]):
-    """Tells how likely speech is in each frame of a stream."""
+    """Gives the probability of speech in each frame of a stream."""
 
     name: str
 
@@ -82,7 +82,7 @@ class Energy:
     steepness = 0.5
     """Of the likelihood, per dB."""
     first_floor = -60.0
-    """dBFS before anything was heard: a recording that begins with speech is not its own noise."""
+    """dBFS before the first frame: a recording that begins with speech is not its own noise."""
 
     def start(self) -> Floats:
         """Levels of the frames before the first."""
@@ -90,11 +90,11 @@ class Energy:
 
     def __call__(self, frames: Floats, state: Floats) -> tuple[Floats, Floats]:
         """Probabilities (N,) of frames (N, S); the state is the levels of the frames before them."""
-        heard = np.concatenate([state, np.maximum(levels(frames), FAINTEST)])
-        smooth = _windows(heard, self.smoothing).mean(axis=1)
+        known = np.concatenate([state, np.maximum(levels(frames), FAINTEST)])
+        smooth = _windows(known, self.smoothing).mean(axis=1)
         floor = _windows(smooth, self.memory).min(axis=1)  # (N,)
-        above = heard[len(state) :] - floor - self.margin
-        return 1 / (1 + np.exp(-self.steepness * above)), heard[len(heard) - len(state) :]
+        above = known[len(state) :] - floor - self.margin
+        return 1 / (1 + np.exp(-self.steepness * above)), known[len(known) - len(state) :]
 
 
 def _windows(values: Floats, size: int) -> Floats:
@@ -123,7 +123,7 @@ class Silero:
 
     name = "silero-vad"
     context = 64
-    """Samples of the frame before that each frame is heard with."""
+    """Samples of the frame before that each frame is judged with."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -133,7 +133,7 @@ class Silero:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def start(self) -> SileroState:
-        """Nothing heard."""
+        """Nothing was read yet."""
         blank = np.zeros((1, 1, 128), np.float32)
         return SileroState(np.zeros((1, self.context), np.float32), blank, blank)
 

@@ -158,10 +158,10 @@ def _with_room(spans: list[Span | None], seconds: float) -> list[Span | None]:
     """Without the measurements next to words that have no room between them."""
     while True:
         tight = [gap for gap in _gaps(spans, seconds) if gap[3] - gap[2] < ROOM * (gap[1] - gap[0])]
-        beside = {at for first, last, *_ in tight for at in (first - 1, last) if 0 <= at < len(spans)}
-        if not any(spans[at] for at in beside):
+        neighbours = {at for first, last, *_ in tight for at in (first - 1, last) if 0 <= at < len(spans)}
+        if not any(spans[at] for at in neighbours):
             return spans
-        spans = [None if at in beside else span for at, span in enumerate(spans)]
+        spans = [None if at in neighbours else span for at, span in enumerate(spans)]
 
 
 def shares_of(texts: Sequence[str]) -> list[float]:

@@ -1,4 +1,4 @@
-"""The processes that read ahead: where they come from, and what nobody should hear of them.
+"""The processes that read ahead: where they come from, and what they must not print.
 
 Imports nothing heavy, so that a command can begin with it.
 """
@@ -33,7 +33,7 @@ def context() -> Any:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """What is started here never hears of Ctrl-C, and tells no traceback: it ends with the process that started it."""
+    """What is started here ignores Ctrl-C and prints no traceback: it ends with the process that started it."""
     if threading.current_thread() is not threading.main_thread():  # only that one may change what a signal does
         yield
         return
@@ -46,9 +46,9 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Nothing that this process writes to standard error is seen: decoders tell it of each damaged byte.
+    """Nothing that this process writes to standard error is seen: decoders report each damaged byte there.
 
-    For a process that has nothing else to tell meanwhile; the error of the file says what a user needs to know.
+    For a process that has nothing else to report meanwhile; the error of the file says what a user needs to know.
     """
     kept = os.dup(2)
     try:

@@ -181,7 +181,7 @@ def _scored(recognizer: Recognizer, clip: Utterance, truths: Mapping[Place, int]
         return Asked(clip, problem=result.error)
     if len(result.segments) != 1:
         limit = recognizer.max_seconds
-        return Asked(clip, problem=f"longer than the {limit:g} s that this model hears at once: cut it into pieces")
+        return Asked(clip, problem=f"longer than the {limit:g} s that this model takes at once: cut it into pieces")
     answers, scores = result.segments[0].labels, {}
     for place, truth in truths.items():
         answer = answers.get(answer_key(recognizer.tasks[place.task], place.label_set))
