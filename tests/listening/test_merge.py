@@ -187,7 +187,7 @@ def test_no_word_of_spliced_audio_is_lost_or_doubled(seed: int, phrases: int, ti
 def cut_and_merged(
     pattern: list[str], count: int, seed: int, limit: float, shared: float, timed: bool, steady: bool
 ) -> list[str]:
-    """What is left of words without a pause, each whole in one of the windows that share some seconds, and put together."""
+    """The words that are left, of words without a pause, each whole in one of the windows that share some seconds."""
     random = Random(seed)
     lengths = [(30, 0) if steady else (random.randint(12, 60), random.randint(0, 10)) for _ in range(count)]
     words = said([pattern[at % len(pattern)] for at in range(count)], lengths)

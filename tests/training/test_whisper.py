@@ -258,7 +258,7 @@ def test_an_answer_too_long_for_the_decoder_is_left_out_and_reported(
 @pytest.mark.parametrize(
     ("changes", "reported"),
     [
-        ({"kind": "whsiper"}, "kind is 'whsiper': give osum or whisper"),
+        ({"kind": "whsiper"}, "kind is 'whsiper': give dialogue, osum, voice or whisper"),
         ({"model": "preset:nano"}, "kind whisper begins with a Whisper; give model=openai/whisper-medium"),
         ({"learn": "adaptor+lora"}, "a Whisper learns without lora"),
         ({"quantize": "nf4"}, "a Whisper learns without lora or 4 bits"),
