@@ -242,3 +242,8 @@ def test_the_docs_show_the_times_that_were_kept():
 @pytest.mark.skipif(not CARD.exists(), reason="no checkpoint in the package yet")
 def test_the_card_in_the_package_shows_the_results_that_were_kept():
     assert figures(RESULTS) in CARD.read_text(encoding="utf-8")
+
+
+def test_the_card_says_that_the_test_split_helped_to_choose():
+    for text in (CARD.read_text("utf8"), (ROOT / "recipes/nano/card.template.md").read_text("utf8")):
+        assert "**The test split helped to choose this version**" in text.split("## Figures")[1].split("## Data")[0]
