@@ -30,6 +30,7 @@ function show(focus = true) {
   const wanted = location.hash.slice(1);
   const name = wanted in VIEWS && !(wanted === "review" && !server.state.review) ? wanted : "label";
   complain("");
+  for (const [each, view] of Object.entries(VIEWS)) if (each !== name && !$(`view-${each}`).hidden) view.leave?.();
   for (const each of Object.keys(VIEWS)) {
     $(`view-${each}`).hidden = each !== name;
     const link = document.querySelector(`nav a[href="#${each}"]`);

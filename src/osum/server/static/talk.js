@@ -3,6 +3,7 @@
 import { lines, post } from "./api.js";
 import { $, announce, complain, h } from "./dom.js";
 import { named, t } from "./i18n.js";
+import * as live from "./live.js";
 import { record } from "./sound.js";
 
 const REMEMBERED = 11; // turns: five exchanges before the one that is asked
@@ -13,6 +14,7 @@ let busy = false;
 
 export function prepare(about) {
   server = about;
+  live.prepare(about);
   $("composer").addEventListener("submit", async (event) => {
     event.preventDefault();
     const field = event.target.elements.words;
@@ -29,6 +31,9 @@ export function prepare(about) {
     $("turns").replaceChildren();
   });
 }
+
+export const redraw = live.redraw;
+export const leave = live.leave;
 
 export async function enter() {
   const name = server.modelName();
