@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from osum.dialogue.model import Model, load
     from osum.dialogue.talker import Reply, Talker, TalkOptions
     from osum.engine.options import GenerationOptions, LabelOptions
     from osum.errors import OsumError
-    from osum.listening.recognizer import Recognizer, load
+    from osum.listening.recognizer import Recognizer
     from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
     from osum.tasks import LabelSet, Task, TaskSet
     from osum.utterance import Answer, Segment, Utterance, VocalEvent, Word
@@ -24,6 +25,7 @@ __all__ = [
     "GenerationOptions",
     "LabelOptions",
     "LabelSet",
+    "Model",
     "OsumConfig",
     "OsumError",
     "OsumForConditionalGeneration",
@@ -43,10 +45,11 @@ __all__ = [
 ]
 
 _NAMES_OF = {
+    "osum.dialogue.model": ("Model", "load"),
     "osum.dialogue.talker": ("Reply", "TalkOptions", "Talker"),
     "osum.errors": ("OsumError",),
     "osum.engine.options": ("GenerationOptions", "LabelOptions"),
-    "osum.listening.recognizer": ("Recognizer", "load"),
+    "osum.listening.recognizer": ("Recognizer",),
     "osum.model": ("OsumConfig", "OsumForConditionalGeneration", "OsumProcessor"),
     "osum.tasks": ("LabelSet", "Task", "TaskSet"),
     "osum.utterance": ("Answer", "Segment", "Utterance", "VocalEvent", "Word"),

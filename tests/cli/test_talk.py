@@ -84,6 +84,11 @@ def test_an_empty_reply_is_told_and_kept(
 
 
 def test_a_text_is_spoken_to_a_file(osum: Run, checkpoint: Path, sound: tuple[object, ...], tmp_path: Path) -> None:
+    ran = osum("speak", "hi", "--emotion", "sad", "--model", checkpoint, *sound, "-o", tmp_path / "x.wav", *FEW)
+    assert ran.code == 0 and soundfile.info(tmp_path / "x.wav").samplerate == 100
+    ran = osum("speak", "hi", "--emotion", "hm", "--model", checkpoint, *sound, "-o", tmp_path / "y.wav", *FEW)
+    assert (ran.code, (tmp_path / "y.wav").exists()) == (1, False)
+    assert "emotion is 'hm': choose one of" in ran.err
     ran = osum("speak", "good morning", "--model", checkpoint, *sound, "-o", tmp_path / "x.wav", *FEW)
     assert ran.code == 0 and soundfile.info(tmp_path / "x.wav").samplerate == 100
 

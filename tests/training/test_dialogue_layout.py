@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_text_that_is_read_aloud_has_no_text_in_its_answer(given_rows: dict[st
     codes = given_rows["t2s"].reply.codes
     assert lay(given_rows["t2s"]).answer == SpokenAnswer(None, codes)
     assert lay(given_rows["t2s"], in_turns=1).answer == SpokenAnswer("hi", codes, in_turns=True)
+
+
+def test_a_text_that_is_read_aloud_begins_with_its_feeling(given_rows: dict[str, Dialogue]) -> None:
+    question, reply = given_rows["t2s"].turns
+    row = Dialogue("felt", (question, replace(reply, codes=reply.codes * 2, emotion="开心")))
+    assert "<|im_start|>user\n<开心>hi<|im_end|>" in lay(row).text
+    assert lay(row, in_turns=1).answer.text == "<开心>hi"
 
 
 def test_a_thought_in_fields_follows_from_the_row(given_rows: dict[str, Dialogue]) -> None:

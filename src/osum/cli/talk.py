@@ -43,6 +43,9 @@ def register(commands: Subparsers) -> None:
     talk.set_defaults(run=run_talk)
     speak = commands.add_parser("speak", help="a text aloud", description=run_speak.__doc__)
     speak.add_argument("text", metavar="TEXT")
+    speak.add_argument(
+        "--emotion", metavar="E", help="feeling to say it with, such as happy; for models that learned it"
+    )
     _add_voice(speak, required=True)
     speak.set_defaults(run=run_speak)
 
@@ -89,7 +92,7 @@ def run_speak(arguments: Namespace) -> int:
 
     from osum.errors import InputError
 
-    pieces: list[AudioPiece] = list(_talker(arguments).speak(arguments.text, _options(arguments)))
+    pieces: list[AudioPiece] = list(_talker(arguments).speak(arguments.text, _options(arguments), arguments.emotion))
     if not pieces:
         raise InputError(f"{arguments.text[:40]!r}: the model said nothing; try another text or --seed")
     _write(arguments.output, np.concatenate([piece.samples for piece in pieces]), pieces[0].sampling_rate)

@@ -30,6 +30,7 @@ from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, Thou
 from osum.records import check_fields
 from osum.speech.synthesizer import Token2Wav
 from osum.speech.voice import Voice
+from osum.tasks import REPLY_EMOTIONS
 from osum.utterance import Word
 
 Samples = NDArray[np.float32]
@@ -161,16 +162,24 @@ class Talker:
         mode = self._mode(turns, options)
         return self._stream(prompt_of(turns, mode, self.engine.processor), mode, options)
 
-    def speak(self, text: str, options: TalkOptions | None = None) -> Iterator[AudioPiece]:
+    def speak(self, text: str, options: TalkOptions | None = None, emotion: str | None = None) -> Iterator[AudioPiece]:
         """Yield a text aloud, as it comes.
 
+        Args:
+            text: what to say.
+            options: `generation` alone counts.
+            emotion: one of `REPLY_EMOTIONS`; its tag stands before the text, as before a reply. The release did not
+                learn to read texts with one.
+
         Raises:
-            InputError: nothing to say, or no voice to say it with.
+            InputError: nothing to say, no voice to say it with, or an unknown emotion.
             LayoutError: a text that is longer than the model takes, or a model without a speech head.
         """
         options = options or TalkOptions()
         if self.speech is None:
             raise InputError("there is no voice to speak with: open the model with a codec and a voice")
+        if text.strip() and emotion is not None:
+            text = f"<{_feeling(emotion)}>{text}"
         turns = read_conversation([{"role": "user", "content": text}], self.engine.processor)
         pieces = self._stream(prompt_of(turns, modes.SPEAK, self.engine.processor), modes.SPEAK, options)
         return (piece for piece in pieces if isinstance(piece, AudioPiece))
@@ -240,3 +249,12 @@ class Talker:
             ended=ended,
             problems=said.problems,
         )
+
+
+def _feeling(name: str) -> str:
+    """An emotion in the spelling of replies."""
+    found = REPLY_EMOTIONS.canonical(name)
+    if found is None:
+        known = ", ".join(f"{label} ({REPLY_EMOTIONS.title(label)})" for label in REPLY_EMOTIONS.labels)
+        raise InputError(f"emotion is {name!r}: choose one of {known}")
+    return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osum.corpus.dialogues import Dialogue, DialogueTurn
 from osum.dialogue import modes
@@ -68,6 +68,7 @@ class DialogueLayout:
         Raises:
             LayoutError: a code outside the codebook.
         """
+        dialogue = _with_feeling(dialogue)
         form = self._form(dialogue, rng)
         turns = [_turn(turn) for turn in dialogue.turns[:-1]]
         template = ECHAT_TRAINING_HISTORY if self.options.released and len(turns) > 1 else None
@@ -119,7 +120,7 @@ class DialogueLayout:
         reply, in_turns = dialogue.reply, form.mode.says == "in_turns"
         codes = reply.codes or None
         if reply.text is None:
-            return SpokenAnswer(dialogue.question.text if in_turns else None, codes, in_turns)
+            return SpokenAnswer(clean(dialogue.question.text or "") if in_turns else None, codes, in_turns)
         thought = self._thought(dialogue, form.thinking, rng)
         feeling = {"tag": reply.emotion or NO_FEELING, "language": None, "off": reply.emotion}[form.thinking]
         text = Said(clean(reply.text), emotion=feeling).render()
@@ -137,6 +138,14 @@ class DialogueLayout:
         )
         words, feeling = clean(dialogue.question.text or ""), dialogue.reply.emotion or NO_FEELING
         return Thought(words, age, gender, emotion, event, feeling).render()
+
+
+def _with_feeling(dialogue: Dialogue) -> Dialogue:
+    """A text that is read aloud begins with the tag of its feeling, as a reply does."""
+    question, reply = dialogue.question, dialogue.reply
+    if dialogue.stream != "t2s" or reply.emotion is None:
+        return dialogue
+    return replace(dialogue, turns=(replace(question, text=f"<{reply.emotion}>{question.text}"), reply))
 
 
 def clean(text: str) -> str:
