@@ -83,8 +83,8 @@ def load(
     if (codec is None) != (voice is None):
         raise UsageError(f"codec is {codec!r}, voice is {voice!r}: a voice is made for a codec; give both or neither")
     place, kind = placement(device, dtype)
-    spoken = None if voice is None else load_voice(voice)  # small files first
-    speech = None if codec is None else load_synthesizer(codec, place)
+    spoken = None if voice is None else load_voice(str(voice))  # small files first
+    speech = None if codec is None else load_synthesizer(str(codec), place)
     model = Model(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
     model.speech, model.voice = speech, spoken
     return model
