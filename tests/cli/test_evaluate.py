@@ -256,3 +256,10 @@ def test_what_a_model_does_not_answer_of_a_suite_is_a_note_and_leaves_nothing_be
     ]  # fmt: skip
     assert told["pocketsphinx does not answer SSR"] == "kit-style"
     assert not list(out.glob("*/*-zh*"))
+
+
+@pytest.mark.parametrize("name", ["someone/something", "whisper:someone/something"])
+def test_offline_fetches_no_model(osum: Run, tmp_path: Path, name: str) -> None:
+    words = ("--benchmark", "samples-gender", "-o", tmp_path / "out", "--offline")
+    ran = osum("evaluate", "--model", name, *words)
+    assert ran.code == 1 and "someone/something" in ran.err

@@ -85,6 +85,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--emotion-by", metavar="NAME", help=emotion)
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=", ".join(DTYPES))
+    group.add_argument("--offline", action="store_true", help="never fetch anything")
     group.add_argument(
         "--batch-size", type=positive, default=8, metavar="N", help="clips answered together (default 8)"
     )
@@ -192,7 +193,7 @@ def _tasks(arguments: Namespace) -> TaskSet:
     if arguments.tasks_file:
         return TaskSet.load(arguments.tasks_file)
     ours = next((name for name in arguments.models or ["nano"] if is_ours(name)), None)
-    return read_tasks(locate(ours, offline=False, notice=tell)) if ours else OSUM
+    return read_tasks(locate(ours, offline=arguments.offline, notice=tell)) if ours else OSUM
 
 
 def _own_sets(arguments: Namespace, tasks: TaskSet, faults: _Faults) -> list[Benchmark]:
@@ -246,7 +247,8 @@ def _run_model(arguments: Namespace, name: str, asked: _Asked, faults: _Faults) 
     from osum.peers.recogniser import Options
     from osum.peers.talking import WithEmotion
 
-    options = Options(arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks)
+    how = arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks
+    options = Options(*how, offline=arguments.offline)
     try:
         recogniser = open_recogniser(name, options, arguments.models or ())
         if arguments.emotion_by:

@@ -316,7 +316,10 @@ def _transcriber(arguments: Namespace) -> Transcriber | None:
     if arguments.transcript != "decoded":
         raise UsageError("--transcript given takes the rows' own texts, and --transcriber writes others: give one")
     return ByRecogniser(
-        open_recogniser(arguments.transcriber, Options(arguments.device, arguments.dtype, arguments.batch_size))
+        open_recogniser(
+            arguments.transcriber,
+            Options(arguments.device, arguments.dtype, arguments.batch_size, offline=arguments.offline),
+        )
     )
 
 

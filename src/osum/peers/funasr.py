@@ -56,6 +56,8 @@ class Funasr:
         if options.dtype not in (None, "float32"):
             raise InputError(f"funasr runs in float32 here, not in {options.dtype}: leave dtype out")
         device, _ = placement(options.device, "float32")
+        if options.offline and not Path(name).exists():
+            raise CheckpointError(f"{name!r} is not on this machine: give a folder, or leave --offline out")
         model = _opened(name, device, options.extra.get("hub", "hf"))
         return cls(Path(name).name, model, device, options.batch_size)
 

@@ -47,7 +47,7 @@ class Ours:
             CheckpointError: nothing usable under that name.
             InputError: an unknown dtype, device or setting.
         """
-        return cls(load(name, device=options.device, dtype=options.dtype), options.batch_size)
+        return cls(load(name, device=options.device, dtype=options.dtype, offline=options.offline), options.batch_size)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`. The prompt is taken as it is; the language is not given to the model."""

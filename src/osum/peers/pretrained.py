@@ -58,12 +58,15 @@ def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
         raise CheckpointError(f"{name!r} cannot be loaded (no such folder): give a folder or a hub id")
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, local_files_only=options.offline)
         if config.model_type != wanted:
             raise CheckpointError(f"{name!r} holds a model of type {config.model_type!r}, not {wanted}: give another")
         # What is missing would be random weights and a line in a log: `info` is looked at below.
-        model, info = model_class.from_pretrained(name, dtype=DTYPES[dtype], output_loading_info=True)
-        processor = AutoProcessor.from_pretrained(name)
+        local = options.offline
+        model, info = model_class.from_pretrained(
+            name, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=local
+        )
+        processor = AutoProcessor.from_pretrained(name, local_files_only=local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
         raise CheckpointError(f"{name!r} cannot be loaded ({first_line(fault)}): give a folder or a hub id") from fault
     if wrong := [*info["missing_keys"], *info["unexpected_keys"]]:

@@ -90,3 +90,5 @@ class Options:
     """Settings of one back end, such as the manifest that the classical baseline learns from."""
     tasks: TaskSet = OSUM
     """What those that learn from a manifest can be asked."""
+    offline: bool = False
+    """Never ask a hub."""
