@@ -27,10 +27,10 @@ from osum.cli import main
 from osum.corpus.manifest import read_manifest, write_manifest
 from osum.errors import CheckpointError, ConversionError, InputError
 from osum.model import OsumForConditionalGeneration
+from osum.model.whisper_tasks import WhisperTaskProcessor
 from osum.tasks import OSUM
 from osum.training.batch import LABEL_UNKNOWN
 from osum.training.trainer import Trainer
-from osum.training.whisper import WhisperTaskProcessor
 from training.conftest import MakeConfig
 
 WHISPERS_TAGS = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|zh|>", "<|transcribe|>", "<|notimestamps|>")

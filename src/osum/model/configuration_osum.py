@@ -223,3 +223,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
+
+
+def encoder_sizes(whisper: PreTrainedConfig) -> dict[str, int]:
+    """The fields of `OsumAudioConfig` by which our encoder takes the weights of a Whisper's."""
+    return {
+        "num_mel_bins": whisper.num_mel_bins,
+        "hidden_size": whisper.d_model,
+        "num_hidden_layers": whisper.encoder_layers,
+        "num_attention_heads": whisper.encoder_attention_heads,
+        "intermediate_size": whisper.encoder_ffn_dim,
+        "max_source_positions": whisper.max_source_positions,
+    }

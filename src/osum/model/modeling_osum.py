@@ -99,13 +99,19 @@ class OsumModel(OsumPreTrainedModel):
     def encode_audio(
         self, input_features: Tensor, feature_attention_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Log-mel (A, M, F) and its mask (A, F) to embeddings (A, T, D) and lengths (A,)."""
+        """Log-mel (A, M, F) and its mask (A, F) to embeddings (A, T', D) and lengths (A,)."""
+        states, frames = self.encode_frames(input_features, feature_attention_mask)
+        return self.adaptor(states, encoder_length(frames)), audio_token_length(frames)
+
+    def encode_frames(
+        self, input_features: Tensor, feature_attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Log-mel (A, M, F) and its mask (A, F) to the encoder's states (A, T, D) and feature frames (A,)."""
         if feature_attention_mask is None:
             lengths = input_features.new_full((len(input_features),), input_features.shape[-1], dtype=torch.long)
         else:
             lengths = feature_attention_mask.sum(-1)  # (A,)
-        states = self.audio_tower(input_features.to(self.audio_tower.conv1.weight.dtype), lengths)
-        return self.adaptor(states, encoder_length(lengths)), audio_token_length(lengths)
+        return self.audio_tower(input_features.to(self.audio_tower.conv1.weight.dtype), lengths), lengths
 
     def get_audio_features(
         self, input_features: Tensor, feature_attention_mask: Tensor | None = None, **_: Any
@@ -129,10 +135,15 @@ class OsumModel(OsumPreTrainedModel):
         Raises:
             ValueError: the number of placeholders is not the number of audio tokens.
         """
-        embeddings = self.embed_ids(input_ids)
         if input_features is None:
-            return embeddings
-        audio, lengths = self.encode_audio(input_features, feature_attention_mask)
+            return self.embed_ids(input_ids)
+        return self.place_audio(input_ids, *self.encode_audio(input_features, feature_attention_mask), audio_index)
+
+    def place_audio(
+        self, input_ids: Tensor, audio: Tensor, lengths: Tensor, audio_index: Tensor | None = None
+    ) -> Tensor:
+        """`embed_inputs` of clips that are encoded already: (A, T', D) and their lengths (A,), to (B, L, D)."""
+        embeddings = self.embed_ids(input_ids)
         if audio_index is not None:
             audio, lengths = audio[audio_index], lengths[audio_index]  # (N, T, D), (N,)
         audio = audio[length_mask(lengths, audio.shape[1])]  # (sum T_i, D)

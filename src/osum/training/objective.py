@@ -23,6 +23,8 @@ from osum.training.config import TrainConfig
 
 NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", "labels")
 """What a batch holds next to the model's inputs."""
+CLIPS = ("input_features", "feature_attention_mask", "audio_index")
+"""The inputs that are about clips; they are encoded once for all questions."""
 LOSSES = ("loss", "ctc", "label", "token")
 """What `Objective` gives, in its order: of answers, letters, labels, tokens."""
 
@@ -175,11 +177,6 @@ class Objective(Losses):
         return self.model.model.audio_tower
 
     @property
-    def listener(self) -> nn.Module:
-        """The part whose output (B, T', D) the language model reads."""
-        return self.model.model.adaptor
-
-    @property
     def embedding_width(self) -> int:
         """Width D of the input of the language model."""
         return int(self.model.config.get_text_config().hidden_size)
@@ -193,23 +190,11 @@ class Objective(Losses):
 
         Without a question in the batch there is no answer loss.
         """
-        inputs = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+        encoded, embedded = self.encoded(batch["input_features"], batch["feature_attention_mask"])
         frames = batch["feature_attention_mask"].sum(-1)  # (A,)
-        kept: list[Tensor] = []
-        hooks = [
-            part.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
-            for part in (self.tower, self.listener)
-        ]
-        try:
-            if "labels" in batch:
-                answer = self.answer_loss(batch["labels"], **inputs)
-            else:
-                self.encode(batch["input_features"], batch["feature_attention_mask"])
-                answer = kept[0].new_zeros((), dtype=torch.float32)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        encoded, embedded = kept
+        answer = encoded.new_zeros((), dtype=torch.float32)
+        if "labels" in batch:
+            answer = self.answer_loss(self.states(batch, embedded, self.embedding_length(frames)), batch["labels"])
         ctc = self.ctc(encoded, encoder_length(frames), batch["ctc_targets"])
         label = token = answer.new_zeros(())
         if self.label_heads is not None:
@@ -218,16 +203,17 @@ class Objective(Losses):
             token = self.tokens(embedded, self.embedding_length(frames), batch["token_targets"], self.logits)
         return torch.stack([answer, ctc, label, token])
 
-    def encode(self, features: Tensor, mask: Tensor) -> None:
-        """Run encoder and adaptor, without a question."""
-        self.model.model.encode_audio(features, mask)
+    def encoded(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel (A, M, F) to the encoder's states (A, T, D) and to what the language model gets (A, T', D)."""
+        states, frames = self.model.model.encode_frames(features, mask)
+        return states, self.model.model.adaptor(states, encoder_length(frames))
 
-    def answer_loss(self, labels: Tensor, **inputs: Tensor) -> Tensor:
+    def answer_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
 
         The head sees the scored tokens alone, which saves most of its work.
         """
-        hidden = self.states(**inputs)[:, :-1]  # (R, L - 1, D)
+        hidden = states[:, :-1]  # (R, L - 1, D)
         targets = labels[:, 1:]
         kept = targets != IGNORED
         scores = self.answer_scores(hidden[kept], targets)  # (N, V or V + S)
@@ -235,9 +221,12 @@ class Objective(Losses):
         per_answer = kept.sum(1)  # (R,)
         return (losses / per_answer.repeat_interleave(per_answer)).sum()
 
-    def states(self, **inputs: Tensor) -> Tensor:
-        """(R, L, D): what the model's head sees at each token of a batch."""
-        return self.model.model(**inputs, use_cache=False).last_hidden_state
+    def states(self, batch: Mapping[str, Any], embedded: Tensor, lengths: Tensor) -> Tensor:
+        """(R, L, D): what the head sees at each token of a batch, whose clips are (A, T', D) of lengths (A,)."""
+        inputs = {name: value for name, value in batch.items() if name not in (*NOT_INPUTS, *CLIPS)}
+        ids = inputs.pop("input_ids")
+        embeddings = self.model.model.place_audio(ids, embedded, lengths, batch.get("audio_index"))
+        return self.model.model(inputs_embeds=embeddings, **inputs, use_cache=False).last_hidden_state
 
     @property
     def num_text_ids(self) -> int:

@@ -15,7 +15,7 @@ from osum.checkpoints.convert.tokenizer import load_tokenizer
 from osum.checkpoints.folder import new_folder
 from osum.errors import ConversionError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
-from osum.model.configuration_osum import Layout
+from osum.model.configuration_osum import Layout, encoder_sizes
 
 ANSWER_ENDS = {"prompt_first": "<|endoftext|>", "speech_first": "<|im_end|>", "chatml": "<|im_end|>"}
 """Token that closes an answer in each layout."""
@@ -83,18 +83,6 @@ def joined_config(encoder: PreTrainedConfig, text: PreTrainedConfig, layout: Lay
         num_speech_ids=0,
         tie_word_embeddings=text.tie_word_embeddings,
     )
-
-
-def encoder_sizes(whisper: PreTrainedConfig) -> dict[str, int]:
-    """The fields of `OsumAudioConfig` by which our encoder takes the weights of a Whisper's."""
-    return {
-        "num_mel_bins": whisper.num_mel_bins,
-        "hidden_size": whisper.d_model,
-        "num_hidden_layers": whisper.encoder_layers,
-        "num_attention_heads": whisper.encoder_attention_heads,
-        "intermediate_size": whisper.encoder_ffn_dim,
-        "max_source_positions": whisper.max_source_positions,
-    }
 
 
 def joined_model(
