@@ -40,7 +40,7 @@ def test_replies_are_scored_and_the_cost_is_told(server: Server, osum: Run, pred
     words = ("judge", predictions, "--endpoint", server.url, "--judge", "stub", "-o", out)
     code, shown, err = osum(*words, "--price-in", 10, "--price-out", 50)
     assert code == 0
-    assert "nano on chat beside the reference, judged by stub:\n  2.333 [1.000, 4.000], 3 of 3 replies" in shown
+    assert "nano on chat next to the reference, judged by stub:\n  2.333 [1.000, 4.000], 3 of 3 replies" in shown
     assert "6 answers, 600 tokens sent, 120 answered, 0.0120 in all; this run: 6 calls for 0.0120, 0 from" in err
     first = out.read_bytes()
     assert json.loads(first)["score"]["value"] == pytest.approx(7 / 3)

@@ -48,9 +48,9 @@ def test_a_run_that_was_interrupted_goes_on(
     monkeypatch.setattr(model, "label_files", stop_at_the_third)
     command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--quiet")
     code, _, err = osum(*command)
-    assert (code, err.split("\n")[0]) == (130, "osum: 2 of 6 done, 0 of them failed; go on with --resume")
+    assert (code, err.split("\n")[0]) == (130, "osum: 2 of 6 done, 0 of them failed; continue with --resume")
     assert not (tmp_path / "rows.jsonl").exists()
-    assert "has an unfinished run: go on with --resume" in osum(*command).err
+    assert "has an unfinished run: continue with --resume" in osum(*command).err
     assert osum(*command, "--resume").code == 1
     assert asked == ["0", "1", "2", "2", "3", "4", "5"]
     assert (tmp_path / "rows.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
@@ -158,7 +158,7 @@ def test_a_line_that_is_no_row_is_told(osum: Run, corpus: Path, tmp_path: Path, 
 def test_a_run_begins_anew_when_asked(osum: Run, corpus: Path, clip: MakeClip, tmp_path: Path) -> None:
     command = ("label", clip("in/0.wav"), "-o", tmp_path / "rows.jsonl", "--quiet")
     osum("label", corpus, "-o", tmp_path / "rows.jsonl")
-    assert "exists: go on with --resume, give another -o, or --overwrite" in osum(*command).err
+    assert "exists: continue with --resume, give another -o, or --overwrite" in osum(*command).err
     assert osum(*command, "--overwrite", "--prompt-language", "en").code == 0
     assert len(rows_of(tmp_path / "rows.jsonl")) == 1
 

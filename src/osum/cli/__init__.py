@@ -99,7 +99,7 @@ def _place_rest(parser: Parser, arguments: Namespace, rest: list[str]) -> None:
 
 
 def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> None:
-    """Wrong or missing command, told in one line with the likely one."""
+    """Wrong or missing command, reported in one line with the likely one."""
     if not given:
         parser.print_help(sys.stderr)
         parser.exit(2)
@@ -112,7 +112,7 @@ def _check_command(parser: Parser, given: list[str], known: tuple[str, ...]) -> 
 
 
 def _end(fault: BaseException) -> int:
-    """Tell in one line why a run stopped; returns its exit code."""
+    """Report in one line why a run stopped; returns its exit code."""
     if os.environ.get("OSUM_DEBUG") == "1":
         import traceback
 

@@ -25,7 +25,7 @@ def register(commands: Subparsers) -> None:
     out = "a name with a known suffix is one file for all, any other a folder"
     parser.add_argument("-o", "--output", dest="out", metavar="OUT", help=out)
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no warnings or summary; errors are still told")
+    parser.add_argument("--quiet", action="store_true", help="no warnings or summary; errors still show")
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips aligned together")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -54,7 +54,7 @@ def run(arguments: Namespace) -> int:
 
         def counted() -> Iterator[Utterance]:
             for row in left:
-                found = inputs.told(row if row.error is not None else next(answers))
+                found = inputs.named(row if row.error is not None else next(answers))
                 tally.add(found)
                 if failed is not None:
                     failed.add(found)

@@ -125,11 +125,11 @@ def load_model(arguments: argparse.Namespace) -> Recognizer:
     """The model that the arguments name; a download is announced before it starts."""
     from osum.listening.recognizer import load
 
-    return load(arguments.model, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=tell)
+    return load(arguments.model, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=log)
 
 
-def tell(message: str) -> None:
-    """One line on standard error, beside a progress bar if there is one."""
+def log(message: str) -> None:
+    """One line on standard error, next to a progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(f"osum: {' '.join(message.split())}", file=sys.stderr)

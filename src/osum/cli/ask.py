@@ -7,7 +7,7 @@ import json
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, tell
+from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, log
 
 if TYPE_CHECKING:
     from osum import Recognizer
@@ -42,7 +42,7 @@ def run_chat(arguments: Namespace) -> int:
 
     task = model.tasks.find(REPLY_TASK)
     if task.evidence not in (None, "real"):
-        tell(f"note: {model.name} did not learn replies from real conversations")
+        log(f"note: {model.name} did not learn replies from real conversations")
     reply = model.chat(audio, generation=generation(arguments))
     _show(arguments, model, model.tasks.prompt(task, prompt_language(model.tasks)), reply)
     return 0

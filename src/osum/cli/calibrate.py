@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, add_model_options, load_model, positive, tell
+from osum.cli.arguments import Subparsers, add_model_options, load_model, log, positive
 
 if TYPE_CHECKING:
     from osum import Recognizer, Utterance
@@ -54,7 +54,7 @@ def run(arguments: Namespace) -> int:
     from osum.checkpoints.locate import locate
     from osum.evaluation.score.calibrate import MIN_CLIPS, calibrate, check_place, save
 
-    checkpoint = locate(arguments.model, arguments.offline, tell)
+    checkpoint = locate(arguments.model, arguments.offline, log)
     check_place(checkpoint, arguments.out, arguments.overwrite)
     recognizer = load_model(arguments)
     names = [task.name for task in recognizer.tasks.select(arguments.tasks) if task.label_sets]
@@ -64,15 +64,15 @@ def run(arguments: Namespace) -> int:
     found = calibrate(recognizer.tasks, names, scores, valid, arguments.min_clips or MIN_CLIPS)
     _show(found)
     if not found.fitted:
-        tell("error: nothing was calibrated: give more clips with labels, or a lower --min-clips")
+        log("error: nothing was calibrated: give more clips with labels, or a lower --min-clips")
         return 1
     save(checkpoint, arguments.out, found.tasks, _files(found, recognizer), arguments.overwrite)
-    tell(f"{arguments.out}: {len(found.fitted)} temperatures from {asking.clips} clips, {asking.failed} left out")
+    log(f"{arguments.out}: {len(found.fitted)} temperatures from {asking.clips} clips, {asking.failed} left out")
     return 1 if asking.failed else 0
 
 
 class _Asking:
-    """Asks the model about manifests, and tells what is of no use."""
+    """Asks the model about manifests, and reports what cannot be used."""
 
     def __init__(self, recognizer: Recognizer, names: list[str], batch_size: int) -> None:
         self._recognizer, self._names, self._batch_size = recognizer, names, batch_size
@@ -108,7 +108,7 @@ class _Asking:
 
     def _fail(self, why: str) -> None:
         self.failed += 1
-        tell(f"error: {why}")
+        log(f"error: {why}")
 
 
 def _show(found: Calibrated) -> None:
@@ -164,5 +164,5 @@ def _files(found: Calibrated, recognizer: Recognizer) -> dict[str, bytes]:
     try:
         files[DIAGRAM] = reliability_pair(before, after, f"{recognizer.name}, speakers not fitted on")
     except MissingExtraError as fault:
-        tell(f"no {DIAGRAM}: {fault}")
+        log(f"no {DIAGRAM}: {fault}")
     return files

@@ -17,7 +17,7 @@ LAYOUTS = ("speech_first", "prompt_first", "chatml")
 _EXAMPLES = """\
 examples:
   osum convert infer.pt osum/ --tokenizer Qwen/Qwen2-7B     the released OSUM, LoRA merged
-  osum convert infer.pt osum/ --keep-lora                   LoRA beside the weights, so that the way back is open
+  osum convert infer.pt osum/ --keep-lora                   LoRA next to the weights, so that the way back is open
   osum convert osum/ infer.pt --to original                 the way back
   osum convert CosyVoice-300M-25Hz/ voice/                  flow, vocoder, tokenizer and speaker encoder: speech out
   osum convert --whisper openai/whisper-medium --llm Qwen/Qwen2-7B start/    parts, for training

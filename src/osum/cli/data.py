@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Parser, Subparsers, one_of, over_zero, positive, tell
+from osum.cli.arguments import Parser, Subparsers, log, one_of, over_zero, positive
 
 if TYPE_CHECKING:
     from osum.corpus.readers import Line, Manifest
@@ -61,7 +61,7 @@ def _add(acts: Subparsers, name: str, run: Callable[[Namespace], int], help_line
     parser.set_defaults(run=run)
     group = parser.add_argument_group("reading")
     group.add_argument("--from", dest="format", type=one_of("format", FORMATS), help=", ".join(FORMATS))
-    group.add_argument("--task", metavar="NAME", help="task of rows that do not tell theirs, such as SER")
+    group.add_argument("--task", metavar="NAME", help="task of rows that do not name one, such as SER")
     group.add_argument("--root", type=Path, metavar="DIR", help="what relative paths are seen from")
     group.add_argument("--tasks-file", type=Path, metavar="FILE", help="tasks.json with labels of your own")
     return parser
@@ -93,7 +93,7 @@ def _add_cut(acts: Subparsers) -> None:
 
 def _add_shard(acts: Subparsers) -> None:
     parser = _add(acts, "shard", run_shard, "tars with an index", "MANIFEST")
-    parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder to write, or to go on with")
+    parser.add_argument("out", type=Path, metavar="OUTDIR", help="folder to write, or to continue")
     parser.add_argument("--per-shard", type=positive, default=1000, metavar="N", help="utterances a tar (1000)")
     parser.add_argument(
         "--audio", choices=("flac", "copy"), default="flac", help="16 kHz flac (default), or bytes as they are"
@@ -155,7 +155,7 @@ def run_convert(arguments: Namespace) -> int:
     _check_free([arguments.out], arguments.overwrite)
     rows = _Good(_manifest(arguments))
     count = write_manifest(arguments.out, _some(rows, arguments.manifest))
-    tell(f"{arguments.out}: {count} rows{rows.told}")
+    log(f"{arguments.out}: {count} rows{rows.summary}")
     return rows.code
 
 
@@ -176,7 +176,7 @@ def run_dialogues(arguments: Namespace) -> int:
                 yield line.row
             elif line.fault:
                 failed += 1
-                tell(f"error: {line.place}: {line.fault}")
+                log(f"error: {line.place}: {line.fault}")
             else:
                 others += 1
         if not streams:
@@ -187,7 +187,7 @@ def run_dialogues(arguments: Namespace) -> int:
     left = [f"{failed} broken lines left out"] * bool(failed) + [f"{others} rows of no dialogue left out"] * bool(
         others
     )
-    tell(f"{arguments.out}: {count} dialogues ({kinds}){''.join(f', {words}' for words in left)}")
+    log(f"{arguments.out}: {count} dialogues ({kinds}){''.join(f', {words}' for words in left)}")
     return 1 if failed else 0
 
 
@@ -207,8 +207,8 @@ def run_cut(arguments: Namespace) -> int:
     for reason, number in cutter.left_out.items():
         some = cutter.named[reason]
         more = ", ..." if number > len(some) else ""
-        tell(f"left out: {number} {reason}" + (f": {', '.join(some)}{more}" if reason != SILENCE else ""))
-    tell(f"{out}: {count} rows, {cutter.num_cut} recordings cut{rows.told}")
+        log(f"left out: {number} {reason}" + (f": {', '.join(some)}{more}" if reason != SILENCE else ""))
+    log(f"{out}: {count} rows, {cutter.num_cut} recordings cut{rows.summary}")
     return 1 if set(cutter.left_out) - {SILENCE} else rows.code
 
 
@@ -227,7 +227,7 @@ def _as_files(rows: Iterable[Utterance], folder: Path) -> Iterator[Utterance]:
 
 
 def run_shard(arguments: Namespace) -> int:
-    """Pack utterances into tars with an index beside each; run it again after a kill and it goes on."""
+    """Pack utterances into tars with an index next to each; run it again after a kill and it continues."""
     from tqdm import tqdm
 
     from osum.corpus.shards import plan, write_shards
@@ -241,10 +241,10 @@ def run_shard(arguments: Namespace) -> int:
         written += shard.num_rows
         resumed += shard.num_rows if shard.resumed else 0
         for line in shard.failed:
-            tell(f"error: {line.place}: {line.fault}")
+            log(f"error: {line.place}: {line.fault}")
     lost = wanted.num_rows - written
     before = f", {resumed} of them written before" if resumed else ""
-    tell(f"{arguments.out}: {written} clips in {wanted.num_shards} shards{before}, {lost} without audio{rows.told}")
+    log(f"{arguments.out}: {written} clips in {wanted.num_shards} shards{before}, {lost} without audio{rows.summary}")
     return 1 if lost else rows.code
 
 
@@ -271,11 +271,11 @@ def run_split(arguments: Namespace) -> int:
     for name, part in splits.items():
         write_manifest(paths[name], part)
         speakers = len({row.speaker for row in part if row.speaker})
-        tell(f"{paths[name]}: {len(part)} rows of {speakers} speakers")
+        log(f"{paths[name]}: {len(part)} rows of {speakers} speakers")
     if alone := sum(not row.speaker for part in splits.values() for row in part):
-        tell(f"warning: {alone} rows name no speaker and were split by id: one voice may be in several parts")
+        log(f"warning: {alone} rows name no speaker and were split by id: one voice may be in several parts")
     if rows.failed:
-        tell(f"{rows.told.removeprefix(', ')}")
+        log(f"{rows.summary.removeprefix(', ')}")
     return rows.code
 
 
@@ -284,18 +284,18 @@ def run_validate(arguments: Namespace) -> int:
     from osum.corpus.validation import Validator
 
     lines = _manifest(arguments)
-    wrong, told, count = 0, Counter[str](), 0
+    wrong, counts, count = 0, Counter[str](), 0
     for line, problems in Validator(lines.tasks, arguments.audio).check(lines):
         count += 1
         wrong += bool(problems)
         for problem in problems:
-            told[problem.rule] += 1
-            if told[problem.rule] <= arguments.show:
+            counts[problem.rule] += 1
+            if counts[problem.rule] <= arguments.show:
                 print(f"{line.place}: {problem.rule}: {' '.join(problem.message.split())}")
-    for rule, number in told.items():
+    for rule, number in counts.items():
         if number > arguments.show:
             print(f"{arguments.manifest}: {rule}: {number - arguments.show} more, {number} in all (--show {number})")
-    shown = "".join(f", {rule} {number}" for rule, number in told.most_common())
+    shown = "".join(f", {rule} {number}" for rule, number in counts.most_common())
     print(f"{arguments.manifest}: {count} rows, {wrong} wrong{shown}")
     return 1 if wrong or not count else 0
 
@@ -308,7 +308,7 @@ def run_stats(arguments: Namespace) -> int:
 
     found = statistics(_manifest(arguments))
     for line in found.failed:
-        tell(f"error: {line.place}: {line.fault}")
+        log(f"error: {line.place}: {line.fault}")
     if arguments.json:
         print(json.dumps(found.to_dict(), ensure_ascii=False, indent=1))
     else:
@@ -322,7 +322,7 @@ def run_stats(arguments: Namespace) -> int:
 
 
 class _Good:
-    """The rows of lines that are not broken; the broken ones are told and counted as they come."""
+    """The rows of lines that are not broken; the broken ones are reported and counted as they come."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = lines
@@ -334,10 +334,10 @@ class _Good:
                 yield line.utterance
             else:
                 self.failed += 1
-                tell(f"error: {line.place}: {line.fault}")
+                log(f"error: {line.place}: {line.fault}")
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The end of a summary."""
         return f", {self.failed} broken lines left out" if self.failed else ""
 
@@ -353,7 +353,7 @@ def _manifest(arguments: Namespace) -> Manifest:
 
     tasks = TaskSet.load(arguments.tasks_file) if arguments.tasks_file else OSUM
     if arguments.task:
-        tasks.find(arguments.task)  # a wrong name is told once, not for every line
+        tasks.find(arguments.task)  # a wrong name is reported once, not for every line
     return Manifest(arguments.manifest, arguments.format, arguments.task, arguments.root, tasks)
 
 
@@ -365,7 +365,7 @@ def _some(rows: Iterable[Utterance], given: Path) -> Iterator[Utterance]:
     for count, row in enumerate(rows, 1):  # noqa: B007 - the count is asked for behind the loop
         yield row
     if not count:
-        raise InputError(f"{given}: no row can be used: correct the lines told above, or name another manifest")
+        raise InputError(f"{given}: no row can be used: correct the lines above, or name another manifest")
 
 
 def _check_free(paths: Iterable[Path], overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, one_of, positive, tell
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, log, one_of, positive
 from osum.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EXAMPLES = """\
 examples:
   osum evaluate --list                                              every benchmark, and what it needs
   osum evaluate --benchmark samples --data . -o results/            the clips that come with osum
-  osum evaluate --suite table4 --data corpora/ -o results/ --resume the paper's table, going on where it stopped
+  osum evaluate --suite table4 --data corpora/ -o results/ --resume the paper's table, resuming where it stopped
   osum evaluate --model nano --model whisper:openai/whisper-small --benchmark librispeech-test-clean \\
       --data corpora/ -o results/                                   two models, side by side and in pairs
   osum evaluate --model classical --set train=train.jsonl ...       a setting of one back end
@@ -66,7 +66,7 @@ def _add_asked(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--benchmark", type=_names, default=[], metavar="A,B", help="names of benchmarks")
     group.add_argument("--suite", metavar="NAME", help="the benchmarks of a table; --list names them")
     group.add_argument("--data", type=Path, default=Path(), metavar="ROOT", help="holds a folder for each benchmark")
-    own = "any manifest, or shards, as a test set for each task that its rows tell the answer of; may be given again"
+    own = "any manifest, or shards, as a test set for each task that its rows answer; may be given again"
     group.add_argument("--data-file", type=Path, action="append", default=[], metavar="FILE", help=own)
     chosen = "of --data-file: only these, such as PITCH,ASR"
     group.add_argument("--tasks", type=_names, default=[], metavar="A,B", help=chosen)
@@ -96,7 +96,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder of results, of any number of runs")
-    group.add_argument("--resume", action="store_true", help="go on with what is there")
+    group.add_argument("--resume", action="store_true", help="continue with what is there")
     group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
     group.add_argument("--overwrite", action="store_true", help="drop what is there for these models and benchmarks")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of the intervals (default 0)")
@@ -115,7 +115,7 @@ def _setting(word: str) -> tuple[str, str]:
 
 def run(arguments: Namespace) -> int:
     """Ask models about test sets, keep every answer in OUT/MODEL/BENCHMARK.jsonl, count them into OUT/report.json,
-    and show the figures with their 95 % intervals. What cannot be run is told and left out; exit code 1 then."""
+    and show the figures with their 95 % intervals. What cannot be run is reported and left out; exit code 1 then."""
     from osum.cli.figures import show_benchmarks
     from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES
 
@@ -136,7 +136,7 @@ def run(arguments: Namespace) -> int:
 
 
 class _Faults:
-    """What went wrong, told as it comes."""
+    """What went wrong, reported as it comes."""
 
     def __init__(self) -> None:
         self.code = 0
@@ -146,7 +146,7 @@ class _Faults:
         """Names of models, and what they were opened by."""
 
     def __call__(self, fault: object) -> None:
-        tell(f"error: {fault}")
+        log(f"error: {fault}")
         self.code = 1
 
 
@@ -193,7 +193,7 @@ def _tasks(arguments: Namespace) -> TaskSet:
     if arguments.tasks_file:
         return TaskSet.load(arguments.tasks_file)
     ours = next((name for name in arguments.models or ["nano"] if is_ours(name)), None)
-    return read_tasks(locate(ours, offline=arguments.offline, notice=tell)) if ours else OSUM
+    return read_tasks(locate(ours, offline=arguments.offline, notice=log)) if ours else OSUM
 
 
 def _own_sets(arguments: Namespace, tasks: TaskSet, faults: _Faults) -> list[Benchmark]:
@@ -286,7 +286,7 @@ def _answered(recogniser: Recogniser, asked: _Asked, faults: _Faults) -> list[Be
         if is_named:
             faults(missing)
         else:
-            tell(f"note: {missing}")
+            log(f"note: {missing}")
     return answered
 
 
@@ -296,7 +296,7 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
     from osum.evaluation.run.run import Run
 
     if arguments.prompts == "all" and not recogniser.prompts(benchmark.task):
-        tell(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
+        log(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
     asked = Run(benchmark, arguments.data, recogniser, arguments.out, _options(arguments))
     name = f"{recogniser.name} on {benchmark.name}"
     with tqdm(desc=name, unit="clip", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -307,7 +307,7 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
             bar.update(done - bar.n)
 
         found = asked.go(progress)
-    _tell_run(name, found, faults)
+    _log_run(name, found, faults)
 
 
 def _options(arguments: Namespace) -> RunOptions:
@@ -324,8 +324,8 @@ def _options(arguments: Namespace) -> RunOptions:
     )
 
 
-def _tell_run(name: str, found: Ran, faults: _Faults) -> None:
-    tell(f"{name}: {found.answers} answers in {found.path}")
+def _log_run(name: str, found: Ran, faults: _Faults) -> None:
+    log(f"{name}: {found.answers} answers in {found.path}")
     for why, ids in found.faulty.items():
         faults(f"{name}: {_clips(len(ids))} left out, {why}: {_some(ids)}")
     if found.failed:
@@ -358,7 +358,7 @@ def run_score(arguments: Namespace) -> int:
     faults = _Faults()
     folders = list(dict.fromkeys(arguments.folders))
     shown: list[Scored] = []
-    for folder, name in zip(folders, _told_apart(folders), strict=True):
+    for folder, name in zip(folders, _distinct_names(folders), strict=True):
         found = _count(folder, faults)
         if not found:
             faults(f"{folder} holds no predictions that can be counted: give the -o of osum evaluate")
@@ -369,7 +369,7 @@ def run_score(arguments: Namespace) -> int:
     return faults.code
 
 
-def _told_apart(folders: Sequence[Path]) -> list[str]:
+def _distinct_names(folders: Sequence[Path]) -> list[str]:
     """The folders' last names where they differ, else the whole ones."""
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else list(map(str, folders))
@@ -386,9 +386,9 @@ def _show(scored: Sequence[Scored]) -> None:
     show_comparisons(report.comparisons)
     for one in report.results:
         if one.run["answers"] < one.run["wanted"]:
-            tell(
+            log(
                 f"note: {one.model} on {one.benchmark} is not finished, {one.run['answers']} of {one.run['wanted']} "
-                "answers: go on with osum evaluate --resume"
+                "answers: continue with osum evaluate --resume"
             )
 
 
@@ -420,5 +420,5 @@ def _count(out: Path, faults: _Faults) -> list[Scored]:
         scored = score_folder(out, BENCHMARKS, faults)
         if scored:
             write_report(out / REPORT, report_of(scored))
-            tell(f"figures in {out / REPORT}")
+            log(f"figures in {out / REPORT}")
     return scored

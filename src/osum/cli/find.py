@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, probability, tell
+from osum.cli.arguments import Subparsers, log, probability
 
 if TYPE_CHECKING:
     from osum.corpus.readers import Line
@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> int:
     for line in _lines(arguments.paths):
         if line.utterance is None:
             failed += 1
-            tell(f"error: {line.place}: {line.fault}")
+            log(f"error: {line.place}: {line.fault}")
             continue
         row = line.utterance
         for event in events_in(row):

@@ -100,7 +100,7 @@ class Inputs:
             ]
         return found
 
-    def told(self, row: Utterance) -> Utterance:
+    def named(self, row: Utterance) -> Utterance:
         """A result as the user knows it: standard input was never a file."""
         if row.path != str(self._piped):
             return row

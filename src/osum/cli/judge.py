@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, positive, tell
+from osum.cli.arguments import Subparsers, log, positive
 
 if TYPE_CHECKING:
     from osum.evaluation.judge.judgement import Judgement, Verdict
@@ -20,7 +20,7 @@ _SHOWN = 5
 """Clips without a verdict that are named on the terminal; the file names all."""
 _EXAMPLES = """\
 the key, where the endpoint wants one, is read from the environment: OSUM_LLM_KEY
-what is cut off, or has no verdict, goes on with the same command
+what is cut off, or has no verdict, continues with the same command
 
 examples:
   osum judge runs/nano/air-bench-chat-speech.jsonl --endpoint http://127.0.0.1:8000/v1 --judge MODEL
@@ -42,7 +42,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="as osum evaluate writes them")
     parser.add_argument("--against", type=Path, metavar="OTHER.jsonl", help="of another model: which reply is better")
     parser.add_argument("--no-reference", action="store_true", help="judge replies alone where there are references")
-    help_of_out = "verdicts and score, as JSON; beside the predictions without it, where osum score finds them"
+    help_of_out = "verdicts and score, as JSON; next to the predictions without it, where osum score finds them"
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=help_of_out)
     parser.add_argument("--overwrite", action="store_true", help="replace FILE, whatever it is")
     _add_endpoint(parser)
@@ -64,7 +64,7 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--concurrency", type=positive, default=4, metavar="N", help="questions at a time (default 4)")
     group.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="for one answer (default 120)")
     group.add_argument("--tries", type=positive, default=5, metavar="N", help="of one question (default 5)")
-    group.add_argument("--cache", type=Path, metavar="DIR", help="answers so far; judge-cache beside FILE without it")
+    group.add_argument("--cache", type=Path, metavar="DIR", help="answers so far; judge-cache next to FILE without it")
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def _seconds(word: str) -> float:
 
 
 def run(arguments: Namespace) -> int:
-    """Score a model's replies by a language model, or tell which of two models replies better."""
+    """Score a model's replies by a language model, or find which of two models replies better."""
     from tqdm import tqdm
 
     from osum.evaluation.judge.judge import judgement_of, read_replies, trial_of, verdicts_on
@@ -120,8 +120,8 @@ def run(arguments: Namespace) -> int:
         finally:  # an interrupted run keeps what it has
             judgement = judgement_of(trial, verdicts, prices)
             write_judgement(out, judgement)
-    _tell_cost(judgement, model.usage, prices)
-    return _tell_result(judgement, out)
+    _log_cost(judgement, model.usage, prices)
+    return _log_result(judgement, out)
 
 
 def _place(arguments: Namespace) -> Path:
@@ -134,7 +134,7 @@ def _place(arguments: Namespace) -> Path:
 
 
 def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
-    """Whether a new file is to be begun; one of the same questions is gone on with."""
+    """Whether a new file is to be begun; one of the same questions is continued."""
     from osum.errors import InputError
     from osum.evaluation.judge.judgement import read_judgement
 
@@ -167,24 +167,25 @@ def _prices(arguments: Namespace) -> Prices | None:
     return Prices(*given)
 
 
-def _tell_cost(judgement: Judgement, usage: Usage, prices: Prices | None) -> None:
+def _log_cost(judgement: Judgement, usage: Usage, prices: Prices | None) -> None:
     cost = judgement.cost
     tokens = f"{cost.prompt_tokens} tokens sent, {cost.completion_tokens} answered"
     amount = "" if cost.amount is None else f", {cost.amount:.4f} in all"
     spent = "" if prices is None else f" for {prices.of(usage.prompt_tokens, usage.completion_tokens):.4f}"
-    tell(
+    log(
         f"{cost.answers} answers, {tokens}{amount}; this run: {usage.calls} calls{spent}, {usage.cached} from the cache"
     )
     if usage.uncounted:
-        tell(f"warning: the server did not count the tokens of {usage.uncounted} answers: they are in no sum")
+        log(f"warning: the server did not count the tokens of {usage.uncounted} answers: they are in no sum")
     if judgement.dropped:
-        tell(f"warning: the server did not take {', '.join(judgement.dropped)}: it was asked without")
+        log(f"warning: the server did not take {', '.join(judgement.dropped)}: it was asked without")
 
 
-def _tell_result(judgement: Judgement, out: Path) -> int:
+def _log_result(judgement: Judgement, out: Path) -> int:
     """The score on standard output, what is missing on standard error; returns the exit code."""
     score, left = judgement.score, judgement.left
-    held = {"preference": f" against {judgement.against}", "reference": " beside the reference"}.get(judgement.mode, "")
+    sides = {"preference": f" against {judgement.against}", "reference": " next to the reference"}
+    held = sides.get(judgement.mode, "")
     print(f"{judgement.model} on {judgement.benchmark}{held}, judged by {judgement.judge.model}:")
     value = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score.count else "no figure"
     print(f"  {value}, {score.count} of {len(judgement.verdicts)} replies")
@@ -194,7 +195,7 @@ def _tell_result(judgement: Judgement, out: Path) -> int:
     if parts:
         print(f"  {', '.join(parts)}")
     for verdict in left[:_SHOWN]:
-        tell(f"error: {verdict.id}: {verdict.state}: {verdict.problem}")
+        log(f"error: {verdict.id}: {verdict.state}: {verdict.problem}")
     if left:
-        tell(f"{len(left)} replies have no verdict, {out} names them all; the same command goes on")
+        log(f"{len(left)} replies have no verdict, {out} names them all; the same command goes on")
     return 1 if left else 0

@@ -15,8 +15,8 @@ from osum.cli.arguments import (
     add_model_options,
     generation,
     load_model,
+    log,
     one_of,
-    tell,
 )
 from osum.cli.options import add_field, add_fields, made
 from osum.engine.options import LabelOptions
@@ -76,11 +76,11 @@ def _add_common(parser: argparse.ArgumentParser, asked: argparse._ArgumentGroup)
     group.add_argument("-o", "--output", "--output-dir", dest="out", metavar="OUT", help=out)
     group.add_argument("--overwrite", action="store_true", help="replace results that are there")
     group.add_argument("--dry-run", action="store_true", help="show what would be read and written, load no model")
-    group.add_argument("--resume", action="store_true", help="go on with an -o FILE.jsonl or FILE.parquet")
+    group.add_argument("--resume", action="store_true", help="continue an -o FILE.jsonl or FILE.parquet")
     group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
     group.add_argument("--changed", action="store_true", help="with --resume: answer again what changed since")
     group.add_argument("--shard", type=_shard, metavar="I/N", help="only one of N parts of the input, from 0/N on")
-    group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors are still told")
+    group.add_argument("--quiet", action="store_true", help="no progress, warnings or summary; errors still show")
     _add_subtitles(parser)
     add_model_options(parser)
     add_fields(parser, LabelOptions, "batch_size", "vad")
@@ -145,7 +145,7 @@ def _auto_only(word: str) -> str:
 
 def run(arguments: Namespace) -> int:
     """Answer every task about recordings: transcript, word times, event, emotion, style, gender, age, reply,
-    language. Text comes in lower case without punctuation; speakers are not told apart."""
+    language. Text comes in lower case without punctuation; speakers are not distinguished."""
     return _run(arguments, arguments.tasks)
 
 
@@ -166,7 +166,7 @@ def _run(arguments: Namespace, tasks: str) -> int:
         raise UsageError(f"-f {TABLE} is for the terminal: leave out -o, or choose another format")
     place = _place(arguments)
     if arguments.max_line_count and not (arguments.max_line_width or arguments.max_words_per_line or arguments.quiet):
-        tell("note: --max-line-count changes nothing without --max-line-width or --max-words-per-line")
+        log("note: --max-line-count changes nothing without --max-line-width or --max-words-per-line")
     with collected(_given(arguments), arguments.channel) as inputs:
         if not inputs.items:
             raise InputError(f"no rows in {', '.join(arguments.paths)}: give a manifest that has some")
@@ -226,12 +226,12 @@ def _show_plan(rows: Rows, places: Iterable[str]) -> int:
     for row, place in zip(rows, places, strict=True):
         measured = _measured(row)
         if measured.error is not None:
-            tell(f"error: {measured.error}")
+            log(f"error: {measured.error}")
         else:
             channel = "" if row.channel is None else f" channel {row.channel}"
             print(f"{measured.duration:10.2f} s  {row.path}{channel} -> {place}")
             seconds, good = seconds + (measured.duration or 0.0), good + 1
-    tell(f"{good} recordings, {seconds:.1f} s of audio, {len(rows) - good} unreadable; nothing was run")
+    log(f"{good} recordings, {seconds:.1f} s of audio, {len(rows) - good} unreadable; nothing was run")
     return 0 if good == len(rows) else 1
 
 
@@ -269,17 +269,17 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
         asked = asked_of(model, options, transcriber) if model else {}
     left = target.left(inputs.items, asked)
     if target.note and not arguments.quiet:
-        tell(target.note)
+        log(target.note)
     failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
     tally = Tally(model.tasks if model else {}, quiet=arguments.quiet, formats=target.formats)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
     good = (row for row in left if row.error is None)  # a reader of its own, which runs ahead
-    answers = label_all(model, good, options, tell, transcriber) if model else iter(())
+    answers = label_all(model, good, options, log, transcriber) if model else iter(())
     try:
         bar = sys.stderr.isatty() and not arguments.quiet and not target.streams
         target.write(_noted(_watched(inputs, left, answers, bar), tally, failed))
     except KeyboardInterrupt:
-        tally.stop(len(left), "; go on with --resume" if target.resumable else "")
+        tally.stop(len(left), "; continue with --resume" if target.resumable else "")
         raise
     finally:
         # Also of a run that is interrupted: what was answered stays answered.
@@ -330,7 +330,7 @@ def _watched(inputs: Inputs, items: Rows, answers: Iterator[Utterance], bar: boo
     rows = (row if row.error is not None else next(answers) for row in items)
     total, done = len(inputs.items), len(inputs.items) - len(items)
     for row in tqdm(rows, total=total, initial=done, unit="clip", file=sys.stderr, disable=not bar, leave=False):
-        yield inputs.told(row)
+        yield inputs.named(row)
 
 
 def _noted(rows: Iterable[Utterance], tally: Tally, failed: FailedList | None) -> Iterator[Utterance]:

@@ -39,7 +39,7 @@ _ALL_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 """What Whisper's `--output_format all` writes."""
 _FORMATS_WITH_ERRORS = ("json", "jsonl", "tsv")
 _MANIFEST_FORMATS = ("json", "jsonl")
-"""Formats whose `path` is read again: they tell it as seen from where they lie."""
+"""Formats whose `path` is read again: they write it relative to their own folder."""
 STRAY_BYTES = "backslashreplace"
 """File names that are not UTF-8 are written with escapes, so that results are UTF-8 whatever they name."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -49,7 +49,7 @@ _PIPED_WIDTH = 160  # characters of a table that no terminal shows
 FAILED_FILE = "failed.jsonl"
 _PARQUET_SUFFIX = ".parquet"
 _ROW_FILES: Mapping[str, Callable[[], RowFile]] = {"jsonl": JsonLines, PARQUET: Parquet}
-"""Formats that hold every row as it is, so that a run can go on with them."""
+"""Formats that hold every row as it is, so that a run can continue them."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class Target(ABC):
     """A place for results."""
 
     failed_file: Path | None = None
-    """Where what failed is listed; None where the results tell it."""
+    """Where what failed is listed; None where the results contain it."""
     streams = False
-    """Whether lines appear on the terminal while the run goes on."""
+    """Whether lines appear on the terminal during the run."""
     resumable = False
-    """Whether another run may go on with what this one leaves."""
+    """Whether another run may continue what this one leaves."""
     failed_before = 0
     """Results of earlier runs that are errors and stay so."""
     note: str | None = None
@@ -167,7 +167,7 @@ def _check_agree(place: Place, form: str) -> None:
 
 def _refuse_resume(place: Place, where: str) -> None:
     if place.resume:
-        raise UsageError(f"--resume goes on with one file of rows, and not with {where}: give -o FILE.jsonl")
+        raise UsageError(f"--resume works with one file of rows, and not with {where}: give -o FILE.jsonl")
 
 
 def _single(formats: Sequence[Format], place: str) -> Format | None:
@@ -204,7 +204,7 @@ class Pipe(Target):
 
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results as they come where the format allows it."""
-        _write(self._form, _tellable(rows, self._form), sys.stdout, self._one)
+        _write(self._form, _printable(rows, self._form), sys.stdout, self._one)
 
 
 class File(Target):
@@ -223,13 +223,13 @@ class File(Target):
         _check_writable(self._path.parent)
 
     def write(self, rows: Iterable[Utterance]) -> None:
-        """Write the results through a partial file beside the final one."""
+        """Write the results through a partial file next to the final one."""
         partial = partial_name(self._path)
         written = False
 
         def portable() -> Iterator[Utterance]:
             nonlocal written
-            for row in _tellable(rows, self._form):
+            for row in _printable(rows, self._form):
                 written = True
                 yield _portable(row, self._form, self._path.parent)
 
@@ -247,7 +247,7 @@ class File(Target):
 
 
 class RowsFile(Target):
-    """One file of rows that is written in parts, so that a run may end at any moment and another goes on.
+    """One file of rows that is written in parts, so that a run may end at any moment and another continues.
 
     It appears when all rows are there. What failed is in it.
     """
@@ -258,9 +258,9 @@ class RowsFile(Target):
         self._parts = Parts(path, form, place.part_size)
         self._resume, self._retry_failed, self._changed = place.resume, place.retry_failed, place.changed
         self.names = repeat(str(path), count)
-        _check_free([path], place.overwrite or place.resume, "go on with --resume, give another -o, or --overwrite")
+        _check_free([path], place.overwrite or place.resume, "continue with --resume, give another -o, or --overwrite")
         if self._parts.begun and not (place.overwrite or place.resume):
-            raise InputError(f"{path} has an unfinished run: go on with --resume, or begin anew with --overwrite")
+            raise InputError(f"{path} has an unfinished run: continue with --resume, or start again with --overwrite")
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -332,13 +332,13 @@ class Folder(Target):
         return (stem for stem, row in zip(stems, self._rows, strict=True) if self._place.holds(row))
 
 
-def _tellable(rows: Iterable[Utterance], form: Format) -> Iterator[Utterance]:
+def _printable(rows: Iterable[Utterance], form: Format) -> Iterator[Utterance]:
     """Without the failed ones where a format has no place for an error: silence would be a lie."""
     return (row for row in rows if row.error is None or form.name in _FORMATS_WITH_ERRORS)
 
 
 def _write(form: Format, rows: Iterable[Utterance], stream: TextIO, one: bool) -> None:
-    """One recording is written plainly, several in the form that tells them apart."""
+    """One recording is written plainly, several in the form that distinguishes them."""
     for piece in map(form.render, rows) if one or form.pieces is None else form.pieces(rows):
         stream.write(piece)
         stream.flush()  # a reader of a pipe gets each row when it is there
@@ -370,7 +370,7 @@ def _check_free(paths: Iterable[Path], overwrite: bool, fix: str = "give another
 
 
 def _check_writable(folder: Path) -> None:
-    """Make the folder and write something to it: permissions alone do not tell."""
+    """Make the folder and write something to it: permissions alone do not show it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -397,7 +397,7 @@ def _stems(folder: Path, rows: Iterable[Utterance]) -> Iterator[Path]:
 
 
 def _file_name(row_id: str) -> str:
-    """An id as the path of a file; one that no file system takes is cut, and its hash tells it from others."""
+    """An id as the path of a file; one that no file system takes is cut, and its hash distinguishes it from others."""
     whole = _CONTROL.sub("_", row_id)
     parts = [part for part in whole.split("/") if part not in ("", ".", "..")] or ["unnamed"]
     if len(os.fsencode(whole)) > _LONGEST_ID:

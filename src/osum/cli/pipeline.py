@@ -8,14 +8,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osum.cli.arguments import Parser, Subparsers, tell
+from osum.cli.arguments import Parser, Subparsers, log
 
 if TYPE_CHECKING:
     from osum.pipeline.run import Progress, Runner
 
 _EXAMPLES = """\
 examples:
-  osum pipeline run pipelines/asr.yaml --data recordings/ --out corpus/      or go on where a run stopped
+  osum pipeline run pipelines/asr.yaml --data recordings/ --out corpus/      or resume where a run stopped
   osum pipeline run pipelines/asr.yaml --data in.jsonl --out corpus/ --set vote.agree=0.8
   osum pipeline run pipelines/asr.yaml --data in.jsonl --out corpus/ --ray auto
   osum pipeline card corpus/                                                 corpus/README.md
@@ -42,7 +42,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _add_run(acts: Subparsers) -> None:
-    parser = acts.add_parser("run", help="run a plan, or go on with it", description=run_plan.__doc__)
+    parser = acts.add_parser("run", help="run a plan, or resume it", description=run_plan.__doc__)
     parser.add_argument("plan", type=Path, metavar="PLAN.yaml", help="the steps, such as those in pipelines/")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH", help="manifests or folders")
     parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help="the run's folder")
@@ -56,7 +56,7 @@ def _add_run(acts: Subparsers) -> None:
 
 
 def run_plan(arguments: Namespace) -> int:
-    """Run a plan over a corpus, or go on with it: what is there and has not changed is not done again.
+    """Run a plan over a corpus, or resume it: what is there and has not changed is not done again.
 
     Writes OUT/corpus (the rows), OUT/report.html (what each step kept and left out) and OUT/README.md (the card).
     """
@@ -72,16 +72,16 @@ def run_plan(arguments: Namespace) -> int:
         try:
             summary = run(plan, lines, arguments.out, _runner(arguments), bar.show, arguments.answers)
         except BaseException:
-            bar.tell_missing()
+            bar.log_missing()
             raise
     page, card = write_page(arguments.out, summary), write_card(arguments.out)
     for name, tally in summary.steps:
         for reason, count in sorted(tally.dropped.items(), key=lambda pair: -pair[1]):
-            tell(f"{name} left out {count} of {tally.rows_in}: {reason}")
-    tell(f"{arguments.out}: {summary.kept.rows_out} rows, {page.name} and {card.name} written")
+            log(f"{name} left out {count} of {tally.rows_in}: {reason}")
+    log(f"{arguments.out}: {summary.kept.rows_out} rows, {page.name} and {card.name} written")
     faulty = summary.faulty(plan.max_faults)
     for name in faulty:
-        tell(f"error: {name} failed at more than {plan.max_faults:.0%} of its rows: {page} shows at which")
+        log(f"error: {name} failed at more than {plan.max_faults:.0%} of its rows: {page} shows at which")
     return 1 if faulty else 0
 
 
@@ -118,11 +118,11 @@ class _Bar:
         self._bar.set_postfix_str(left, refresh=False)
         self._bar.update(progress.done - self._bar.n)
 
-    def tell_missing(self) -> None:
-        """What a run that stops early has done, and that it can be gone on with."""
+    def log_missing(self) -> None:
+        """What a run that stops early has done, and that it can be resumed."""
         if self._last is not None and self._last.done < self._last.total:
             done, total = self._last.done, self._last.total
-            tell(f"stopped in {self._last.step}: {done} of {total} units are kept; the same command goes on from there")
+            log(f"stopped in {self._last.step}: {done} of {total} units are kept; the same command goes on from there")
 
 
 def run_card(arguments: Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from osum.cli.arguments import Subparsers, tell
+from osum.cli.arguments import Subparsers, log
 
 _EXAMPLES = """\
 examples:
@@ -45,7 +45,7 @@ def run_sheet(arguments: Namespace) -> int:
     key = write_sheet(predictions, arguments.out, arguments.seed)
     left = len(predictions) - len(key.items)
     without = f", {left} predictions without a reply left out" if left else ""
-    tell(f"{len(key.items)} replies{without}; give raters {arguments.out / PAGE}, keep {arguments.out / KEY}")
+    log(f"{len(key.items)} replies{without}; give raters {arguments.out / PAGE}, keep {arguments.out / KEY}")
     return 0
 
 
@@ -65,5 +65,5 @@ def run_score(arguments: Namespace) -> int:
     alphas = ", ".join(f"{name} {alpha:.2f}" for name, alpha in found.agreement.items())
     print(f"agreement of {len(found.raters)} raters (Krippendorff's alpha; 1 full, 0 chance): {alphas}")
     if found.missing:
-        tell(f"{found.missing} of {len(key.items)} replies were graded whole by nobody")
+        log(f"{found.missing} of {len(key.items)} replies were graded whole by nobody")
     return 0

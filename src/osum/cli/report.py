@@ -6,7 +6,7 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from osum.cli.arguments import Subparsers, tell
+from osum.cli.arguments import Subparsers, log
 
 _EXAMPLES = """\
 examples:
@@ -68,6 +68,6 @@ def run(arguments: Namespace) -> int:
     for readme in arguments.readme:
         update_readme(readme, found)
     for fault in faults:
-        tell(f"left out: {fault}")
+        log(f"left out: {fault}")
     print(written)
     return 1 if faults else 0

@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, over_zero, positive, tell
+from osum.cli.arguments import Subparsers, log, over_zero, positive
 
 if TYPE_CHECKING:
     from osum.server.models import Models
@@ -127,12 +127,12 @@ def _run(arguments: Namespace) -> int:
         raise MissingExtraError(str(fault.name), "serve") from fault
     _log_to_standard_error()
     app = create_app(models, options)
-    tell(f"models {', '.join(models.names)} at http://{options.host}:{options.port}/v1")
+    log(f"models {', '.join(models.names)} at http://{options.host}:{options.port}/v1")
 
     def started(port: int) -> None:
         page = f"http://{options.host}:{port}/studio"
         if options.studio:
-            tell(f"studio at {page}")
+            log(f"studio at {page}")
         if arguments.browser:
             import webbrowser
 
@@ -200,7 +200,7 @@ def _models(arguments: Namespace) -> Models:
         places[name] = place
 
     def open_model(place: str) -> Recognizer:
-        return load(place, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=tell)
+        return load(place, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=log)
 
     return Models(places, open_model)
 
@@ -213,10 +213,10 @@ def _log_to_standard_error() -> None:
     handler.setFormatter(logging.Formatter("osum: %(message)s"))
     lines = logging.StreamHandler(sys.stderr)
     for name, kind in (("osum.server", handler), ("osum.server.access", lines), ("uvicorn.error", handler)):
-        log = logging.getLogger(name)
-        log.addHandler(kind)
-        log.setLevel(logging.WARNING if name == "uvicorn.error" else logging.INFO)
-        log.propagate = False
+        logger = logging.getLogger(name)
+        logger.addHandler(kind)
+        logger.setLevel(logging.WARNING if name == "uvicorn.error" else logging.INFO)
+        logger.propagate = False
 
 
 def _port(word: str) -> int:

@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, tell
+from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, log
 
 if TYPE_CHECKING:
     from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions
@@ -71,16 +71,16 @@ def run_talk(arguments: Namespace) -> int:
     question = _question(arguments)
     reply = _talker(arguments).reply([*history, question], _options(arguments))
     for problem in reply.problems:
-        tell(f"note: {problem}")
+        log(f"note: {problem}")
     if arguments.show_thought and reply.thought is not None:
-        tell(f"thought: {reply.thought.render()}")
+        log(f"thought: {reply.thought.render()}")
     print(json.dumps(_row(reply), ensure_ascii=False) if arguments.json else reply.text)
     if arguments.output and reply.audio is None:
-        tell(f"note: nothing was said aloud, so {arguments.output} is not written")
+        log(f"note: nothing was said aloud, so {arguments.output} is not written")
     elif arguments.output:
         _write(arguments.output, reply.audio, reply.sampling_rate)
     if not reply.text:
-        tell("note: the model gave an empty reply")
+        log("note: the model gave an empty reply")
     if arguments.history:
         _keep(arguments.history, [*history, question, reply.message()])
     return 0

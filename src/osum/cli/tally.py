@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from osum.cli.arguments import tell
+from osum.cli.arguments import log
 from osum.listening.answers import disagreements
 from osum.results.formats import Format
 from osum.tasks import Task
@@ -30,14 +30,14 @@ class Tally:
         self.num_asked = self.num_failed = 0
 
     def add(self, row: Utterance) -> None:
-        """Count one result, and tell its error or warnings at once."""
+        """Count one result, and report its error or warnings at once."""
         self.num_asked += 1
         if row.error is not None:
             self.num_failed += 1
-            tell(f"error: {_named(row, row.error)}")
+            log(f"error: {_named(row, row.error)}")
         elif not self._quiet:
             for warning in row.warnings:
-                tell(f"warning: {_named(row, warning)}")
+                log(f"warning: {_named(row, warning)}")
         short = max((form.notes(row) for form in self._formats), key=len, default=())
         self._num_short += len(short)
         self._first_short = self._first_short or "".join(_named(row, note) for note in short[:1])
@@ -48,28 +48,28 @@ class Tally:
             self._apart.update(disagreements(segment))
 
     def stop(self, num_left: int, way_on: str) -> None:
-        """Tell how far an interrupted run came, of what it had to do."""
-        tell(f"{self.num_asked} of {num_left} done, {self.num_failed} of them failed{way_on}")
+        """Report how far an interrupted run came, of what it had to do."""
+        log(f"{self.num_asked} of {num_left} done, {self.num_failed} of them failed{way_on}")
 
     def finish(self, way_out: str | None, failed_before: int = 0) -> None:
-        """Tell the whole run, and with `way_out` what to do about what failed."""
+        """Report the whole run, and with `way_out` what to do about what failed."""
         if self.num_failed and way_out is not None:
-            tell(f"{self.num_failed} of {self.num_asked} failed; {way_out}")
+            log(f"{self.num_failed} of {self.num_asked} failed; {way_out}")
         if failed_before:
-            tell(f"{failed_before} failed in an earlier run; {way_out}")
+            log(f"{failed_before} failed in an earlier run; {way_out}")
         answered = self.num_asked - self.num_failed
         if self._quiet or not answered:
             return
         if self._num_short:
-            tell(f"cues shown for less time than wished: {self._num_short}; the first: {self._first_short}")
+            log(f"cues shown for less time than wished: {self._num_short}; the first: {self._first_short}")
         spent = time.perf_counter() - self._started
-        tell(f"{answered} answered, {self.num_failed} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
+        log(f"{answered} answered, {self.num_failed} failed, {self._seconds:.1f} s of audio in {spent:.1f} s")
         for key, counts in self._labels.items():
             shown = ", ".join(f"{label} {count}" for label, count in counts.most_common())
             task = self._task(key)
             guessed = _GUESSED.get(task.evidence or "", "") if task else ""
             apart = f"; segments with another tag decoded: {count}" if (count := self._apart[key]) else ""
-            tell(f"{key}: {shown}{guessed}{apart}")
+            log(f"{key}: {shown}{guessed}{apart}")
 
     def _task(self, key: str) -> Task | None:
         """The task of a key in `summary`: its name, with a label set where it has several."""

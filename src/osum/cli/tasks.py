@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, tell
+from osum.cli.arguments import Subparsers, log
 
 if TYPE_CHECKING:
     from osum import Task, TaskSet
@@ -26,7 +26,7 @@ def run(arguments: Namespace) -> int:
     """Show the tasks that a checkpoint carries, their labels, and what it learned them from."""
     from osum.checkpoints.locate import locate, read_tasks
 
-    tasks = read_tasks(locate(arguments.model, arguments.offline, tell))
+    tasks = read_tasks(locate(arguments.model, arguments.offline, log))
     if arguments.json:
         import json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from osum.cli.arguments import Subparsers, tell
+from osum.cli.arguments import Subparsers, log
 from osum.cli.codes import add_speech_model
 
 
@@ -28,5 +28,5 @@ def run_make(arguments: Namespace) -> int:
     encoder = load_voice_encoder(arguments.model, arguments.device)
     encoder.voice(arguments.prompt, arguments.licence, arguments.consent).save(arguments.output)
     if not arguments.consent:
-        tell("note: no consent is noted; a voice belongs to its speaker: add --consent 'who agreed to what'")
+        log("note: no consent is noted; a voice belongs to its speaker: add --consent 'who agreed to what'")
     return 0
