@@ -53,6 +53,7 @@ def running(folder: Path, *arguments: str, key: str | None = KEY) -> Iterator[tu
             process.wait(30)
         finally:
             process.kill()
+    assert "nothing was left unfinished" in (folder / "log").read_text()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -249,6 +249,19 @@ def test_a_model_is_loaded_at_first_use_and_unloaded_when_idle(live: Live) -> No
     assert transcribe(url).status_code == 200
 
 
+def test_a_server_about_to_stop_finishes_what_runs_and_takes_nothing_new(live: Live) -> None:
+    url, service = live()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(transcribe, url)
+        _until(lambda: service.desk.running)
+        service.desk.draining = True
+        answer = transcribe(url)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert [httpx2.get(f"{url}{path}").status_code for path in ("/health", "/ready")] == [503, 503]
+        assert running.result().status_code == 200
+
+
+@pytest.mark.slow
 def test_a_server_that_is_told_to_stop_finishes_what_it_does(tmp_path: Path) -> None:
     with running(tmp_path, "--model", "nano", "--drain-seconds", "1.5", key=None) as (url, process):
         with ThreadPoolExecutor(1) as pool, httpx2.Client(base_url=url, timeout=60) as client:

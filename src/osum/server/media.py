@@ -14,7 +14,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -57,8 +58,8 @@ def save_url(url: str, place: Path, param: str, options: ServerOptions, stop: St
         place.write_bytes(_data(url, param))
         return
     size = 0
-    with place.open("wb") as file:
-        for chunk in _fetched(url, options.allowed_media_domains, param, stop):
+    with place.open("wb") as file, closing(_fetched(url, options.allowed_media_domains, param, stop)) as chunks:
+        for chunk in chunks:
             size += len(chunk)
             if size > options.max_upload_bytes:
                 raise ApiError(413, f"the recording is larger than {options.max_upload_bytes} bytes", param)
@@ -83,7 +84,7 @@ def _decoded(text: str, param: str) -> bytes:
     return content
 
 
-def _fetched(url: str, domains: tuple[str, ...], param: str, stop: Stop) -> Iterator[bytes]:
+def _fetched(url: str, domains: tuple[str, ...], param: str, stop: Stop) -> Generator[bytes]:
     """The body of a URL in chunks."""
     until = time.monotonic() + FETCH_SECONDS
     refused = bad("audio_url may not be fetched: send a data URL, or one of a domain that this server allows", param,
@@ -101,14 +102,14 @@ def _fetched(url: str, domains: tuple[str, ...], param: str, stop: Stop) -> Iter
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", path, headers={"Accept": "audio/*", "Connection": "close"})
-            response = connection.getresponse()
-            if response.status != 200:
-                raise refused
-            while chunk := response.read1(CHUNK):
-                stop.check()
-                if time.monotonic() > until:
-                    raise bad(f"the recording of audio_url did not arrive within {FETCH_SECONDS:g} s", param)
-                yield chunk
+            with connection.getresponse() as response:
+                if response.status != 200:
+                    raise refused
+                while chunk := response.read1(CHUNK):
+                    stop.check()
+                    if time.monotonic() > until:
+                        raise bad(f"the recording of audio_url did not arrive within {FETCH_SECONDS:g} s", param)
+                    yield chunk
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, UnicodeError, ValueError):

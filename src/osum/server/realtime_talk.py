@@ -33,7 +33,7 @@ from osum.dialogue.voiced import Voiced
 from osum.engine.options import GenerationOptions
 from osum.errors import OsumError
 from osum.listening.asked import TRANSCRIBE
-from osum.listening.recognizer import CHAT, Recognizer
+from osum.listening.recognizer import Recognizer
 from osum.listening.vad import detector_named
 from osum.server.realtime_events import (
     Acknowledge,
@@ -57,6 +57,7 @@ from osum.server.realtime_events import (
 )
 from osum.server.realtime_session import LABELS, RealtimeSession, rate_of, with_policy
 from osum.server.realtime_wire import OWN_IDS, RealtimeWire, decoded, labels_of
+from osum.server.replies import converses
 from osum.server.service import Service
 
 LOG = logging.getLogger("osum.server")
@@ -202,8 +203,7 @@ class RealtimeTalk:
 
     def _generator(self) -> Generator:
         """The model with a voice; one that was not trained to converse answers by its task."""
-        converses = self.model.engine.model.config.layout == "chatml" or CHAT not in self.model.tasks
-        writer: Generator = Talker(self.model.engine) if converses else TaskReplies(self.model)
+        writer: Generator = Talker(self.model.engine) if converses(self.model) else TaskReplies(self.model)
         voice = self.service.realtime.synthesizer
         return _AsWished(writer, writer if voice is None else Voiced(writer, voice))
 

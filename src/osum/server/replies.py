@@ -15,10 +15,8 @@ from osum.errors import InputError
 from osum.listening.recognizer import ASK_TOKENS, CHAT, Recognizer
 from osum.model.templates import PLACEHOLDERS
 from osum.server.desk import Stop
-from osum.server.faults import bad
 from osum.server.hearing import Hearing
 from osum.server.voices import Voices
-from osum.tasks import ECHAT
 from osum.utterance import Utterance
 
 
@@ -26,21 +24,19 @@ def replier(model: Recognizer, voices: Voices, aloud: bool, voice: str | None, s
     """What replies with a model, in text, or aloud where that is wanted.
 
     Raises:
-        ApiError: it can neither reply nor speak.
+        ApiError: 501 where nothing is installed that speaks.
     """
     speaks = model.engine.model.config.speech_output and voices.of_codes
     if converses(model):
         talker = Talker(model.engine, *(voices.pick(voice) if speaks else (None, None)))
         return talker if speaks or not aloud else Voiced(talker, voices.of_text())
-    if CHAT not in model.tasks:
-        raise bad(f"the model {model.name!r} cannot reply: use another", "model", "unsupported_model")
     writer = ByTask(model, stop)
     return Voiced(writer, voices.of_text()) if aloud else writer
 
 
 def converses(model: Recognizer) -> bool:
     """Whether a model was trained to converse; others reply to one recording at a time."""
-    return model.tasks.name == ECHAT.name or bool(model.engine.model.config.speech_output)
+    return model.engine.model.config.layout == "chatml" or CHAT not in model.tasks
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,22 @@
+"""Clients of a server together get what one process gets, in the same run."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+import serving
+from server.conftest import SAMPLES, running
+
+import osum
+
+
+@pytest.mark.slow
+def test_eight_clients_get_most_of_the_throughput_of_one_process(tmp_path: Path) -> None:
+    nano, once = osum.load("nano"), sorted(SAMPLES.glob("*.flac"))
+    clips = once * 4
+    with running(tmp_path, "--model", "model=nano", key=None) as (url, _):
+        serving.direct(nano, once, "ASR"), serving.served(url, once, "ASR", 8)
+        rounds = [(serving.direct(nano, clips, "ASR"), serving.served(url, clips, "ASR", 8)[0]) for _ in range(3)]
+    assert statistics.median(alone / together for alone, together in rounds) >= 0.85
