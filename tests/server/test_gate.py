@@ -18,11 +18,13 @@ import openai
 import pytest
 import uvicorn
 from engine.tiny_checkpoint import checkpoint_of
+from fastapi.testclient import TestClient
 from openai import OpenAI
 
-from osum.errors import InputError
+from osum.errors import CheckpointError, InputError
 from osum.listening.recognizer import Recognizer
 from osum.server.app import create_app
+from osum.server.models import Models
 from osum.server.options import ServerOptions
 from osum.server.service import Service
 from server.conftest import KEY, WORDS, running, wav
@@ -276,3 +278,15 @@ def test_a_server_that_is_told_to_stop_finishes_what_it_does(tmp_path: Path) -> 
             assert answer.result().status_code == 200
         process.wait(30)
     assert "nothing was left unfinished" in (tmp_path / "log").read_text()
+
+
+def test_a_model_that_cannot_be_loaded_is_a_fault_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(place: str) -> Recognizer:
+        raise CheckpointError(f"{place} is broken at /srv/secret")
+
+    app = create_app(Models({"a": "a"}, broken), ServerOptions(allowed_hosts=("testserver",), num_readers=1))
+    with TestClient(app) as inner:
+        answer = inner.post("/v1/audio/transcriptions", data={"model": "a"}, files={"file": wav(0.5)})
+        assert inner.get("/ready").json()["reason"] == "loading"
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
+    assert "secret" not in answer.text and "secret" in caplog.text

@@ -17,7 +17,7 @@ from osum.listening.recognizer import Recognizer
 from osum.server import about, chat, decisions, realtime, speech, studio, studio_review, transcriptions
 from osum.server.access import Access
 from osum.server.desk import Desk
-from osum.server.faults import respond, respond_to_invalid
+from osum.server.faults import ApiError, respond, respond_to_invalid
 from osum.server.gate import Gate
 from osum.server.metrics import Metrics
 from osum.server.models import Models
@@ -101,10 +101,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _load_first(service: Service) -> None:
     """Load the first model while the server already listens; `/ready` says when it is there."""
-    try:
+    with suppress(ApiError):  # which is logged, and which each request for the model is told
         await asyncio.to_thread(service.models.load, service.models.names[0])
-    except Exception as fault:
-        LOG.error("model %s cannot be loaded: %s", service.models.names[0], fault)
 
 
 async def _unload_idle(service: Service) -> None:

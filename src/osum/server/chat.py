@@ -170,13 +170,17 @@ class ChatJob:
         """The chunks."""
         name, until = self.service.spoken.keep("") if self.asked.aloud else ("", 0)
         reply: Reply | None = None
-        began = time.monotonic()
+        began = started = time.monotonic()
+        sounded = False
         with self.service.models.lease(self.asked.model) as model:
             for piece in self._pieces(model, stop):
                 if reply is None and not isinstance(piece, Reply) and began:
                     self.service.metrics.first_token.labels(self.asked.model).observe(time.monotonic() - began)
                     put(self._chunk({"role": "assistant", "content": None if self.asked.aloud else ""}))
                     began = 0.0
+                if isinstance(piece, AudioPiece) and not sounded:
+                    sounded = True
+                    self.service.metrics.first_audio.labels(self.asked.model).observe(time.monotonic() - started)
                 if isinstance(piece, Reply):
                     reply = piece
                 elif delta := self._delta(piece, name):

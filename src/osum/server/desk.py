@@ -139,12 +139,14 @@ class Desk:
         turn = asyncio.ensure_future(self._free.acquire())
         try:
             await _first(turn, gone, deadline)
+            if not turn.done():
+                raise _why(gone)
+        except BaseException:
+            if not turn.cancel():  # it came at the same moment
+                self._free.release()
+            raise
         finally:
             self.waiting -= 1
-            if not turn.done():
-                turn.cancel()
-        if not turn.done() or turn.cancelled():
-            raise _why(gone)
         self.running += 1
         self.waited(time.monotonic() - began)
         try:

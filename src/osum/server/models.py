@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 
 from osum.listening.recognizer import Recognizer
-from osum.server.faults import ApiError
+from osum.server.faults import NO_RETRY, ApiError
 
+LOG = logging.getLogger("osum.server")
 Open = Callable[[str], Recognizer]
 """From the place of a checkpoint to what answers with it."""
 
@@ -89,13 +91,23 @@ class Models:
         try:
             with slot.lock:
                 if slot.model is None:
-                    slot.model = self._open(slot.place)
+                    slot.model = self._opened(name, slot.place)
                 model = slot.model
             yield model
         finally:
             with self._lock:
                 slot.users -= 1
                 slot.used = time.monotonic()
+
+    def _opened(self, name: str, place: str) -> Recognizer:
+        """Open a checkpoint; that it cannot be opened is no fault of the client, and no news for it."""
+        try:
+            return self._open(place)
+        except Exception as fault:
+            LOG.error("model %s cannot be loaded: %s", name, fault)
+            raise ApiError(
+                500, f"the model {name!r} cannot be loaded; the server's log says why", headers=NO_RETRY
+            ) from fault
 
     def load(self, name: str) -> None:
         """Load a model that requests will ask for."""
