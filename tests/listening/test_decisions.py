@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_a_probability_depends_neither_on_the_other_questions_nor_on_their_numbe
         assert probabilities(together[name]) == pytest.approx(probabilities(alone), abs=1e-5)
 
 
+def test_a_probability_does_not_depend_on_what_else_the_engine_answers(nano: Recognizer) -> None:
+    clips = [LAUGH, RAIN, WORDS]
+    alone = [nano.decide(clip, QUESTIONS) for clip in clips]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda clip: nano.decide(clip, QUESTIONS), clips))
+    for one, other in zip(alone, together, strict=True):
+        for name in QUESTIONS:
+            assert probabilities(other[name]) == pytest.approx(probabilities(one[name]), abs=1e-5)
+
+
 def test_our_own_labels_are_answered_as_the_task_answers_them(nano: Recognizer) -> None:
     answer = nano.decide(LAUGH, QUESTIONS)["gender"]
     row = nano.label(LAUGH, tasks="SGC", withhold=False)
@@ -81,7 +92,7 @@ def test_names_of_a_label_in_other_words_mean_it() -> None:
 
 @pytest.mark.parametrize("name", ["gender", "age"])
 def test_a_sensitive_attribute_is_refused_where_that_is_wanted(nano: Recognizer, name: str) -> None:
-    asked = {"a": QUESTIONS[name], "b": {"type": "noul", "instructions": f"Can you tell the {name}?"}}
+    asked = {"a": QUESTIONS[name], "b": {"type": "noul", "instructions": f"Is the {name} known?"}}
     assert nano.decide(WORDS, asked, refuse=[name]) == {"a": {"type": "refusal"}, "b": {"type": "refusal"}}
     assert nano.decide(WORDS, {"laugh": QUESTIONS["laugh"]}, refuse=[name])["laugh"]["type"] == "noul"
 

@@ -343,15 +343,15 @@ def _decided(way: _Way, row: Utterance | None) -> Decision:
         return Decision(way.inquiry)
     (labels,) = way.task.label_sets
     key = answer_key(way.task, labels.name)
-    heard = row.summary[key].distribution or dict.fromkeys(labels.labels, 1 / len(labels.labels))
+    among = row.summary[key].distribution or dict.fromkeys(labels.labels, 1 / len(labels.labels))
     is_event = way.source == "label" and labels.name == EVENT
     if way.inquiry.kind == "predicate" and way.source == "label":
         (label,) = way.labels
-        sure = _at_most(label, key, row, heard) if is_event and label != NO_EVENT else heard[label]
+        sure = _at_most(label, key, row, among) if is_event and label != NO_EVENT else among[label]
         found: tuple[float, ...] = (sure, 1.0 - sure)
     else:
-        total = sum(heard[label] for label in way.labels)
-        found = tuple(heard[label] / total if total else 1 / len(way.labels) for label in way.labels)
+        total = sum(among[label] for label in way.labels)
+        found = tuple(among[label] / total if total else 1 / len(way.labels) for label in way.labels)
     likeliest = way.labels[0] if len(way.labels) == 1 else way.labels[max(range(len(found)), key=found.__getitem__)]
     spans = _spans(row.segments, key, likeliest) if is_event and likeliest != NO_EVENT else ()
     return Decision(way.inquiry, found, spans, way.task.temperature is not None, way.source)

@@ -101,7 +101,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _load_first(service: Service) -> None:
     """Load the first model while the server already listens; `/ready` says when it is there."""
-    with suppress(ApiError):  # which is logged, and which each request for the model is told
+    with suppress(ApiError):  # which is logged; each request for the model is answered with it
         await asyncio.to_thread(service.models.load, service.models.names[0])
 
 

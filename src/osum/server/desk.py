@@ -58,9 +58,9 @@ class Desk:
         self.draining = False
         """Whether the server is about to stop, and takes nothing new."""
         self.waited: Callable[[float], None] = lambda _: None
-        """Told for how long a request has waited for its place, in seconds."""
+        """Is given the seconds that a request has waited for its place."""
         self.refused: Callable[[str], None] = lambda _: None
-        """Told why a request got no place."""
+        """Is given the reason why a request got no place."""
 
     @property
     def full(self) -> bool:

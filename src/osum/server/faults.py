@@ -49,7 +49,7 @@ def bad(message: str, param: str | None = None, code: str | None = None) -> ApiE
 
 
 def api_error(fault: BaseException) -> ApiError:
-    """What a client is told of an error; of a fault of our own, nothing but that there was one."""
+    """What a client reads of an error; of a fault of our own, only that there was one."""
     match fault:
         case ApiError():
             return fault

@@ -1,4 +1,4 @@
-"""serve: run an app until it is told to stop, which it says, and does when what it does is done."""
+"""serve: run an app until a signal stops it; it says so, and ends when its requests are finished."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Wish:
         shape = fields.one_of("response_format", SHAPES, "json")
         if shape == "diarized_json":
             raise bad(
-                "response_format is 'diarized_json': no model here tells speakers apart; use 'verbose_json'",
+                "response_format is 'diarized_json': no model here separates speakers; use 'verbose_json'",
                 "response_format",
                 "unsupported_value",
             )
