@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from osum.errors import CheckpointError
 from osum.records import RecordError, from_row, to_row
 from osum.speech.cosyvoice import CosyVoice, CosyVoiceConfig
+from osum.speech.small_voice import SmallVoice, SmallVoiceConfig
 from osum.speech.streamfm import StreamFm, StreamFmConfig
 from osum.speech.vocoder import fold_weight_norms
 from osum.speech.voice_encoder import PromptEncoder, VoiceEncoder
 
 CONFIG_FILE = "config.json"
-Config: TypeAlias = CosyVoiceConfig | StreamFmConfig
-CONFIGS: dict[str, type[CosyVoiceConfig] | type[StreamFmConfig]] = {
+Config: TypeAlias = CosyVoiceConfig | StreamFmConfig | SmallVoiceConfig
+CONFIGS: dict[str, type[CosyVoiceConfig] | type[StreamFmConfig] | type[SmallVoiceConfig]] = {
     "osum_cosyvoice": CosyVoiceConfig,
     "osum_streamfm": StreamFmConfig,
+    "osum_small_voice": SmallVoiceConfig,
 }
 """By `model_type` of `config.json`."""
 Part = TypeVar("Part", bound=nn.Module)
@@ -33,7 +35,7 @@ def weights_file(part: str) -> str:
     return f"{part}.safetensors"
 
 
-def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice | StreamFm:
+def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice | StreamFm | SmallVoice:
     """The speaking half of a speech model's folder, ready for use.
 
     Raises:
@@ -46,7 +48,7 @@ def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice | Str
         load_part(baseline.vocoder, folder, "vocoder")
         fold_weight_norms(baseline.vocoder)
         return _ready(baseline, device)
-    model = CosyVoice(config)
+    model = SmallVoice(config) if isinstance(config, SmallVoiceConfig) else CosyVoice(config)
     load_part(model.flow, folder, "flow")
     load_part(model.vocoder, folder, "vocoder")
     fold_weight_norms(model.vocoder)
@@ -64,6 +66,10 @@ def load_voice_encoder(folder: str | Path, device: str = "cpu") -> VoiceEncoder 
         prompts = PromptEncoder(config)
         load_part(prompts.speaker, folder, "speaker")
         return _ready(prompts, device)
+    if isinstance(config, SmallVoiceConfig):
+        raise CheckpointError(
+            f"{folder}: {config.name} speaks and does not listen; take its codes from what it learned"
+        )
     encoder = VoiceEncoder(config)
     load_part(encoder.tokenizer, folder, "tokenizer")
     load_part(encoder.speaker, folder, "speaker")
