@@ -39,6 +39,7 @@ from osum.server.form import Fields, save
 from osum.server.hearing import Hearing
 from osum.server.reading import Samples
 from osum.server.service import Service, Used
+from osum.tasks import ECHAT
 from osum.utterance import Utterance
 
 router = APIRouter(prefix="/studio")
@@ -129,8 +130,8 @@ def _about(model: Recognizer) -> dict[str, Any]:
 
 
 def is_dialogue(model: Recognizer) -> bool:
-    """Whether a model was taught to hold a conversation, rather than to answer about a clip."""
-    return model.engine.processor.layout == "chatml"
+    """Whether a model was trained to converse; others reply to one recording at a time."""
+    return model.tasks.name == ECHAT.name or bool(model.engine.model.config.speech_output)
 
 
 # Labelling

@@ -1,6 +1,6 @@
 // What a model answered about a recording: lanes, transcript, and each task with its prompt and raw answer.
 
-import { h, icon, percent, roving } from "./dom.js";
+import { h, percent, roving } from "./dom.js";
 import { named, t } from "./i18n.js";
 
 /** Lanes of an answer, as the server lists them, and one of its words. */
@@ -109,7 +109,8 @@ export class Answers {
 
 /** Buttons for every format; `fetchFile` gives the file of one. */
 export function downloads(formats, fetchFile) {
-  return h("div", { class: "downloads", role: "group", "aria-label": t("download") },
-    h("span", { class: "soft" }, icon("download"), t("download")),
-    formats.map((format) => h("button", { type: "button", class: "button small", "aria-label": t("download.as", { name: format }), onclick: () => fetchFile(format) }, format)));
+  const button = (format) =>
+    h("button", { type: "button", class: "button small", title: t("download.as", { name: format }), onclick: () => fetchFile(format) }, format);
+  return h("section", { class: "card", "aria-labelledby": "h-download" },
+    h("h2", { id: "h-download" }, t("download")), h("div", { class: "downloads" }, formats.map(button)));
 }

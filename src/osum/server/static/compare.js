@@ -59,7 +59,7 @@ async function show(clip, names, answers) {
     h("section", { class: "card sound" }, timeline.element),
     h("section", { class: "card" }, h("h2", {}, t("compare.agree", { same, count: sets.length })),
       h("div", { class: "wide" }, h("table", { class: "facts" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("compare.task")), names.map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("compare.task")), names.map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col" }, h("span", { class: "sr" }, t("compare.verdict"))))),
         h("tbody", {}, rows.map((each) => each.element))))),
     h("section", { class: "columns even" }, answers.map((answer, at) => h("div", { class: "card" }, h("h2", {}, names[at]), differing(answer, answers[1 - at])))));
   await timeline.load(clip.sound);

@@ -65,7 +65,7 @@ function soundCard(timeline, answer) {
   const other = h("label", { class: "button small" }, t("drop.other"), h("input", { type: "file", class: "sr", accept: "audio/*,video/mp4,video/webm,.flac,.opus,.m4a", onchange: (event) => event.target.files[0] && take(event.target.files[0]) }));
   const again = h("button", { type: "button", class: "button small", onclick: recordOne }, h("span", { class: "dot" }), t("record"));
   return h("section", { class: "card sound", "aria-labelledby": "h-sound" },
-    h("div", { class: "head" }, h("h2", { id: "h-sound", tabindex: "-1" }, clip.file.name), h("p", { class: "soft" }, about.filter(Boolean).join(" · ")), h("span", { class: "grow" }), other, again),
+    h("div", { class: "head" }, h("h1", { id: "h-sound", tabindex: "-1" }, clip.file.name), h("p", { class: "soft" }, about.filter(Boolean).join(" · ")), h("span", { class: "grow" }), other, again),
     timeline.element);
 }
 
@@ -98,8 +98,7 @@ function show(timeline, answer, model) {
     }
   };
   $("result").replaceChildren(soundCard(timeline, answer),
-    h("div", { class: "columns" }, h("div", {}, text, questions(at)), answers.element),
-    downloads(server.state.formats, fetchFile));
+    h("div", { class: "columns" }, h("div", {}, text, questions(at), downloads(server.state.formats, fetchFile)), answers.element));
   timeline.resize();
   $("again").hidden = false;
   $("h-sound").focus({ preventScroll: true });

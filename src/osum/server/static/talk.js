@@ -54,7 +54,7 @@ async function say({ text = "", file = null }) {
   if (!model.dialogue) history = [];
   history.push({ role: "user", text, file });
   const said = file ? h("audio", { controls: true, src: URL.createObjectURL(file), "aria-label": t("talk.spoken") }) : text;
-  $("turns").append(h("li", { class: "turn you" }, h("span", { class: "who" }, t("talk.you")), h("div", { class: "bubble" }, said)));
+  $("turns").append(h("div", { class: "turn you" }, h("span", { class: "who" }, t("talk.you")), h("div", { class: "bubble" }, said)));
   const reply = new Reply(name);
   $("turns").append(reply.element);
   reply.element.scrollIntoView({ block: "nearest" });
@@ -91,7 +91,7 @@ class Reply {
     this.extra = h("div", { class: "extra" });
     this.thought = h("p", {});
     this.thinking = h("details", { class: "thought", hidden: true, open: true }, h("summary", {}, t("talk.thought")), this.thought);
-    this.element = h("li", { class: "turn model" }, h("span", { class: "who" }, name),
+    this.element = h("div", { class: "turn model" }, h("span", { class: "who" }, name),
       h("div", { class: "bubble" }, this.extra, this.thinking, this.words));
   }
 

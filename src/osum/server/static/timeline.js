@@ -18,6 +18,7 @@ const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 export class Timeline {
   constructor({ lanes = true } = {}) {
     this.duration = 0;
+    this.comfort = lanes ? COMFORT : 0;
     this.onTime = () => {};
     this.wave = h("div", { class: "wave" });
     this.head = h("div", { class: "playhead", "aria-hidden": "true" });
@@ -76,8 +77,8 @@ export class Timeline {
     if (!this.duration || !room) return;
     const most = Math.max(room, Math.min(WIDEST, this.duration * 400));
     if (!this.chosen) { // words should be legible at first, but not at the price of endless scrolling
-      const wished = Math.min(Math.max(room, this.duration * COMFORT), room * 4, most);
-      this.zoom.value = String(most > room ? 100 * Math.log(wished / room) / Math.log(most / room) : 0);
+      const wished = Math.min(this.comfort * this.duration, room * 4, most);
+      this.zoom.value = String(wished > room * 1.3 ? 100 * Math.log(wished / room) / Math.log(most / room) : 0);
       this.chosen = true;
     }
     const width = Math.round(room * (most / room) ** (Number(this.zoom.value) / 100));
@@ -123,7 +124,7 @@ export class Timeline {
       type: "button", class: `block${item.estimated ? " estimated" : ""}${item.label === "none" ? " plain" : ""}`, title: label, "aria-label": label, tabindex: word ? "-1" : "0",
       style: { left: this.at(item.start), width: `${((item.end - item.start) / this.duration) * 100}%`, "--share": String(share) },
       onclick: () => (item.open ? item.open() : null, this.play(item.start, item.end)),
-    }, h("span", {}, item.text, !word && said ? h("small", {}, said) : null));
+    }, h("span", {}, item.text, !word && said ? [" ", h("small", {}, said)] : null));
   }
 
   at(seconds) {
