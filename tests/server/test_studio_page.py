@@ -323,7 +323,8 @@ def reviewing(page: Any) -> None:
     page.evaluate("document.activeElement.blur()")
 
 
-CURRENT = """name => document.querySelector('[aria-current=true] .id')?.textContent === name
+CURRENT = """name => !document.querySelector('[aria-busy]')
+  && document.querySelector('[aria-current=true] .id')?.textContent === name
   && document.querySelector('.editor h2')?.textContent === name"""
 
 
@@ -347,6 +348,27 @@ def test_ten_clips_a_minute_are_reviewed_by_keyboard_alone(page: Any, corpus: Pa
     assert [row.labels["emotion"] for row in rows[:4]] == ["fear", "happy", "sad", "fear"]
     assert all(row.extra["reviewed"]["emotion"]["by"] == "anna" for row in rows[:10])
     assert ["corrections" in row.extra for row in rows] == [number % 3 == 0 and number < 10 for number in range(12)]
+
+
+def test_keys_in_a_hurry_confirm_only_rows_that_were_shown(page: Any, corpus: Path) -> None:
+    reviewing(page)
+    until_current(page, "r00")
+    for _ in range(6):
+        page.keyboard.press("Enter")
+    until(page, "!document.querySelector('[aria-busy]') && document.querySelectorAll('.rows li.done').length > 0")
+    done = page.locator(".rows li.done .id").all_text_contents()
+    assert page.locator("#alert").is_hidden()
+    assert [row.id for row in read_manifest(corpus) if "reviewed" in row.extra] == done
+    assert page.locator("[aria-current=true] .id").text_content() == f"r{len(done):02d}"
+
+
+def test_a_click_on_another_row_saves_what_was_chosen(page: Any, corpus: Path) -> None:
+    reviewing(page)
+    until_current(page, "r00")
+    page.get_by_role("group", name="emotion").get_by_text("fear").click()
+    page.click(".rows li:nth-child(4) button")
+    until_current(page, "r03")
+    assert next(read_manifest(corpus)).labels["emotion"] == "fear"
 
 
 def test_the_digits_choose_in_the_group_that_the_arrows_mark(page: Any, corpus: Path) -> None:
@@ -457,6 +479,28 @@ def test_language_and_theme_stay_after_a_reload(page: Any) -> None:
     page.wait_for_selector("body[data-ready]")
     page.wait_for_selector("html[data-theme=dark][lang=zh]")
     assert page.locator("nav a").first.text_content() == "标注"
+
+
+DRAWN = """view => {
+  const canvas = document.querySelector(`${view} .wave div`)?.shadowRoot.querySelector('canvas');
+  const blank = document.createElement('canvas');
+  [blank.width, blank.height] = [canvas?.width, canvas?.height];
+  return canvas?.width && canvas.toDataURL() !== blank.toDataURL();
+}"""
+"""Whether a waveform is not an empty canvas."""
+
+
+def test_the_waveform_stays_drawn_whatever_is_shown_anew(page: Any) -> None:
+    upload(page)
+    until(page, DRAWN, "#view-label")
+    page.click("#language")
+    until(page, DRAWN, "#view-label")
+    reviewing(page)
+    until(page, DRAWN, "#view-review")
+    page.keyboard.press("ArrowRight")
+    until(page, DRAWN, "#view-review")
+    visit(page, "label")
+    until(page, DRAWN, "#view-label")
 
 
 def test_a_result_is_shown_anew_in_the_other_language(page: Any) -> None:

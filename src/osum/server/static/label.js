@@ -100,6 +100,7 @@ function show(timeline, answer, model) {
   $("result").replaceChildren(soundCard(timeline, answer),
     h("div", { class: "columns" }, h("div", {}, text, questions(at), downloads(server.state.formats, fetchFile)), answers.element));
   timeline.resize();
+  timeline.repaint(); // a waveform that is moved is empty
   $("again").hidden = false;
   $("h-sound").focus({ preventScroll: true });
   announce(t("ready", { name: at.file.name, count: Object.keys(answer.row.labels ?? {}).length }));

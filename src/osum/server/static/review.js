@@ -20,6 +20,7 @@ let changes = {}; // field to its new value, not yet written
 let group = 0; // which label set the digits choose in
 let undo = null; // what was written last: {number, changes}
 let sequence = 0; // of the row that was asked for last
+let acting = false; // whether a row is being written or fetched
 const ui = {};
 
 export function prepare(about_) {
@@ -61,6 +62,8 @@ function build() {
   ui.list = h("ol", { class: "rows", "aria-label": t("review.rows") });
   ui.more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => guarded(more) }, t("review.more"));
   ui.editor = h("div", { class: "editor card", tabindex: "-1" });
+  ui.top = h("div", { class: "head" });
+  ui.below = h("div", { class: "below" });
   ui.agreement = h("div", {});
   ui.progress = h("p", { class: "soft", "aria-live": "polite" });
   ui.autoplay = h("input", { type: "checkbox", checked: ui.autoplay?.checked ?? true });
@@ -102,6 +105,7 @@ async function changedFilter(name) {
 
 async function search(keep) {
   if (!(await flush())) return;
+  busy();
   const found = await list(0);
   rows = found.rows;
   count = found.count;
@@ -112,7 +116,7 @@ async function search(keep) {
   if (rows.length) await open(again < 0 ? 0 : again, false);
   else {
     at = -1;
-    row = null;
+    ui.editor.removeAttribute("aria-busy");
     ui.timeline.stop();
     fill(ui.editor, h("p", { class: "soft" }, t("review.none")));
   }
@@ -133,10 +137,10 @@ const list = (offset) => {
 function item(each) {
   const doubt = each.doubt === null ? "" : t("review.doubt", { share: percent(each.doubt) });
   const said = ui.field.value && ui.field.value !== TEXT ? named(each.shown[ui.field.value] ?? t("review.unknown")) : (each.shown.text ?? "");
-  const button = h("button", { type: "button", "data-number": String(each.number), onclick: (event) => guarded(async () => {
+  const button = h("button", { type: "button", "data-number": String(each.number), onclick: (event) => exclusive(async () => {
     const index = rows.findIndex((known) => known.number === each.number);
     if (index === at) ui.timeline.toggle();
-    else await open(index);
+    else await go(index);
     if (event.detail) ui.editor.focus({ preventScroll: true });
   }) },
     h("span", { class: "bar", style: { "--share": String(each.doubt ?? 0) }, "aria-hidden": "true" }),
@@ -153,8 +157,16 @@ function mark(index) {
 
 // The open row
 
+/** Until the next row is shown nothing is open, so that no key changes or confirms what nobody sees yet. */
+function busy() {
+  row = null;
+  changes = {};
+  ui.editor.setAttribute("aria-busy", "true");
+}
+
 async function open(index, play = ui.autoplay.checked) {
   const mine = ++sequence;
+  busy();
   ui.list.children[at]?.firstChild.removeAttribute("aria-current");
   at = index;
   const current = ui.list.children[at].firstChild;
@@ -164,11 +176,16 @@ async function open(index, play = ui.autoplay.checked) {
   const found = await get(`review/rows/${number}`);
   if (mine !== sequence) return; // the reviewer is ahead of the network
   row = found;
-  changes = {};
+  ui.editor.removeAttribute("aria-busy");
   draw();
   ui.editor.scrollTop = 0;
   announce(`${row.id}. ${row.shown.text ?? ""}`);
   ui.timeline.stop();
+  hear(number, mine, play); // not waited for: the next row may be asked for before this one is heard
+  if (rows.length - index < 5 && !ui.more.hidden) guarded(more);
+}
+
+async function hear(number, mine, play) {
   try {
     const sound = await bytes(`review/rows/${number}/sound`);
     if (mine !== sequence) return;
@@ -177,7 +194,6 @@ async function open(index, play = ui.autoplay.checked) {
   } catch (fault) {
     if (mine === sequence) complain(fault.message);
   }
-  if (rows.length - index < 5 && !ui.more.hidden) await more();
 }
 
 const value = (name) => (name in changes ? changes[name] : (row.shown[name] ?? null));
@@ -188,13 +204,14 @@ function draw() {
   ui.text = h("textarea", { rows: "2", "aria-label": t("review.text.title"), value: value(TEXT) ?? "", oninput: () => edited(ui.text.value) });
   const told = row.guess?.text;
   const differs = told && told !== value(TEXT);
-  fill(ui.editor, 
-    h("div", { class: "head" }, h("h2", {}, row.id), h("p", { class: "soft" }, [row.speaker, row.source, row.doubt === null ? "" : t("review.doubt", { share: percent(row.doubt) })].filter(Boolean).join(" · "))),
-    ui.timeline.element,
+  const about_ = [row.speaker, row.source, row.doubt === null ? "" : t("review.doubt", { share: percent(row.doubt) })];
+  if (!ui.below.isConnected) fill(ui.editor, ui.top, ui.timeline.element, ui.below); // a waveform that is moved is empty
+  fill(ui.top, h("h2", {}, row.id), h("p", { class: "soft" }, about_.filter(Boolean).join(" · ")));
+  fill(ui.below,
     h("div", { class: "text" }, ui.text,
       told === undefined || told === null ? null : h("p", { class: "soft small" }, `${t("review.model.text")}: `, h("q", {}, told), " ", differs ? h("button", { type: "button", class: "quiet", onclick: useModel }, t("review.use")) : null)),
     h("div", { class: "sets" }, groups().map(choice)),
-    h("p", { class: "row" }, h("button", { type: "button", class: "button primary", onclick: () => guarded(confirmRow) }, icon("check"), t("review.confirm"), h("kbd", {}, "↵"))),
+    h("p", { class: "row" }, h("button", { type: "button", class: "button primary", onclick: () => exclusive(confirmRow) }, icon("check"), t("review.confirm"), h("kbd", {}, "↵"))),
     row.corrections.length ? h("details", { class: "history" }, h("summary", {}, `${t("review.history")} (${row.corrections.length})`), h("ul", {}, row.corrections.map((each) =>
       h("li", {}, t("review.old", { field: named(each.field), old: shownValue(each.old), new: shownValue(each.new), by: each.by, at: each.at }))))) : null);
   ui.timeline.resize();
@@ -219,6 +236,7 @@ function choice(name, index) {
 }
 
 function choose(name, label) {
+  if (!row) return;
   changes[name] = label;
   if ((row.shown[name] ?? null) === label) delete changes[name];
   group = Math.max(0, groups().indexOf(name));
@@ -229,6 +247,7 @@ function choose(name, label) {
 }
 
 function edited(text) {
+  if (!row) return;
   if (text === (row.shown[TEXT] ?? "")) delete changes[TEXT];
   else changes[TEXT] = text;
 }
@@ -274,23 +293,27 @@ async function put(number, body, before) {
   }
 }
 
-const flush = () => write([]);
+const flush = () => write([]); // resolves to whether nothing is left unwritten
 
 async function confirmRow() {
+  if (!row) return;
   complain("");
   const shown = fields().filter((name) => value(name) !== null || name in changes);
   if (!ui.field.value && value(TEXT) !== null) shown.push(TEXT);
-  if (await write(shown)) await move(1, false);
+  if (await write(shown)) await move(1);
 }
 
-async function move(step, save_ = true) {
-  if (save_ && !(await flush())) return;
+async function move(step) {
   const next = at + step;
-  if (next >= 0 && next < rows.length) await open(next);
-  else if (step > 0) {
+  if (next >= 0 && next < rows.length) return go(next);
+  if (step > 0 && row) {
     draw();
     announce(t("review.end"));
   }
+}
+
+async function go(index) {
+  if (await flush()) await open(index);
 }
 
 async function takeBack() {
@@ -330,7 +353,7 @@ function keyed(event) {
   const act = actOf(event.key);
   if (!act) return;
   event.preventDefault();
-  guarded(act);
+  exclusive(act);
 }
 
 function actOf(key) {
@@ -366,7 +389,7 @@ function keyedInText(event) {
     draw();
   }
   ui.editor.focus({ preventScroll: true });
-  if (event.key === "Enter") guarded(confirmRow);
+  if (event.key === "Enter") exclusive(confirmRow);
 }
 
 // Counts, agreement, export, asking the model
@@ -409,7 +432,7 @@ async function stopAsking() {
 async function poll() {
   await refreshAbout();
   if (about.asking) setTimeout(() => guarded(poll), 1000);
-  else await search(row?.number);
+  else if (!Object.keys(changes).length) await search(row?.number);
 }
 
 async function exportRows() {
@@ -417,6 +440,14 @@ async function exportRows() {
   const found = await (await send("review/export", "POST", {})).json();
   announce(t("review.exported", found));
   ui.progress.append(h("span", { class: "done" }, t("review.exported", found)));
+}
+
+/** One act at a time: what is pressed while a row is written or fetched would meet another row. */
+async function exclusive(act) {
+  if (acting) return;
+  acting = true;
+  await guarded(act);
+  acting = false;
 }
 
 async function guarded(act) {

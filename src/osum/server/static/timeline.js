@@ -55,7 +55,9 @@ export class Timeline {
     this.player.on("timeupdate", (seconds) => this.follow(seconds));
     this.player.on("play", () => this.mark(true));
     this.player.on("pause", () => this.mark(false));
-    await this.player.loadBlob(blob);
+    const { player } = this;
+    await player.loadBlob(blob);
+    if (this.player !== player) return this.duration; // another sound was loaded meanwhile
     this.duration = this.player.getDuration();
     this.chosen = false;
     this.resize();
@@ -132,12 +134,11 @@ export class Timeline {
   }
 
   play(start, end) {
-    if (!this.player) return;
-    this.player.play(start, end);
+    this.player?.play(start, end).catch(() => {}); // stopped before it began
   }
 
   toggle() {
-    if (this.player) this.player.playPause();
+    this.player?.playPause().catch(() => {});
   }
 
   stop() {
