@@ -28,11 +28,6 @@ HOME = "http://127.0.0.1:8000"
 KEY = "secret"
 
 
-@pytest.fixture(scope="module")
-def nano() -> osum.Recognizer:
-    return osum.load("nano", device="cpu", dtype="float32")
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """Three labelled rows; the last one names a recording outside of the corpus."""
@@ -180,6 +175,13 @@ def test_lanes_hold_each_stretch_that_has_a_label() -> None:
     )
     (lane,) = lanes_of(row)
     assert (lane["name"], [(each["start"], each["segment"]) for each in lane["items"]]) == ("emotion", [(0, 0), (1, 1)])
+
+
+def test_a_server_that_refuses_sensitive_attributes_labels_none(nano: osum.Recognizer) -> None:
+    options = ServerOptions(studio=True, refuse_sensitive=True, num_readers=1)
+    with TestClient(create_app({"nano": nano}, options), base_url=HOME) as client:
+        assert set(post(client, "label").json()["row"]["labels"]) == {"event", "style", "language"}
+        assert "does not answer about age, emotion, gender" in error(post(client, "label", tasks="SER"), 400)
 
 
 def test_the_name_of_a_file_is_a_name_and_no_path(client: TestClient) -> None:

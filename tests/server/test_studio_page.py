@@ -24,10 +24,10 @@ import uvicorn
 import osum
 from osum.audio import SAMPLE_RATE, load
 from osum.corpus.manifest import read_manifest
-from osum.server import studio as studio_routes
 from osum.server.app import create_app
 from osum.server.models import Models
 from osum.server.options import ServerOptions
+from osum.server.service import Service
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'osum[dev]'")
 
@@ -48,11 +48,6 @@ def chromium() -> str | None:
     """A browser of the system; None where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return os.environ.get("OSUM_CHROMIUM") or next((path for name in names if (path := shutil.which(name))), None)
-
-
-@pytest.fixture(scope="module")
-def nano() -> osum.Recognizer:
-    return osum.load("nano", device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -222,14 +217,14 @@ def test_a_dropped_file_is_labelled(page: Any) -> None:
 
 def test_a_recording_reaches_the_server_as_it_was_said(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-    read = studio_routes.read
+    read = Service.read
 
     def listening(*given: Any) -> Any:
         sound = read(*given)
         heard.append(np.array(sound.samples))
         return sound
 
-    monkeypatch.setattr(studio_routes, "read", listening)
+    monkeypatch.setattr(Service, "read", listening)
     page.click("#record")
     until(page, "document.getElementById('clock').textContent === '0:03'")
     page.click("#record-stop")

@@ -11,7 +11,7 @@ import io
 import json
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,9 +25,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from osum.audio import SAMPLE_RATE
-from osum.dialogue.talker import Reply, Talker, TalkOptions, TextPiece, Thinking, ThoughtPiece
+from osum.dialogue.talker import Reply, TalkOptions, TextPiece, Thinking, ThoughtPiece
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
+from osum.listening.decisions import SENSITIVE
 from osum.listening.recognizer import Recognizer
 from osum.records import from_row
 from osum.results.formats import FORMATS, format_named, render_jsonl, to_row
@@ -38,8 +39,8 @@ from osum.server.faults import api_error, bad
 from osum.server.form import Fields, save
 from osum.server.hearing import Hearing
 from osum.server.reading import Samples
+from osum.server.replies import converses, replier
 from osum.server.service import Service, Used
-from osum.tasks import ECHAT
 from osum.utterance import Utterance
 
 router = APIRouter(prefix="/studio")
@@ -106,13 +107,12 @@ async def about_model(name: str, request: Request, service: Used) -> dict[str, A
 
     def work(_: Stop) -> dict[str, Any]:
         with service.models.lease(name) as model:
-            return _about(model)
+            return _about(model, allowed(service, model, "all"))
 
     return await service.desk.run(request, work)
 
 
-def _about(model: Recognizer) -> dict[str, Any]:
-    main = model.tasks.main
+def _about(model: Recognizer, main: Sequence[str]) -> dict[str, Any]:
     sets = model.tasks.label_sets.values()
     return {
         "tasks": [
@@ -120,18 +120,28 @@ def _about(model: Recognizer) -> dict[str, Any]:
                 "name": task.name,
                 "title": task.title,
                 "sets": [each.name for each in task.label_sets],
-                "main": task in main,
+                "main": task.name in main,
             }
             for task in model.tasks.tasks
         ],
         "titles": {label: each.title(label) for each in sets for label in each.labels},
-        "dialogue": is_dialogue(model),
+        "dialogue": converses(model),
     }
 
 
-def is_dialogue(model: Recognizer) -> bool:
-    """Whether a model was trained to converse; others reply to one recording at a time."""
-    return model.tasks.name == ECHAT.name or bool(model.engine.model.config.speech_output)
+def allowed(service: Service, model: Recognizer, names: str | Sequence[str]) -> list[str]:
+    """The tasks of some names, less those about gender, age or emotion where this server answers none of these.
+
+    Raises:
+        TaskError: an unknown task.
+        ApiError: nothing is left.
+    """
+    refused = SENSITIVE if service.options.refuse_sensitive else frozenset[str]()
+    tasks = model.tasks.select(names)
+    found = [task.name for task in tasks if not any(labels.name in refused for labels in task.label_sets)]
+    if not found:
+        raise bad(f"this server does not answer about {', '.join(sorted(SENSITIVE))}: ask something else", "tasks")
+    return found
 
 
 # Labelling
@@ -151,7 +161,7 @@ async def label(request: Request, service: Used) -> JSONResponse:
     """The row of a recording, as `osum label` writes it, and its labels as lanes of time."""
 
     def work(clip: _Clip, model: Recognizer, stop: Stop, fields: Fields) -> dict[str, Any]:
-        options = LabelOptions(tasks=fields.all("tasks") or "all")
+        options = LabelOptions(tasks=allowed(service, model, fields.all("tasks") or "all"))
         (row,) = model.label_clips([(clip.item, clip.samples)], options, Hearing(stop))
         if row.error is not None:
             raise InputError(row.error)
@@ -309,7 +319,7 @@ async def talk(request: Request, service: Used) -> StreamingResponse:
     def work(stop: Stop, put: Callable[[dict[str, Any]], None]) -> None:
         sounds = {turn.sound: _clip(service, fields, stop, turn.sound) for turn in asked.turns if turn.sound}
         with service.models.lease(name) as model:
-            for piece in _replies(model, asked, sounds, stop):
+            for piece in _replies(service, model, asked, sounds, stop):
                 put(piece)
                 stop.check()
 
@@ -333,15 +343,15 @@ def _talk_request(fields: Fields) -> TalkRequest:
 
 
 def _replies(
-    model: Recognizer, asked: TalkRequest, sounds: Mapping[str, _Clip], stop: Stop
+    service: Service, model: Recognizer, asked: TalkRequest, sounds: Mapping[str, _Clip], stop: Stop
 ) -> Iterator[dict[str, Any]]:
-    if is_dialogue(model):
-        yield from _talked(model, asked, sounds)
+    if converses(model):
+        yield from _talked(service, model, asked, sounds, stop)
         return
     clip = sounds.get(asked.turns[-1].sound or "") if asked.turns else None
     if clip is None:
         raise InputError(f"{model.name} answers recorded turns alone: record what you want to say")
-    tasks = [name for name in REPLY_TASKS if name in model.tasks]
+    tasks = allowed(service, model, [name for name in REPLY_TASKS if name in model.tasks])
     (row,) = model.label_clips([(clip.item, clip.samples)], LabelOptions(tasks=tasks), Hearing(stop))
     if row.error is not None:
         raise InputError(row.error)
@@ -349,9 +359,14 @@ def _replies(
     yield {"reply": {"text": row.reply or "", "thought": "", "cues": cues, "heard": row.text, "ended": True}}
 
 
-def _talked(model: Recognizer, asked: TalkRequest, sounds: Mapping[str, _Clip]) -> Iterator[dict[str, Any]]:
+def _talked(
+    service: Service, model: Recognizer, asked: TalkRequest, sounds: Mapping[str, _Clip], stop: Stop
+) -> Iterator[dict[str, Any]]:
+    """The reply of a model that converses, aloud where it speaks and the server has a voice for its codes."""
+    aloud = model.engine.model.config.speech_output and service.voices.of_codes
+    talker = replier(model, service.voices, aloud, None, stop)
     messages = [_message(turn, sounds) for turn in asked.turns]
-    for piece in Talker(model.engine).stream_reply(messages, TalkOptions(thinking=asked.thinking)):
+    for piece in talker.stream_reply(messages, TalkOptions(thinking=asked.thinking)):
         match piece:
             case ThoughtPiece():
                 yield {"thought": piece.text}

@@ -20,7 +20,7 @@ from osum.server.faults import ApiError, bad
 from osum.server.review import Review
 from osum.server.review_row import Entry, StaleRowError, corrections_of
 from osum.server.service import Service, Used
-from osum.server.studio import json_of, wav_response
+from osum.server.studio import allowed, json_of, wav_response
 from osum.utterance import Utterance
 
 router = APIRouter(prefix="/studio/api/review")
@@ -80,7 +80,8 @@ class Reviews:
     def _ask(self, name: str, rows: list[Utterance], asking: Asking) -> None:
         try:
             with self._service.models.lease(name) as model:
-                for answer in model.label_files(iter(rows), LabelOptions()):
+                options = LabelOptions(tasks=allowed(self._service, model, "all"))
+                for answer in model.label_files(iter(rows), options):
                     self.open.add_answer(answer)
                     asking.done += 1
                     if asking.stopped.is_set() or self._service.desk.draining:

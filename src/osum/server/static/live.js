@@ -258,7 +258,7 @@ class Turn {
     this.cues = h("p", { class: "cues", "aria-label": t("talk.cues"), hidden: true });
     this.thoughts = h("p", {});
     this.thinking = h("details", { class: "thought", hidden: true, open: true }, h("summary", {}, t("talk.thought")), this.thoughts);
-    this.element = h("li", { class: `turn ${mine ? "you" : "model"}` }, h("span", { class: "who" }, mine ? t("talk.you") : model),
+    this.element = h("div", { class: `turn ${mine ? "you" : "model"}` }, h("span", { class: "who" }, mine ? t("talk.you") : model),
       h("div", { class: "bubble" }, this.cues, this.thinking, this.words));
   }
 
