@@ -140,7 +140,7 @@ def read_labels(label_sets: Sequence[LabelSet], tags: Sequence[Piece], problems:
         if not piece.closed:
             problems.append(f"unterminated tag {piece.shown}")
     unread = [piece for piece in unread if not _guess(label_sets, found, piece, problems)]
-    _tell_unread(unread, problems)
+    _report_unread(unread, problems)
     problems.extend(f"no {name} tag" for name, label in found.items() if label is None)
     return found
 
@@ -167,14 +167,14 @@ def _guess(label_sets: Sequence[LabelSet], found: dict[str, str | None], piece: 
     return False
 
 
-def _tell_unread(pieces: Sequence[Piece], problems: list[str]) -> None:
+def _report_unread(pieces: Sequence[Piece], problems: list[str]) -> None:
     if pieces:
         more = f" and {len(pieces) - _SHOWN} more" if len(pieces) > _SHOWN else ""
         problems.append(f"unread tags: {' '.join(piece.shown for piece in pieces[:_SHOWN])}{more}")
 
 
 def _clean(text: str, problems: list[str], label_sets: Sequence[LabelSet]) -> str:
-    """Text without what nobody says: half a tag, and its sign, goes; a broken character stays and is told."""
+    """Text without what nobody says: half a tag, and its sign, goes; a broken character stays and is reported."""
     *before, last = text.split(">")
     for part in before:
         half = _half_tag(part, label_sets)

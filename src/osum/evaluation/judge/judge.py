@@ -1,4 +1,4 @@
-"""Judge: replies (STTC, dialogue) scored by a language model that reads what was said, never hears it.
+"""Judge: replies (STTC, dialogue) scored by a language model that reads what was said and gets no sound.
 
 1. A prediction becomes a case: the question's transcript, the reply, and what it is held against, if anything.
 2. Where two replies are compared, each case is asked twice, with the order changed; points are the mean of both.
@@ -45,8 +45,8 @@ from osum.peers.language_model import LanguageModel
 from osum.scoring import resampling_of
 
 POINTS = tuple(range(1, 11))
-TOLD = ("question", "description", "labels")
-"""Fields of a prediction's `extra` that the judge is told beside the transcript."""
+GIVEN = ("question", "description", "labels")
+"""Fields of a prediction's `extra` that the judge is given with the transcript."""
 CUE = "column"
 """Field of a prediction's `extra` that names what an item of EChat-eval is about, such as `emotion`."""
 _PROMPTS = Path(__file__).with_name("judge.yaml")
@@ -59,7 +59,7 @@ class Mode:
     name: str
     """As in `judge.yaml`."""
     sections: tuple[str, ...]
-    """Of `judge.yaml`, that the judge is told."""
+    """Of `judge.yaml`, that the judge is given."""
     schema: Schema
     points: Callable[[Mapping[str, Any]], tuple[float, ...]]
     """Of the reply that comes first, and of the second if there is one."""
@@ -89,7 +89,7 @@ REFERENCE = Mode(
     lambda values: (float(values["first"]), float(values["second"])),
     POINTS[0],
 )
-"""Points from 1 to 10 beside a reference's, as in AIR-Bench chat."""
+"""Points from 1 to 10 next to a reference's, as in AIR-Bench chat."""
 PREFERENCE = Mode(
     "preference",
     ("common", "preference"),
@@ -123,10 +123,10 @@ EMPATHY_ALOUD = _graded("empathy_aloud", _TONE)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One reply, and all that the judge is told."""
+    """One reply, and all that the judge is given."""
 
     id: str
-    told: Mapping[str, Any]
+    given: Mapping[str, Any]
     reply: str | None
     other: str | None = None
     """The reference or the other model's reply."""
@@ -146,7 +146,7 @@ class Trial:
 
     @property
     def asked(self) -> str:
-        """SHA-256 of all that is asked; a run goes on with a file only where it is the same."""
+        """SHA-256 of all that is asked; a run continues a file only where it is the same."""
         digests = [(case.id, request_of(case, self.mode, self.judge).digest) for case in self.cases]
         return hashlib.sha256(json.dumps([self.against, digests]).encode()).hexdigest()
 
@@ -190,7 +190,7 @@ def trial_of(
     else:
         mode, others = ALONE, [None] * len(predictions)
     rows = zip(predictions, others, strict=True)
-    cases = [Case(each.id, _told(each) | _tone(each, mode), reply_of(each), other) for each, other in rows]
+    cases = [Case(each.id, _given(each) | _tone(each, mode), reply_of(each), other) for each, other in rows]
     return Trial(predictions, mode, cases, judge, against[0].model if against else None)
 
 
@@ -215,8 +215,8 @@ def _tone(prediction: Prediction, mode: Mode) -> dict[str, str]:
     return {"reply_emotion": answer.reply_emotion or "no sound"}
 
 
-def _told(prediction: Prediction) -> dict[str, Any]:
-    known = {name: prediction.extra[name] for name in TOLD if prediction.extra.get(name)}
+def _given(prediction: Prediction) -> dict[str, Any]:
+    known = {name: prediction.extra[name] for name in GIVEN if prediction.extra.get(name)}
     if prediction.truth.text:
         known = {"transcript": prediction.truth.text, **known}
     if "transcript" not in known and "description" not in known:
@@ -261,7 +261,7 @@ class JudgePrompts:
     """Language to section to words."""
 
     def system(self, mode: Mode, language: str = "en") -> str:
-        """What the judge is told before a case.
+        """What the judge is given before a case.
 
         Raises:
             InputError: a language without words.
@@ -335,7 +335,7 @@ def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> 
         model=judge.model,
         messages=(
             {"role": "system", "content": judge_prompts().system(mode, judge.language)},
-            {"role": "user", "content": json.dumps({**case.told, **replies}, ensure_ascii=False, indent=1)},
+            {"role": "user", "content": json.dumps({**case.given, **replies}, ensure_ascii=False, indent=1)},
         ),
         schema=mode.schema,
         temperature=judge.temperature,

@@ -223,7 +223,7 @@ def read_judgement(path: Path) -> Judgement:
     try:
         return from_row(Judgement, json.loads(path.read_bytes()))
     except (OSError, ValueError, ManifestError) as fault:
-        raise InputError(f"{path} is no file of osum judge ({fault}): name another, or write it anew") from fault
+        raise InputError(f"{path} is no file of osum judge ({fault}): name another, or write it again") from fault
 
 
 def reply_of(prediction: Prediction) -> str | None:

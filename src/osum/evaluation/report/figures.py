@@ -41,18 +41,18 @@ def draw(found: Compared) -> Iterator[Drawing]:
         MissingExtraError: matplotlib is not installed.
     """
     quoted = [_quoted_name(one) for one in found.quoted(found.names)]
-    heard = [model for model in found.models if model not in FLOORS]
-    looks = plots.styles([*heard, *FLOORS])
+    listeners = [model for model in found.models if model not in FLOORS]
+    looks = plots.styles([*listeners, *FLOORS])
     for metric in dict.fromkeys(result.metric for name in found.names for result in found.of(name).values()):
         if scores := _scores(found, metric):
             unit = unit_of(metric)
-            told = f"{unit.title} with 95 % intervals; the table above holds the numbers"
-            yield Drawing(f"intervals-{metric}", "results", told, plots.intervals(scores, unit, looks))
+            caption = f"{unit.title} with 95 % intervals; the table above holds the numbers"
+            yield Drawing(f"intervals-{metric}", "results", caption, plots.intervals(scores, unit, looks))
     if len(axes := axes_of(found)) > 2:
-        told = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
+        caption = "Tasks of all models; further out is better. Dashed: published figures, which were not measured here"
         drawn = (model for axis in axes for model in axis.values)
-        png = plots.radar(axes, frozenset(quoted), plots.styles(dict.fromkeys([*heard, *drawn])))
-        yield Drawing("radar", "paper", told, png)
+        png = plots.radar(axes, frozenset(quoted), plots.styles(dict.fromkeys([*listeners, *drawn])))
+        yield Drawing("radar", "paper", caption, png)
     for name in found.names:
         yield from _of_benchmark(found, name, looks)
 
@@ -62,19 +62,23 @@ def _of_benchmark(found: Compared, name: str, looks: plots.Styles) -> Iterator[D
     results = {model: result for model, result in found.of(name).items() if model not in FLOORS}
     title = found.title(name)
     if taken := {model: result.confusion for model, result in results.items() if result.confusion}:
-        told = f"{title}: which label is taken for which; shade: share of the true label"
+        caption = f"{title}: which label is taken for which; shade: share of the true label"
         declared = found.benchmarks.get(name)
         answers = declared.answers if declared else None
         png = plots.confusion_matrices(taken, title, answers.title if answers else _label_title)
-        yield Drawing(_file_name(f"{name}-confusion"), "label-figures", told, png)
+        yield Drawing(_file_name(f"{name}-confusion"), "label-figures", caption, png)
     known = {model: result.calibration for model, result in results.items() if result.calibration}
     if sure := {model: one for model, one in known.items() if one.bins and one.risk_coverage}:
-        told = f"{title}. Left: accuracy against probability; right: share of wrong answers among the surest"
-        yield Drawing(_file_name(f"{name}-reliability"), "label-figures", told, plots.reliability(sure, title, looks))
+        caption = f"{title}. Left: accuracy against probability; right: share of wrong answers among the surest"
+        yield Drawing(
+            _file_name(f"{name}-reliability"), "label-figures", caption, plots.reliability(sure, title, looks)
+        )
     timed = {model: result.times for model, result in results.items() if result.times}
     if times := {model: one for model, one in timed.items() if any(one.histogram)}:
-        told = f"{title}: how far starts and ends of words are off"
-        yield Drawing(_file_name(f"{name}-word-times"), "times", told, plots.word_time_histogram(times, title, looks))
+        caption = f"{title}: how far starts and ends of words are off"
+        yield Drawing(
+            _file_name(f"{name}-word-times"), "times", caption, plots.word_time_histogram(times, title, looks)
+        )
 
 
 def _scores(found: Compared, metric: str) -> list[tuple[str, dict[str, Score]]]:

@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Cells beside each other, as many as the table's head has."""
+    """Cells next to each other, as many as the table's head has."""
 
     cells: tuple[Cell, ...]
     kind: Kind = "measured"

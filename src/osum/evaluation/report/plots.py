@@ -1,6 +1,6 @@
 """How figures are drawn, as PNG: radar, confusion, calibration, word times, intervals. Equal input, equal bytes.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart; lines also differ in marker and dash.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish; lines also differ in marker and dash.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOOK = {
 }
 _WIDTH = 10.0  # inches of the widest figure, where its content lets it
 _MAX_NUMBERED = 20
-"""Classes up to which a confusion matrix tells its counts."""
+"""Classes up to which a confusion matrix shows its counts."""
 
 
 Styles = Mapping[str, Mapping[str, Any]]
@@ -264,7 +264,7 @@ def word_time_histogram(found: Mapping[str, WordTimes], title: str, looks: Style
         plain = {name: look for name, look in looks[model].items() if name != "marker"}
         axes.stairs(shares, edges, label=label, linewidth=1.8, **plain)
     axes.axvline(0, color="#999999", linewidth=1, linestyle=":")
-    axes.set(xlabel="answer less truth in ms; the ends hold what lies beyond", ylabel="% of starts and ends")
+    axes.set(xlabel="answer less truth in ms; the ends hold what is beyond", ylabel="% of starts and ends")
     axes.set_title(drawable(title))
     axes.legend(fontsize=8, loc="upper right")
     return figure
@@ -279,17 +279,17 @@ def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit, look
     models = [model for model in looks if any(model in scores for _, scores in found)]
     figure = _figure(8, 1.3 + max(1.2, len(found) * (0.25 + 0.17 * len(models))))
     axes = figure.subplots()
-    told: set[str] = set()
+    named: set[str] = set()
     for line, (_, scores) in enumerate(found):
         for model, score in scores.items():
             at = line + 0.7 * ((models.index(model) + 0.5) / len(models) - 0.5)
             value, low, high = (unit.factor * number for number in (score.value, score.low, score.high))
-            label = None if model in told else drawable(model)
+            label = None if model in named else drawable(model)
             style = {name: look for name, look in looks[model].items() if name != "linestyle"}
             axes.errorbar(
                 value, at, xerr=[[value - low], [high - value]], label=label, capsize=2, markersize=5, **style
             )
-            told.add(model)
+            named.add(model)
     axes.set_yticks(range(len(found)), labels=[drawable(title) for title, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(drawable(unit.head.replace("↓", "(lower is better)").replace("↑", "(higher is better)")))

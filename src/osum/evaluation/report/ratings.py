@@ -1,7 +1,7 @@
 """Ratings by people: a blind page with replies to grade, and what the grades come to.
 
 1. The replies of one or several models are shuffled; the page numbers them and names no model.
-2. A rater opens the page in a browser, hears and reads, grades from 1 to 5, and saves a file.
+2. A rater opens the page in a browser, listens and reads, grades from 1 to 5, and saves a file.
 3. The files of all raters and the key, which stays here, give points from 0 to 100 and the raters' agreement.
 
 The grades are those that a judge gives (`judge.yaml`, mode `empathy`), so that people and judges can be compared.
@@ -51,7 +51,7 @@ class RatedItem:
     model: str
     benchmark: str
     spoken: bool = False
-    """Whether the reply can be heard, and its tone is asked for."""
+    """Whether the reply is played, and its tone is asked for."""
 
     @property
     def grades(self) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def write_sheet(predictions: Sequence[Prediction], out: Path, seed: int = 0) -> 
 
 
 def _shown(number: int, prediction: Prediction) -> dict[str, Any]:
-    """What the page holds of one reply: nothing that tells the model."""
+    """What the page holds of one reply: nothing that shows the model."""
     reply, audio = reply_of(prediction), prediction.answer.reply_audio
     return {
         "number": number,

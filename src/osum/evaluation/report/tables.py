@@ -23,7 +23,7 @@ from osum.tasks.catalog import ASR
 MEASURED = "measured"
 COMMONEST = "commonest label"
 FLOORS = (Majority.name, Source.name)
-"""Models that hear nothing."""
+"""Models that use no sound."""
 SIGNIFICANT = 0.05
 DIGITS = 2
 """Of the paper's tables."""
@@ -75,7 +75,7 @@ class Compared:
         return unit_of(next(result.metric for result in self.results if result.benchmark == name))
 
     def quoted(self, names: Iterable[str]) -> list[Published]:
-        """The published figures of some benchmarks that tell the same metric."""
+        """The published figures of some benchmarks of the same metric."""
         metrics = {name: {result.metric for result in self.of(name).values()} for name in names}
         return [one for one in self.published if one.metric in metrics.get(one.benchmark, ())]
 
@@ -92,8 +92,8 @@ def overview(found: Compared) -> Table:
         results, unit = found.of(name), found.unit(name)
         best = best_of({model: result.score.value for model, result in results.items()}, unit, comparable(results))
         cells = [_measured(results.get(model), unit, unit.digits, model in best) for model in models]
-        told = [share_of_commonest(results.values())] if commonest else []
-        rows.append(row(found.task(name), found.title(name), unit.head, sizes(results), *told, *cells))
+        shown_here = [share_of_commonest(results.values())] if commonest else []
+        rows.append(row(found.task(name), found.title(name), unit.head, sizes(results), *shown_here, *cells))
     head = ("task", "test set", "metric", "n", *([COMMONEST] if commonest else []), *models)
     return Table("overview", "All test sets", head, tuple(rows), (_INTERVALS, _BOLD), num_text=3)
 
@@ -148,7 +148,7 @@ def _measured(result: Result | None, unit: Unit, digits: int, best: bool = False
 
 
 def recognition(found: Compared) -> Table:
-    """The shape of the paper's table 4: models below each other, transcribed test sets beside each other."""
+    """The shape of the paper's table 4: models below each other, transcribed test sets next to each other."""
     names = [name for name in found.names if found.task(name) == ASR.name]
     sources = _Sources()
     rows = _block(found, names, sources)
@@ -215,13 +215,13 @@ def _published_rows(found: Compared, names: Sequence[str], sources: _Sources) ->
         source = f"{one.source}; {one.note}" if one.note else one.source
         lines.setdefault((one.model, source), {})[one.benchmark] = one
     best = {name: _best_published(found, name) for name in names}
-    told: set[tuple[str, str, float]] = set()
+    shown_here: set[tuple[str, str, float]] = set()
     rows = []
     for (model, source), figures in lines.items():
         said = {(model, name, one.value) for name, one in figures.items()}
-        if said <= told:
+        if said <= shown_here:
             continue
-        told |= said
+        shown_here |= said
         cells = [_quoted(figures.get(name), found.unit(name), best[name]) for name in names]
         rows.append(row(model, f"published [{sources.number(source)}]", *cells, kind="published"))
     return rows
@@ -263,8 +263,8 @@ def comparisons(found: Compared) -> Table:
         for one in (one for one in pairs if not {one.first, one.second} <= {*FLOORS}):
             unit, difference = found.unit(name), one.difference
             low, high = (unit.number(bound, DIGITS) for bound in (difference.low, difference.high))
-            told = f"{unit.number(difference.value, DIGITS)} [{low}, {high}]"
-            cells = [verdict(one), told, f"{difference.p_value:.3f}", str(difference.count)]
+            shown_here = f"{unit.number(difference.value, DIGITS)} [{low}, {high}]"
+            cells = [verdict(one), shown_here, f"{difference.p_value:.3f}", str(difference.count)]
             rows.append(row(found.title(name), unit.head, one.first, one.second, *cells))
     head = ("test set", "metric", "first", "second", "better", "first less second", "p", "n")
     notes = (
@@ -330,9 +330,9 @@ def word_times(found: Compared) -> Table:
         times = result.times
         assert times is not None
         score = result.score if result.metric == "aas" else result.others.get("aas")
-        told = [unit_of("aas").interval(score), _percent(score.detail.get("coverage"))] if score else [DASH, DASH]
+        shown_here = [unit_of("aas").interval(score), _percent(score.detail.get("coverage"))] if score else [DASH, DASH]
         shares = (_percent(times.within.get(limit)) for limit in near)
-        rows.append(row(found.title(name), result.model, *told, unit_of("aas").number(times.median), *shares))
+        rows.append(row(found.title(name), result.model, *shown_here, unit_of("aas").number(times.median), *shares))
     head = ("test set", "model", "AAS ms ↓", "words matched %", "median ms ↓", *(f"≤ {limit} ms, %" for limit in near))
     notes = (
         "AAS: mean distance of starts and of ends over the words that truth and answer share (accumulated averaging "

@@ -21,7 +21,7 @@ from osum.scoring import aas, mer
 from osum.utterance import Utterance, Word
 
 CLIP_SECONDS = 15.0
-"""Longer clips are cut: nano hears no more at once, and a page is to stay small."""
+"""Longer clips are cut: nano takes no more at once, and a page is to stay small."""
 _COMPRESSION = 0.8  # of libsndfile's MP3: about 3 kB per second of speech
 
 
@@ -74,8 +74,8 @@ def _words(one: Prediction) -> Mistake | None:
     shift = (starts + ends) / (2 * matched) if matched else math.inf
     if not shift:
         return None
-    told = f"{shift:.0f} ms off, {matched:.0f} of {units:.0f} matched" if matched else f"none of {units:.0f} matched"
-    return Mistake(one, _timed(one.truth.words), _timed(one.answer.words), None, told, float(shift))
+    summary = f"{shift:.0f} ms off, {matched:.0f} of {units:.0f} matched" if matched else f"none of {units:.0f} matched"
+    return Mistake(one, _timed(one.truth.words), _timed(one.answer.words), None, summary, float(shift))
 
 
 def _timed(words: Iterable[Word]) -> str:

@@ -46,7 +46,7 @@ def read_results(outs: Iterable[Path], benchmarks: Mapping[str, Benchmark], publ
     """The results in folders that `osum evaluate` wrote, or in files like their `report.json`.
 
     Raises:
-        InputError: a report is missing or broken, or two of them tell of the same model and test set.
+        InputError: a report is missing or broken, or two of them are about the same model and test set.
     """
     reports = {out: read_report(out / REPORT if out.is_dir() else out) for out in outs}
     places: dict[tuple[str, str], Path] = {}
@@ -81,7 +81,7 @@ def write_pages(
         outs: where the predictions lie; a file instead of a folder has none, and so no errors to listen to.
         folder: made when missing.
         num_worst: errors of each model on each test set.
-        notice: told of predictions that cannot be read; the page comes without them.
+        notice: called with predictions that cannot be read; the page comes without them.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""Prediction: one clip's truth beside what one model answered, a line of JSON. All that a score is counted from."""
+"""Prediction: one clip's truth and what one model answered, a line of JSON. All that a score is counted from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Prediction:
     prompt_index: int | None = None
     """Which of the published prompts; None is the fixed one."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Where the clip lies in its file, as a manifest's row tells it, and what a judge is told beside it."""
+    """Where the clip is in its file, as in a manifest's row, and what a judge is given with it."""
 
     def as_utterance(self) -> Utterance:
         """The clip, where its sound is."""

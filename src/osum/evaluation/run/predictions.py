@@ -1,8 +1,8 @@
-"""Predictions on the disk: OUT/MODEL/BENCHMARK.jsonl, one line per clip, and beside it what was asked of whom.
+"""Predictions on the disk: OUT/MODEL/BENCHMARK.jsonl, one line per clip, and next to it what was asked of whom.
 
 1. `BENCHMARK.asked.json` is written first: the benchmark's list, the model, prompts and versions.
 2. Lines are appended in the order of the list, a whole batch at a time, and forced to the disk.
-3. A killed run leaves a beginning of the list: a resumed one drops a batch that is not whole, and goes on behind.
+3. A killed run leaves a beginning of the list: a resumed one drops a batch that is not whole, and continues after it.
 
 So no line stands twice, and batches are the same whether or not a run was killed. Knows nothing of scores.
 """
@@ -30,7 +30,7 @@ ASKED_SUFFIX = ".asked.json"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """All that decides a file of predictions; a run goes on with a file only where it is the same."""
+    """All that decides a file of predictions; a run continues a file only where it is the same."""
 
     benchmark: str
     model: str
@@ -145,7 +145,7 @@ class Predictions:
             yield found
 
     def begin(self, asked: Asked) -> None:
-        """Begin anew: what stood there goes away."""
+        """Start again: the old lines are removed."""
         self.path.unlink(missing_ok=True)
         keep_asked(self.asked_path, to_row(asked))
         with atomic_file(self.path):
@@ -168,7 +168,7 @@ class Predictions:
         return kept
 
     def replace(self, predictions: Iterable[Prediction]) -> None:
-        """Put the file's lines anew, all or none."""
+        """Write the file's lines again, all or none."""
         with atomic_file(self.path) as out:
             out.writelines(map(to_line, predictions))
 

@@ -40,7 +40,7 @@ class RunOptions:
     """How a run goes about it."""
 
     resume: bool = False
-    """Go on with what is there."""
+    """Continue with existing answers."""
     overwrite: bool = False
     """Drop what is there."""
     retry_failed: bool = False
@@ -122,7 +122,7 @@ class Run:
         """Ask what is not answered yet. A killed run loses the batch in flight, and resumes as if nothing had been.
 
         Args:
-            progress: told how many of how many answers there are, at the start and after each batch.
+            progress: called with how many of how many answers there are, at the start and after each batch.
 
         Raises:
             InputError: results are there and may not be touched, they are of something else, or another run is at it.
@@ -166,7 +166,7 @@ class Run:
             return []
         if not self._options.resume:
             raise InputError(
-                f"{self._store.path} is there already: go on with --resume, begin anew with --overwrite, or give "
+                f"{self._store.path} is there already: continue with --resume, start again with --overwrite, or give "
                 "another -o"
             )
         kept = self._store.resume(self._asked, self._options.batch_size)
@@ -174,7 +174,7 @@ class Run:
             if (found.id, found.prompt_index) != (job.clip.id, job.prompt_index):
                 raise InputError(
                     f"{self._store.path}:{number}: this is {found.id!r}, and the list has {job.clip.id!r} there: put "
-                    "the lines back in order, or begin anew with --overwrite"
+                    "the lines back in order, or start again with --overwrite"
                 )
         return kept
 
@@ -187,7 +187,7 @@ class Run:
         return [answered[job] for job in jobs]
 
     def _words(self, job: _Job) -> str | None:
-        """What a clip is asked in: a prompt of all, or the question that its test set writes beside it."""
+        """What a clip is asked in: a prompt of all, or the question that its test set writes with it."""
         if job.prompt_index is not None:
             return self._prompts[job.prompt_index]
         own = job.clip.extra.get(WRITTEN) if self._benchmark.target == "reply" else None
@@ -237,7 +237,7 @@ class Run:
             speaker=clip.speaker,
             seconds=seconds,
             prompt_index=job.prompt_index,
-            extra={**_place(clip), **(_beside(clip) if self._benchmark.target == "reply" else {})},
+            extra={**_place(clip), **(_judged_with(clip) if self._benchmark.target == "reply" else {})},
         )
 
     def _retry(self) -> None:
@@ -266,18 +266,18 @@ def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _place(clip: Utterance) -> dict[str, Any]:
-    """Where the clip lies in its file, so that a report can play it."""
+    """Where the clip is in its file, so that a report can play it."""
     place = {name: clip.extra[name] for name in PLACE_FIELDS if name in clip.extra}
     return place if clip.channel is None else {**place, "channel": clip.channel}
 
 
-def _beside(clip: Utterance) -> dict[str, Any]:
-    """What a judge of replies is told beside the transcript: a written question, a description, labels."""
+def _judged_with(clip: Utterance) -> dict[str, Any]:
+    """What a judge of replies is given with the transcript: a written question, a description, labels."""
     return {**clip.extra, "labels": dict(clip.labels)} if clip.labels else dict(clip.extra)
 
 
 def _duration(clip: Utterance) -> float | None:
-    """Seconds of audio, from the file's head where the list does not tell."""
+    """Seconds of audio, from the file's head where the list does not say."""
     if clip.duration is not None:
         return clip.duration
     try:

@@ -186,7 +186,7 @@ def _scored(recognizer: Recognizer, clip: Utterance, truths: Mapping[Place, int]
     for place, truth in truths.items():
         answer = answers.get(answer_key(recognizer.tasks[place.task], place.label_set))
         if answer is None or answer.distribution is None:
-            return Asked(clip, problem="there is nothing to hear: leave it out")
+            return Asked(clip, problem="the clip is silent: leave it out")
         row = tuple(log_scores_of([list(answer.distribution.values())])[0].tolist())
         scores[place] = Scored(clip.speaker or clip.id, truth, row)
     return Asked(clip, scores)
@@ -337,7 +337,7 @@ def save(checkpoint: Path, out: Path, tasks: TaskSet, files: Mapping[str, bytes]
         checkpoint: the folder of the model.
         out: a new folder, or the same.
         tasks: with temperatures.
-        files: what else is kept beside them, by name.
+        files: what else is kept next to them, by name.
         overwrite: replace another checkpoint in `out`.
 
     Raises:

@@ -39,7 +39,7 @@ from osum.scoring import (
 JUDGE = "judge"
 """A metric that no count gives: a language model's verdicts."""
 _OF_THE_JUDGE = ("judge", "mode", "prompt_version", "prompt_sha256", "served_by", "dropped", "cost")
-"""Fields of a judgement that a report tells."""
+"""Fields of a judgement that a report shows."""
 NAMED = 20
 """So many clips without an answer are named in a report."""
 _LABEL_METRICS = ("accuracy", "unweighted_recall", "macro_f1")
@@ -53,7 +53,7 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     """All that is counted from one model's predictions for one benchmark.
 
     Raises:
-        InputError: there are none, one does not tell what is right, or nothing can be counted in them.
+        InputError: there are none, one does not contain what is right, or nothing can be counted in them.
     """
     if bare := next((one.id for one in predictions if not is_known(benchmark, one.truth)), None):
         raise InputError(
@@ -108,7 +108,7 @@ def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable
     Args:
         out: the folder, as `osum evaluate -o` writes it.
         benchmarks: the catalogue by name; sets that are in none come with their answers.
-        fault: told what cannot be counted; the rest is.
+        fault: called with what cannot be counted; the rest is.
     """
     order = {name: at for at, name in enumerate(benchmarks)}
     paths = out.glob(f"*/*{ASKED_SUFFIX}")
@@ -128,7 +128,7 @@ def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable
 
 
 def _judged(store: Predictions, predictions: Sequence[Prediction], result: Result) -> Result:
-    """With the score that `osum judge` has left beside the predictions, where only a judge can tell."""
+    """With the score that `osum judge` has left next to the predictions, where only a judge can decide."""
     place = judgement_path(store.path)
     if result.metric != JUDGE or not place.exists():
         return result
@@ -151,7 +151,7 @@ def report_of(scored: Sequence[Scored]) -> Report:
 def compare(first: Scored, second: Scored) -> Comparison | None:
     """How much the first model scores above the second on the clips that both were asked about, fixed prompt.
 
-    None where there is no such clip with one truth, or only a judge could tell.
+    None where there is no such clip with one truth, or only a judge could decide.
     """
     benchmark = first.benchmark
     pair = (_counted(benchmark, some.predictions) for some in (first, second))
@@ -235,7 +235,7 @@ def _others(
         case "label":
             names: Sequence[str] = _LABEL_METRICS
         case "text" if benchmark.metric in _TEXT_METRICS:
-            # A Chinese sentence is one word, so words tell nothing of it.
+            # A Chinese sentence is one word, so counting words says nothing about it.
             names = [name for name in _TEXT_METRICS if name != "wer" or benchmark.language != "zh"]
         case _:
             names = ()

@@ -104,7 +104,7 @@ class Benchmark:
     note: str = ""
     """What a reader of the figure has to know."""
     prompt: str | None = None
-    """What models that take free prompts are asked, where the task alone does not tell: a target language."""
+    """What models that take free prompts are asked, where the task alone is not enough: a target language."""
     declared: Declaration | None = None
     """Of a set that is in no catalogue."""
 

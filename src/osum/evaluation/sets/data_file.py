@@ -1,4 +1,4 @@
-"""A manifest as test sets on the spot: one for each task that its rows tell the answer of.
+"""A manifest as test sets on the spot: one for each task that its rows answer.
 
 Knows nothing of models; which tasks there are is given.
 """
@@ -37,7 +37,7 @@ def read_data_file(path: Path, tasks: TaskSet) -> DataFile:
     """Read a manifest of any project, or shards, as `osum data` does.
 
     Raises:
-        InputError: nothing can be read at all, or no line tells what format it is.
+        InputError: nothing can be read at all, or no line shows its format.
     """
     rows: list[Utterance] = []
     broken: list[str] = []
@@ -73,16 +73,16 @@ def _label(row: Utterance, labels: LabelSet) -> str | None:
 
 
 def sets_of(file: DataFile, tasks: TaskSet, names: Sequence[str] = ()) -> list[Benchmark]:
-    """A test set for each task that some row tells the answer of.
+    """A test set for each task that some row answers.
 
     Args:
         file: of `read_data_file`, with the same tasks.
         tasks: what can be asked.
-        names: tasks that are asked for; none: all that the rows tell of, composites and tag-only forms aside.
+        names: tasks that are asked for; none: all that the rows answer, composites and tag-only forms aside.
 
     Raises:
         TaskError: a task is unknown, or asks for several labels at once.
-        InputError: no row tells the answer of a task that is asked for, or of any.
+        InputError: no row answers a task that is asked for, or of any.
     """
     asked = tasks.select(names) if names else [task for task in tasks.main if len(task.label_sets) <= 1]
     found = []
@@ -90,7 +90,7 @@ def sets_of(file: DataFile, tasks: TaskSet, names: Sequence[str] = ()) -> list[B
         if len(task.label_sets) > 1:
             sets = ", ".join(labels.name for labels in task.label_sets)
             raise TaskError(f"task {task.name} asks for several labels at once: name tasks of one of {sets}")
-        rows = [row for row in file.rows if _tells(row, task)]
+        rows = [row for row in file.rows if _answers(row, task)]
         if rows:
             found.append(_declared(file, task, rows).benchmark(rows))
         elif names:
@@ -130,7 +130,7 @@ def _needed(task: Task) -> str:
     return f"the label {task.label_sets[0].name!r}" if target == "label" else f"the field {target!r}"
 
 
-def _tells(row: Utterance, task: Task) -> bool:
+def _answers(row: Utterance, task: Task) -> bool:
     target = _target(task)
     value = row.labels.get(task.label_sets[0].name) if target == "label" else getattr(row, target)
     return bool(value.strip() if isinstance(value, str) else value)

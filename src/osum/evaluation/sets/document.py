@@ -23,7 +23,7 @@ Made by `python -m osum.evaluation.sets.document > docs/benchmarks.md`; change `
 publisher packs it. A file that is missing, or a list that is not as long as published, ends the run with one line that
 says which and where. osum fetches nothing: get the archives from their homes, under their licences.
 
-A metric is counted after its normaliser, and both are named beside every figure. `mer` counts Chinese by character and
+A metric is counted after its normaliser, and both are named next to every figure. `mer` counts Chinese by character and
 other words whole, as the papers of OSUM do.
 
 ## Public sets
@@ -132,18 +132,18 @@ def _folder(benchmark: Benchmark) -> str:
 def _labels() -> Iterator[tuple[str, str]]:
     for benchmark in BENCHMARKS.values():
         by_ours: dict[str, list[str]] = {}
-        for told, ours in benchmark.labels.items():
-            by_ours.setdefault(ours, []).append(told)
-        if any(told != [ours] for ours, told in by_ours.items()):
-            shown = (f"{ours}: {_few(told)}" if told != [ours] else ours for ours, told in by_ours.items())
+        for theirs, ours in benchmark.labels.items():
+            by_ours.setdefault(ours, []).append(theirs)
+        if any(theirs != [ours] for ours, theirs in by_ours.items()):
+            shown = (f"{ours}: {_few(theirs)}" if theirs != [ours] else ours for ours, theirs in by_ours.items())
             yield benchmark.name, "; ".join(shown) if len(by_ours) < _MANY else "as they are, without `_`"
 
 
 _MANY = 20  # labels, and more are not listed
 
 
-def _few(told: Sequence[str]) -> str:
-    return f"the {len(told)} others" if len(told) > _MANY else ", ".join(told)
+def _few(theirs: Sequence[str]) -> str:
+    return f"the {len(theirs)} others" if len(theirs) > _MANY else ", ".join(theirs)
 
 
 def _suites() -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ Holds = Callable[[Utterance], bool]
 
 
 def is_seen(row: Utterance) -> bool:
-    """Whether the speaker of a test clip is heard in training (other texts)."""
+    """Whether the speaker of a test clip is in the training data (other texts)."""
     return row.extra.get("split_note") == "speaker seen"
 
 

@@ -1,4 +1,4 @@
-"""The public test sets of the paper's tables 4 and 5, of Qwen2-Audio's list, and a few beside them.
+"""The public test sets of the paper's tables 4 and 5, of Qwen2-Audio's list, and a few others.
 
 Layouts, licences and counts are what their publishers or the cited recipes say; an empty `layout_source` means that the
 layout is not public, so the set is read from a JSONL of ours.
@@ -49,7 +49,7 @@ def _librispeech(part: str, count: int) -> Benchmark:
         licence="CC BY 4.0",
         home="https://www.openslr.org/12",
         reader=partial(speech.librispeech, part=part),
-        layout="test-clean (or another part)/SPEAKER/CHAPTER/*.flac with SPEAKER-CHAPTER.trans.txt beside",
+        layout="test-clean (or another part)/SPEAKER/CHAPTER/*.flac with SPEAKER-CHAPTER.trans.txt next to them",
         layout_source=f"{_LHOTSE}/librispeech.py",
         folder="LibriSpeech",
         language="en",
@@ -127,7 +127,7 @@ def _wenetspeech(subset: str, name: str) -> Benchmark:
         layout_source="https://github.com/wenet-e2e/WenetSpeech/blob/main/toolkits/wenet/extract_meta.py",
         folder="WenetSpeech",
         language="zh",
-        note=f"{_AS_WENET}; stretches of long recordings, their speakers are not told",
+        note=f"{_AS_WENET}; stretches of long recordings, their speakers are not known",
     )
 
 
@@ -281,7 +281,7 @@ _ESC50 = Benchmark(
     | {"laughing": "laugh", "coughing": "cough", "crying_baby": "cry", "sneezing": "sneeze"},
     merged={"none": "other"},
     count=2000,
-    note="Our reading of the paper's eight classes, whose counts it does not tell: 4 of the 50 are events of ours, so "
+    note="Our reading of the paper's eight classes, whose counts it does not give: 4 of the 50 are events of ours, so "
     "92 % of the clips are `other`. `speaker` is the recording that a clip was cut from",
 )
 ESC50_SOUNDS = Benchmark(
@@ -386,7 +386,7 @@ def _air_bench(heard: str) -> Benchmark:
         layout="Chat/Chat_meta.json and the audio in Chat/TASK_DATASET/",
         layout_source="https://github.com/OFA-Sys/AIR-Bench/blob/main/Inference_Chat.py",
         folder="AIR-Bench",
-        note=f"{parts}. Each clip is asked about in the words that are written beside it. "
+        note=f"{parts}. Each clip is asked about in the words that are written with it. "
         "Scores of another judge than the paper's cannot be compared with it",
     )
 

@@ -1,4 +1,4 @@
-"""Figures that others published, from `published.yaml`: data to stand beside what is measured, never mixed with it."""
+"""Figures that others published, from `published.yaml`: data to show next to what is measured, never mixed with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Published:
 
     model: str
     benchmark: str
-    """Of the catalogue, or a set that `ABSENT` tells of."""
+    """Of the catalogue, or a set that `ABSENT` describes."""
     metric: str
     printed: str
     """As the source prints it, `96.60`."""

@@ -1,6 +1,6 @@
 """Sets that espeak-ng speaks on the spot: a few sentences of our own in voices that `nano` has not learned from.
 
-They are spoken once, in a process of their own, since a voice goes on from what was spoken before in the same process:
+They are spoken once, in a process of their own, since a voice continues from what it spoke before in one process:
 so every machine with the same espeak-ng has the same clips.
 """
 
@@ -45,7 +45,7 @@ def spoken_clips(folder: Path) -> list[Utterance]:
         [sys.executable, "-m", "osum.evaluation.sets.spoken", str(folder)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise OsumError(f"sentences cannot be spoken: {(done.stderr.strip().splitlines() or ['no reason told'])[-1]}")
+        raise OsumError(f"sentences cannot be spoken: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     return list(read_manifest(path))
 
 
@@ -69,10 +69,10 @@ class _Sentence(NamedTuple):
 
 
 def _sentences() -> list[_Sentence]:
-    told = yaml.safe_load(files(__package__).joinpath(SENTENCES).read_text(encoding="utf-8"))
+    found = yaml.safe_load(files(__package__).joinpath(SENTENCES).read_text(encoding="utf-8"))
     return [
         _Sentence(f"espeak-{language}-{number:02d}", language, _units(text, language))
-        for language, texts in told.items()
+        for language, texts in found.items()
         for number, text in enumerate(texts, 1)
     ]
 

@@ -106,7 +106,7 @@ AIR_BENCH = {
     "music": ("music_QA", "music_generation_analysis_QA"),
     "mixed": ("speech_and_sound_QA", "speech_and_music_QA"),
 }
-"""What is heard to the tasks of AIR-Bench's chat part."""
+"""Kind of sound to the tasks of AIR-Bench's chat part."""
 
 
 def air_bench_chat(folder: Path, heard: str) -> Clips:

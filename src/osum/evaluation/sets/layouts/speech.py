@@ -17,7 +17,7 @@ Clips = list[Utterance]
 
 
 def librispeech(folder: Path, part: str) -> Clips:
-    """`PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` beside its FLAC files."""
+    """`PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` next to its FLAC files."""
     lists = sorted(need(folder / part).glob("*/*/*.trans.txt"))
     return with_audio(
         Utterance(name, str(path.parent / f"{name}.flac"), text=text, language="en", speaker=name.partition("-")[0])
@@ -39,9 +39,9 @@ def aishell1(folder: Path) -> Clips:
 
 
 def aishell1_gender(folder: Path) -> Clips:
-    """The same clips; `resource_aishell/speaker.info` tells F or M of speaker 0002, whose folder is S0002."""
-    told = {f"S{name.removeprefix('S')}": rest for name, rest in keyed(folder / "resource_aishell" / "speaker.info")}
-    genders = {speaker: rest.split()[0] for speaker, rest in told.items() if rest}
+    """The same clips; `resource_aishell/speaker.info` has F or M of speaker 0002, whose folder is S0002."""
+    listed = {f"S{name.removeprefix('S')}": rest for name, rest in keyed(folder / "resource_aishell" / "speaker.info")}
+    genders = {speaker: rest.split()[0] for speaker, rest in listed.items() if rest}
     return [clip.with_(labels={"gender": genders.get(clip.speaker or "", "")}) for clip in aishell1(folder)]
 
 
