@@ -64,6 +64,17 @@ wavesurfer:
 	cp $(or $(TMPDIR),/tmp)/package/dist/wavesurfer.esm.js src/osum/server/static/vendor/wavesurfer.js
 	cp $(or $(TMPDIR),/tmp)/package/LICENSE src/osum/server/static/vendor/wavesurfer.LICENSE
 
+# Sample clips and sentences that espeak-ng speaks (apt install espeak-ng) to a small labelled corpus with a card: in a
+# loop, and on a Ray of this machine; then the two are compared, byte for byte.
+CORPUS ?= runs/pipeline
+PIPELINE := $(BIN)/osum pipeline run pipelines/demo.yaml --data samples/manifest.jsonl pipelines/demo.jsonl
+pipeline: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
+	$(PIPELINE) --out $(CORPUS)/loop
+	$(PIPELINE) --out $(CORPUS)/ray --ray local
+	for part in corpus steps README.md; do diff -r $(CORPUS)/loop/$$part $(CORPUS)/ray/$$part || exit 1; done
+	@echo "loop and Ray are equal: $(CORPUS)/loop/README.md, $(CORPUS)/loop/report.html"
+
 # torch first and by its exact pin: without one pip may pull the CUDA build, gigabytes that no test needs.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

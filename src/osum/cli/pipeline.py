@@ -8,7 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osum.cli.arguments import Parser, Subparsers, log
+
+from osum.cli.arguments import Parser, Subparsers, log, one_of, positive
 
 if TYPE_CHECKING:
     from osum.pipeline.run import Progress, Runner
@@ -37,8 +38,39 @@ def register(commands: Subparsers) -> None:
     card = acts.add_parser("card", help="write the card of a finished run", description=run_card.__doc__)
     card.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
     card.set_defaults(run=run_card)
+    _add_export(acts)
+    _add_seeds(acts)
+    _add_agreement(acts)
     steps = acts.add_parser("steps", help="every step, with its options", description=run_steps.__doc__)
     steps.set_defaults(run=run_steps)
+
+
+def _add_export(acts: Subparsers) -> None:
+    parser = acts.add_parser("export", help="a corpus in another form", description=run_export.__doc__)
+    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="OUT/corpus of a run, or any manifest")
+    parser.add_argument("to", type=Path, metavar="TO", help="a new folder; a file for dialogues")
+    forms = ("dialogues", "lhotse", "parquet", "original-raw", "original-shard", "original-combine", "label-studio")
+    parser.add_argument("--form", required=True, type=one_of("form", forms), help=", ".join(forms))
+    parser.add_argument("--task", default="ASR", help="of the original's forms (ASR)")
+    parser.add_argument("--url", default="", help="label-studio: what stands before the names of sound files")
+    parser.set_defaults(run=run_export)
+
+
+def _add_seeds(acts: Subparsers) -> None:
+    parser = acts.add_parser("seeds", help="draw seeds of dialogues", description=run_seeds.__doc__)
+    parser.add_argument("out", type=Path, metavar="FILE.jsonl", help="file to write")
+    parser.add_argument("--count", type=positive, default=200, metavar="N", help="seeds (200)")
+    parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other dialogues (0)")
+    parser.set_defaults(run=run_seeds)
+
+
+def _add_agreement(acts: Subparsers) -> None:
+    parser = acts.add_parser("agreement", help="how far votes agree, and are right", description=run_agreement.__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
+    parser.add_argument("field", metavar="FIELD", help="text, language, or the name of a label set")
+    parser.add_argument("--truth", type=Path, metavar="MANIFEST", help="rows of the same ids with true labels")
+    parser.set_defaults(run=run_agreement)
 
 
 def _add_run(acts: Subparsers) -> None:
@@ -130,6 +162,40 @@ def run_card(arguments: Namespace) -> int:
     from osum.pipeline.card import write_card
 
     print(write_card(arguments.out))
+    return 0
+
+
+def run_export(arguments: Namespace) -> int:
+    """Write a corpus as dialogues, lhotse cuts, Parquet, the original's forms or Label Studio tasks.
+
+    Tars with an index, as WebDataset reads them, are those of osum data shard.
+    """
+    from osum.pipeline.exports import ExportOptions, export
+
+    count = export(arguments.corpus, arguments.form, arguments.to, ExportOptions(arguments.task, arguments.url))
+    log(f"{arguments.to}: {count} rows")
+    return 0
+
+
+def run_seeds(arguments: Namespace) -> int:
+    """Draw topics, personas and cues, from which the step write_dialogue makes dialogues."""
+    from osum.files import atomic_file
+    from osum.pipeline.steps.empathy import seeds
+    from osum.text import to_json
+
+    with atomic_file(arguments.out) as file:
+        for row in seeds(arguments.count, arguments.language, arguments.seed):
+            file.write((to_json(row.to_dict()) + "\n").encode())
+    log(f"{arguments.out}: {arguments.count} seeds")
+    return 0
+
+
+def run_agreement(arguments: Namespace) -> int:
+    """Report kappa of each pair of voters on a field and, with a truth, precision and yield at each threshold."""
+    from osum.pipeline.agreement import agreement
+
+    for line in agreement(arguments.out, arguments.field, arguments.truth):
+        print(line)
     return 0
 
 

@@ -174,7 +174,7 @@ class AskText(Writer):
             raise DropError("no text", "to ask about")
         prompt = prompt_named("label", _prompt_language(self.options.language, row))
         filled = {"text": row.utterance.text, "labels": ", ".join(self._labels.labels), "what": self.options.of}
-        return _filled(prompt, filled)
+        return prompt_filled(prompt, filled)
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
         """See `Writer`."""
@@ -216,7 +216,7 @@ class ReplyTo(Writer):
             raise DropError("no text", "to answer")
         cues = ", ".join(f"{name}: {label}" for name, label in sorted(row.utterance.labels.items())) or "-"
         prompt = prompt_named("reply", _prompt_language(self.options.language, row))
-        return _filled(prompt, {"text": row.utterance.text, "cues": cues})
+        return prompt_filled(prompt, {"text": row.utterance.text, "cues": cues})
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
         """See `Writer`."""
@@ -253,7 +253,8 @@ def _prompt_language(told: str, row: Row) -> str:
     return found if found in ("en", "zh") else "en"
 
 
-def _filled(prompt: Prompt, values: Mapping[str, str]) -> list[dict[str, str]]:
+def prompt_filled(prompt: Prompt, values: Mapping[str, str]) -> list[dict[str, str]]:
+    """The messages of a prompt whose names in braces are filled in; braces in the values stay as they are."""
     user = prompt.user
     for name, value in values.items():
         user = user.replace("{" + name + "}", value)
