@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 DATA ?= data
 OUT ?= runs/results
 
-.PHONY: demo serve test coverage browser check docs format results wavesurfer
+.PHONY: demo serve test coverage browser check docs format results wavesurfer pipeline
 
 demo: $(STAMP)
 	$(BIN)/osum label samples/

@@ -46,6 +46,19 @@ def test_votes_that_are_not_sure_or_not_given_do_not_count() -> None:
         vote(voted("style", "客服", None), VoteOptions(of="style"))
 
 
+def test_a_label_that_came_with_the_data_stays_unless_it_is_to_be_replaced() -> None:
+    row = voted("emotion", "sad", "sad", labels={"emotion": "happy"})
+    assert vote(row, VoteOptions(of="emotion")) == row
+    assert vote(row, VoteOptions(of="emotion", replace=True)).utterance.labels == {"emotion": "sad"}
+    again = vote(vote(row, VoteOptions(of="emotion", replace=True)), VoteOptions(of="emotion"))
+    assert again.extra["provenance"]["emotion"]["score"] == 1
+
+
+def test_the_score_of_one_vote_is_the_models_own() -> None:
+    made = vote(voted("emotion", "sad"), VoteOptions(of="emotion", min_votes=1))
+    assert made.extra["provenance"]["emotion"]["score"] == 0.9
+
+
 def test_a_voter_has_one_vote() -> None:
     row = voted("emotion", "sad").voted("emotion", Vote("v0", "anger"))
     assert [one.value for one in row.votes("emotion")] == ["anger"]

@@ -11,6 +11,7 @@ from osum.corpus.readers import Manifest
 from osum.corpus.transcript import transcript
 from osum.errors import InputError
 from osum.pipeline.folder import RunFolder
+from osum.pipeline.page import step_options
 from osum.pipeline.row import Row, Vote
 from osum.pipeline.run import read_summary, units_of
 from osum.pipeline.voting import alike, kappa, rover, thresholds
@@ -49,21 +50,15 @@ def agreement(out: Path, field: str, truth: Path | None = None) -> Iterator[str]
 
 
 def _voted(out: Path, field: str) -> Iterator[tuple[str, list[Vote]]]:
-    """Id and votes of every row of the last step before votes were counted on the field."""
+    """Id and votes of every row that came into the first step `vote` on the field, or of the last step without one."""
     folder, summary = RunFolder(out), read_summary(out)
-    steps = [name for name, _ in summary.steps]
-    asking = [at for at, name in enumerate(steps) if name.partition("-")[2] in ("ask", "ask_text")]
-    last = next((at for at in reversed(asking) if _has_votes(folder, steps[at], field)), None)
-    if last is None:
-        return
-    for unit in units_of(folder, steps[last]):
+    named = [step_options(step) for step in summary.plan["steps"]]
+    ends = [at for at, (name, told) in enumerate(named) if name == "vote" and told.get("of", "text") == field]
+    before, _ = summary.steps[ends[0] if ends else -1]  # the input is the first of these
+    for unit in units_of(folder, before):
         for row in folder.rows(unit):
             if votes := [vote for vote in row.votes(field) if vote.value is not None]:
                 yield row.id, votes
-
-
-def _has_votes(folder: RunFolder, step: str, field: str) -> bool:
-    return any(row.votes(field) for unit in units_of(folder, step) for row in folder.rows(unit))
 
 
 def _pairs(voted: list[tuple[str, list[Vote]]], field: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ from osum.peers import is_ours, open_recogniser
 from osum.peers.facts import versions
 from osum.peers.pocketsphinx import Sphinx
 from osum.peers.recogniser import Options, Question, Recogniser
-from osum.pipeline.row import DropError, Row, Vote, words_of
+from osum.pipeline.row import PROVENANCE, DropError, Row, Vote, words_of
 from osum.pipeline.step import ModelStep, digest, step
 from osum.pipeline.voting import alike, rover
 from osum.tasks import OSUM, Task
@@ -133,11 +133,15 @@ class VoteOptions:
     """Of each vote that has a score; others do not count."""
     keep: bool = False
     """Keep rows without agreement, without the label."""
+    replace: bool = False
+    """Vote on labels too that came with the data; they stay otherwise."""
 
 
 @step("vote", version=1)
 def vote(row: Row, options: VoteOptions) -> Row:
     """Take what the votes agree on, and leave out rows on which they do not (texts by ROVER, labels by majority)."""
+    if not options.replace and row.value(options.of) is not None and options.of not in row.extra.get(PROVENANCE, {}):
+        return row
     votes = [one for one in row.votes(options.of) if one.value is not None and _is_sure(one, options.min_score)]
     if len(votes) < options.min_votes:
         return _without(row, options, "too few votes", f"{len(votes)} on {options.of}")
@@ -150,7 +154,8 @@ def vote(row: Row, options: VoteOptions) -> Row:
         shown = " / ".join(str(one.value)[:60] for one in votes)
         return _without(row, options, "voters disagree", f"{100 * agreed:.0f} %: {shown}")
     models = " ".join(dict.fromkeys(f"{one.by}@{one.model}" if one.model else one.by for one in votes))
-    return row.labelled(options.of, value, models, agreed)
+    sure = votes[0].score if len(votes) == 1 else None
+    return row.labelled(options.of, value, models, agreed if sure is None else sure)
 
 
 def _is_sure(one: Vote, least: float) -> bool:

@@ -49,6 +49,7 @@ class Speak(ModelStep):
     def __init__(self, options: SpeakOptions) -> None:
         super().__init__(options)
         self._synthesizer = open_synthesizer(options.synthesizer)
+        self._name = f"{options.synthesizer.kind} {options.synthesizer.model}".strip()
 
     def identity(self) -> str:
         """See `ModelStep`."""
@@ -99,8 +100,8 @@ class Speak(ModelStep):
         speaker = row.utterance.speaker or answer["voice"]
         made = made.with_(speaker=speaker, language=self.said(row).language, source=row.utterance.source or "synthetic")
         if answer["gender"]:
-            made = made.labelled("gender", answer["gender"], answer["voice"])
-        return made.labelled("words", words_of(answer["words"]), answer["voice"]) if answer["words"] else made
+            made = made.labelled("gender", answer["gender"], self._name)
+        return made.labelled("words", words_of(answer["words"]), self._name) if answer["words"] else made
 
 
 @dataclass(frozen=True)
