@@ -49,9 +49,11 @@ class OnRay:
         """See `Runner`."""
         self._start()
         try:
-            rows = self._pipeline(root, answers, [placed for placed, _ in segment], _items(segment, before))
-            for item in rows.iter_rows():
-                yield from _done(item, segment)
+            for part in _parts(segment):
+                rows = self._pipeline(root, answers, [placed for placed, _ in part], _items(part, before))
+                for item in rows.iter_rows():
+                    yield from _done(item, part)
+                before = part[-1][1]
         except self._ray.exceptions.RayError as fault:
             first = str(fault).strip().splitlines()[-1]
             raise OsumError(f"Ray stopped ({first}): start again; what is there is kept") from fault
@@ -68,30 +70,35 @@ class OnRay:
         """The steps as stages over items."""
         rows = self._ray.data.from_items(items, override_num_blocks=min(len(items), MOST_BLOCKS))
         resources = self._ray.cluster_resources()
-        models = sum(placed.step.asks for placed in steps)
         for at, placed in enumerate(steps):
             if placed.step.asks:
-                given = (root, placed, answers, at)
-                needs = self._needs(placed.step.run, models, resources)
-                rows = rows.map(
-                    _Actor, fn_constructor_args=given, concurrency=(1, _most(needs, models, resources)), **needs
-                )
+                needs, most = _needs(placed.step.run, resources)
+                actors = self._ray.data.ActorPoolStrategy(min_size=1, max_size=most)
+                rows = rows.map(_Actor, fn_constructor_args=(root, placed, answers, at), compute=actors, **needs)
             else:
                 rows = rows.map(partial(_task, root, placed, answers, at), num_cpus=_TASK_CPUS)
         return rows
 
-    def _needs(self, step: type[ModelStep], models: int, resources: dict[str, float]) -> dict[str, float]:
-        """Of one actor: the steps share the machines, since all must find room at once, or none would ever end."""
-        gpus = resources.get("GPU", 0.0) if step.local else 0.0
-        if gpus:
-            return {"num_cpus": 0.25, "num_gpus": min(1.0, gpus / models)}
-        return {"num_cpus": max(0.01, min(1.0, round(resources.get("CPU", 1.0) / (2 * models), 2) - 0.01))}
+
+def _parts(segment: Sequence[tuple[Placed, Sequence[Unit]]]) -> Iterator[list[tuple[Placed, Sequence[Unit]]]]:
+    """Steps that run at the same time: up to the next that asks a model, since two pools of actors that share a small
+    machine can wait for each other for ever."""
+    part: list[tuple[Placed, Sequence[Unit]]] = []
+    for placed, units in segment:
+        part.append((placed, units))
+        if placed.step.asks:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
-def _most(needs: dict[str, float], models: int, resources: dict[str, float]) -> int:
-    """Actors of one step: its share of the accelerators, or of half of the processors."""
-    kind, whole = ("GPU", 1.0) if "num_gpus" in needs else ("CPU", 0.5)
-    return max(1, int(whole * resources[kind] / models / needs[f"num_{kind.lower()}s"]))
+def _needs(step: type[ModelStep], resources: dict[str, float]) -> tuple[dict[str, float], int]:
+    """What an actor takes, and how many there may be: one on each accelerator, else on each processor but one."""
+    gpus, cpus = resources.get("GPU", 0.0) if step.local else 0.0, resources.get("CPU", 1.0)
+    if gpus:
+        return {"num_cpus": 0.25, "num_gpus": 1.0}, max(1, int(gpus))
+    return ({"num_cpus": 1.0}, max(1, int(cpus) - 1)) if cpus >= 2 else ({"num_cpus": 0.25}, 1)
 
 
 def _items(segment: Sequence[tuple[Placed, Sequence[Unit]]], before: Sequence[Unit]) -> list[Item]:
