@@ -8,7 +8,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from osum.cli.arguments import Parser, Subparsers, log, one_of, positive
 
 if TYPE_CHECKING:
