@@ -46,9 +46,12 @@ class Live:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.app = create_app({"nano": _nano()}, ServerOptions(api_keys=(KEY,), port=self.port, **limits))
-        config = uvicorn.Config(
-            self.app, port=self.port, log_config=None, ws="websockets-sansio", ws_max_size=4 * 2**20
-        )
+        how: Any = {
+            "ws": "websockets-sansio",
+            "ws_max_size": 4 * 2**20,
+            "ws_per_message_deflate": False,
+        }  # as in `serve`
+        config = uvicorn.Config(self.app, port=self.port, log_config=None, **how)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -619,3 +622,74 @@ def test_the_openai_client_talks(live: Live) -> None:
     kinds, sound = run(talk())
     assert kinds[:2] == ["session.created", "session.updated"] and "input_audio_buffer.committed" in kinds
     assert len(sound) / 2 / RATE > 0.5
+
+
+# The end of a session
+
+
+async def code_of_end(client: Client) -> tuple[str, int]:
+    """Code of the last error, and of the close."""
+    with pytest.raises(ConnectionClosed) as closed:
+        await client.until("never")
+    assert closed.value.rcvd is not None
+    return client.of("error")[-1]["error"]["code"], closed.value.rcvd.code
+
+
+def test_a_session_that_lasts_too_long_ends_with_a_word() -> None:
+    short = Live(talk_seconds=1.0)
+
+    async def talk() -> tuple[str, int]:
+        async with Talking(short, READ) as client:
+            return await code_of_end(client)
+
+    try:
+        assert run(talk()) == ("session_expired", 1008)
+    finally:
+        short.stop()
+
+
+def test_a_server_that_stops_says_so_behind_the_response_that_runs() -> None:
+    leaving = Live()
+
+    async def talk() -> Client:
+        async with Talking(leaving, READ) as client:
+            await client.send(append(pcm()), {"type": "input_audio_buffer.commit"}, {"type": "response.create"})
+            await client.until("response.created")
+            leaving.app.state.service.desk.draining = True
+            assert await code_of_end(client) == ("server_stopping", 1001)
+            return client
+
+    try:
+        (done,) = run(talk()).of("response.done")
+        assert done["response"]["status"] == "completed"
+    finally:
+        leaving.stop()
+
+
+def test_a_client_that_reads_nothing_is_left_and_the_others_notice_nothing() -> None:
+    server = Live(idle_seconds=1.0)
+    long = {
+        "type": "message",
+        "id": "long",
+        "role": "user",
+        "content": [{"type": "input_text", "text": "x" * 1_000_000}],
+    }
+    again = json.dumps({"type": "conversation.item.retrieve", "item_id": "long"})
+
+    async def talk() -> None:
+        async with Talking(server, READ) as other:
+            async with Talking(server, READ) as client:
+                await client.send({"type": "conversation.item.create", "item": long})
+                await client.send(*[again] * 40)  # 40 MB, of which nothing is read
+                until = time.monotonic() + 20
+                while server.talks > 1 and time.monotonic() < until:
+                    await asyncio.sleep(0.05)
+                assert server.talks == 1
+                client.socket.transport.abort()
+            await other.send({"type": "session.update", "session": {"tracing": None}})
+            await other.until("session.updated")
+
+    try:
+        run(talk())
+    finally:
+        server.stop()

@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 Settled = Callable[[OsumError | None], None]
 MAX_WAITING = 60.0
 """Seconds of sound that may wait to be looked at; what comes then is refused."""
+THREADS = 8
+"""That do what one talk orders: a reply that was given up may still end its pass."""
 TICK = 0.02
 """Seconds after which time is looked at where nothing comes."""
 AHEAD = 0.25
@@ -116,7 +118,7 @@ class LiveTalk:
         self.parts, self.listener, self.clock = parts, listener, clock
         self.talk: Talk = begin(rules, parts.detector)
         self._own = executor is None
-        self._executor = executor or ThreadPoolExecutor(4, "osum-talk")
+        self._executor = executor or ThreadPoolExecutor(THREADS, "osum-talk")
         self._changed = threading.Condition()
         self._done: deque[News] = deque()
         self._sent: deque[tuple[News | TalkRules, Settled]] = deque()

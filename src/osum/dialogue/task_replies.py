@@ -11,7 +11,10 @@ from typing import Any
 
 from osum.audio import SAMPLE_RATE
 from osum.dialogue.conversation import Messages
-from osum.dialogue.talker import Piece, Reply, TextPiece
+from osum.dialogue.talker import Piece, Reply, Samples, TextPiece
+from osum.dialogue.writing import BROKEN
+from osum.engine.options import GenerationOptions
+from osum.engine.request import Ask, Request
 from osum.errors import InputError
 from osum.listening.recognizer import CHAT, Recognizer
 from osum.text import join_units
@@ -41,9 +44,36 @@ class TaskReplies:
         clips = [part["audio"] for part in last if part["type"] == "audio"] if isinstance(last, list) else []
         if not clips:
             raise InputError(f"{self.model.name} replies to speech alone: say it, or take a model that converses")
-        texts: list[str] = []
+        whole = ""
         for clip in clips:
-            texts.append(self.model.chat((clip, SAMPLE_RATE)).strip())
-            if texts[-1]:
-                yield TextPiece(" " * (len(texts) > 1) + texts[-1])
-        yield Reply(join_units(filter(None, texts)))
+            before = whole
+            for text in self._reply(clip):
+                more = join_units([before, text])[len(before) :] if before and whole == before else text
+                whole += more
+                yield TextPiece(more)
+        yield Reply(whole.strip())
+
+    def _reply(self, clip: Samples) -> Iterator[str]:
+        """The reply to one clip, as it is decoded; leaving the loop ends the request."""
+        engine, task = self.model.engine, self.model.tasks[CHAT]
+        sound = clip[-int(self.model.max_seconds * SAMPLE_RATE) :]
+        limit = engine.token_limit(task, len(sound) / SAMPLE_RATE, GenerationOptions())
+        ask = Ask(engine.processor.request(self.model.prompts(CHAT)[0]), limit, task)
+        ids: list[int] = []
+        given = ""
+        with engine.submit(Request("reply", (engine.processor.log_mel(sound),), (ask,))) as handle:
+            for event in handle:
+                ids += event.ids
+                raw = engine.processor.decode(ids) if event.reply is None else event.reply.text
+                text = self._certain(raw, last=event.reply is not None)
+                if text.startswith(given) and text != given:
+                    yield text[len(given) :]
+                    given = text
+
+    def _certain(self, raw: str, last: bool) -> str:
+        """What is behind the separator so far, without what may yet become another character or tag."""
+        if not last:
+            raw = raw.rstrip(BROKEN)
+            raw = raw[: raw.rfind("<")] if raw.rfind("<") > raw.rfind(">") else raw
+            raw = raw.rstrip()
+        return self.model.tasks[CHAT].parse(raw).reply or ""

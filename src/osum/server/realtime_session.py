@@ -29,6 +29,8 @@ EAGERNESS = {"auto": 4.0, "low": 8.0, "medium": 4.0, "high": 2.0}
 """Seconds of silence after which an incomplete turn is taken."""
 SPECULATE_AFTER = 0.2
 """Seconds of silence after which a reply is begun that may be thrown away."""
+MAX_SOUND = 30.0
+"""Seconds of one turn that are kept as sound; of a longer one the model is given the last of it and the text before."""
 THINKING, LABELS = "osum.thinking", "osum.labels"
 """What may be asked for by `include`: events with the thought, and labels of each turn of the user."""
 TURN_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -188,12 +190,13 @@ class RealtimeSession:
             return Semantic(model, max_wait=EAGERNESS[turn.eagerness])
         return SilenceOnly()
 
-    def rules(self, policy: TurnPolicy, reply_options: Any) -> TalkRules:
-        """How its talk is led."""
+    def rules(self, policy: TurnPolicy, reply_options: Any, longest: float) -> TalkRules:
+        """How its talk is led, with a model that takes `longest` seconds of sound at once."""
         turn, replies = self.known.audio.input.turn_detection, self.known.type == "realtime"
         if turn is None:
             return TalkRules(
                 takes_turns=False,
+                max_sound=min(MAX_SOUND, longest),
                 aloud=self.aloud,
                 instructions=self.known.instructions,
                 reply_options=reply_options,
@@ -205,6 +208,7 @@ class RealtimeSession:
             padding=turn.prefix_padding_ms / 1000,
             judge_after=policy.after,
             speculate_after=SPECULATE_AFTER if turn.create_response and replies else None,
+            max_sound=min(MAX_SOUND, longest),
             aloud=self.aloud,
             instructions=self.known.instructions,
             reply_options=reply_options,

@@ -209,7 +209,7 @@ class RealtimeTalk:
 
     def _rules(self) -> TalkRules:
         wish = self._wish(self.session.known.max_output_tokens, self.session.aloud)
-        return self.session.rules(self.parts.policy, wish)
+        return self.session.rules(self.parts.policy, wish, self.model.max_seconds)
 
     @staticmethod
     def _wish(max_tokens: int | str | None, aloud: bool, metadata: dict[str, str] | None = None) -> Wish:

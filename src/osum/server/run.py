@@ -35,6 +35,7 @@ class Runner(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="websockets-sansio",
+                ws_per_message_deflate=False,  # sound in base64 hardly becomes smaller, and it takes the loop's time
                 ws_max_size=MAX_SOCKET_BYTES,
                 timeout_graceful_shutdown=round(options.stop_seconds),
             )
