@@ -3,11 +3,36 @@ from pathlib import Path
 import pytest
 import torch
 from model.tiny import VOCAB_SIZE, byte_tokenizer, noise
-from transformers import AutoModelForCausalLM, AutoProcessor, Qwen2Config, Qwen2ForCausalLM, WhisperConfig, WhisperModel
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    WhisperConfig,
+    WhisperModel,
+)
 
 from osum.checkpoints.convert import from_parts
 from osum.errors import ConversionError
 from osum.model import OsumConfig, OsumForConditionalGeneration
+from recipes.nano.tokenizer import train_tokenizer
+
+
+def small_qwen(vocab_size: int) -> Qwen2ForCausalLM:
+    text = Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        bos_token_id=256,
+        eos_token_id=258,
+        tie_word_embeddings=True,
+    )
+    return Qwen2ForCausalLM(text)
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +43,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     decoder = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 8, "vocab_size": 60_000}
     torch.manual_seed(0)
     WhisperModel(WhisperConfig(**sizes, **decoder, num_mel_bins=80)).save_pretrained(folder / "whisper")
-    text = Qwen2Config(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        bos_token_id=256,
-        eos_token_id=258,
-        tie_word_embeddings=True,
-    )
-    Qwen2ForCausalLM(text).save_pretrained(folder / "qwen")
+    small_qwen(VOCAB_SIZE).save_pretrained(folder / "qwen")
     byte_tokenizer().save_pretrained(folder / "qwen")
     from_parts(folder / "whisper", folder / "qwen", folder / "ours")
     return folder
@@ -91,3 +105,16 @@ def test_the_new_adaptor_takes_sizes_and_dropout(tmp_path: Path, parts: Path) ->
     sizes = config.adaptor_config.num_hidden_layers, config.adaptor_config.intermediate_size
     assert sizes == (1, 24)
     assert (config.adaptor_config.dropout, config.audio_config.dropout) == (0.0, 0.0)
+
+
+def test_a_tokenizer_of_another_kind_than_the_language_models_is_kept_as_it_is(parts: Path, tmp_path: Path) -> None:
+    """transformers takes `Qwen2Tokenizer` for what stands beside a Qwen2, which would lose spaces and Chinese here."""
+    texts = ["the city of men", "今天天气很好", "<0.12>go<0.50>"]
+    train_tokenizer(texts * 9, tmp_path / "tokenizer", vocab_size=380)
+    small_qwen(384).save_pretrained(tmp_path / "qwen")
+    AutoTokenizer.from_pretrained(tmp_path / "tokenizer").save_pretrained(tmp_path / "qwen")
+    from_parts(parts / "whisper", tmp_path / "qwen", tmp_path / "ours")
+    given = Tokenizer.from_file(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    ours = AutoProcessor.from_pretrained(tmp_path / "ours").tokenizer
+    assert [ours.encode(text) for text in texts] == [given.encode(text).ids for text in texts]
+    assert [ours.decode(ours.encode(text)) for text in texts] == texts
