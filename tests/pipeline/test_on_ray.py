@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from osum.pipeline.run import run
+from osum.errors import EndpointUnusableError, OsumError
+from osum.pipeline import on_ray
+from osum.pipeline.folder import RunFolder, Unit
+from osum.pipeline.run import run, units_of
 from pipeline.stage import WHOLE, files_of, plan, sounds
 
 CHILD = """
@@ -34,7 +40,12 @@ needs_ray = pytest.mark.skipif(
 
 def child(folder: Path, out: Path, rows: int) -> subprocess.Popen[bytes]:
     """A run on a Ray of its own, in a session of its own; it has begun when this returns."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
+    }
     started = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(folder), str(out), str(rows)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -65,3 +76,58 @@ def test_ray_gives_the_bytes_of_the_loop(tmp_path: Path) -> None:
     _, err = ran.communicate(timeout=240)
     assert ran.returncode == 0, err.decode()
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
+    run(plan(*WHOLE), sounds(tmp_path / "in", 40), tmp_path / "whole")
+    ran = child(tmp_path / "in", tmp_path / "out", 40)
+    kills = 0
+    while ran.poll() is None and kills < 3:
+        for worker in workers_of(ran.pid)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+                kills += 1
+        time.sleep(0.3)
+    _, err = ran.communicate(timeout=300)
+    assert kills and ran.returncode == 0, err.decode()
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+def test_a_unit_travels_as_its_keys_and_comes_back_with_its_counts(tmp_path: Path) -> None:
+    """What a task of Ray does, without Ray."""
+    made = plan("decode", "test-guess")
+    run(made, sounds(tmp_path / "in", 7), tmp_path / "whole")
+    before = [Unit("00-input", at, path.stem.split("-")[1]) for at, path in enumerate(inputs(tmp_path / "whole"))]
+    segment = [(placed, units(tmp_path / "whole", placed.name)) for placed in made.steps]
+    shutil.copytree(tmp_path / "whole/steps/00-input", tmp_path / "out/steps/00-input")
+    found = []
+    for item in on_ray._items(segment, before):
+        moved = item
+        for at, placed in enumerate(made.steps):
+            moved = on_ray._task(tmp_path / "out", placed, tmp_path / "answers", at, moved)
+        found += list(on_ray._done(moved, segment))
+    assert [done.unit for done in found] == [segment[at][1][shard] for shard in range(2) for at in range(2)]
+    for name in ("01-decode", "02-test-guess"):
+        assert files_of(tmp_path / "out/steps" / name) == files_of(tmp_path / "whole/steps" / name)
+
+
+def test_a_fault_that_ends_the_run_travels_as_words(tmp_path: Path) -> None:
+    made = plan("decode")
+    unit = Unit(made.steps[0].name, 0, "key")
+    item = {"number": 0, "before": ["00-input", "none"], "keys": ["key"], "done": [], "fault": ""}
+    failed = on_ray._task(tmp_path, made.steps[0], tmp_path / "answers", 0, item)
+    assert failed["fault"].startswith("InputError: ")
+    with pytest.raises(OsumError):
+        list(on_ray._done(failed, [(made.steps[0], [unit])]))
+    with pytest.raises(EndpointUnusableError, match="down"):
+        list(on_ray._done({**failed, "fault": "EndpointUnusableError: down"}, [(made.steps[0], [unit])]))
+
+
+def inputs(out: Path) -> list[Path]:
+    return sorted((out / "steps/00-input").glob("*.jsonl"))
+
+
+def units(out: Path, step: str) -> list[Unit]:
+    return list(units_of(RunFolder(out), step))
