@@ -67,7 +67,7 @@ wavesurfer:
 # Sample clips and sentences that espeak-ng speaks (apt install espeak-ng) to a small labelled corpus with a card: in a
 # loop, and on a Ray of this machine; then the two are compared, byte for byte.
 CORPUS ?= runs/pipeline
-PIPELINE := $(BIN)/osum pipeline run pipelines/demo.yaml --data samples/manifest.jsonl pipelines/demo.jsonl
+PIPELINE := RAY_worker_niceness=0 $(BIN)/osum pipeline run pipelines/demo.yaml --data samples/manifest.jsonl pipelines/demo.jsonl
 pipeline: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
 	$(PIPELINE) --out $(CORPUS)/loop
