@@ -350,6 +350,7 @@ def test_keys_in_a_hurry_confirm_only_rows_that_were_shown(page: Any, corpus: Pa
     until_current(page, "r00")
     for _ in range(6):
         page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle")
     until(page, "!document.querySelector('[aria-busy]') && document.querySelectorAll('.rows li.done').length > 0")
     done = page.locator(".rows li.done .id").all_text_contents()
     assert page.locator("#alert").is_hidden()

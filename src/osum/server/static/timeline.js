@@ -60,6 +60,7 @@ export class Timeline {
     if (this.player !== player) return this.duration; // another sound was loaded meanwhile
     this.duration = this.player.getDuration();
     this.chosen = false;
+    this.width = 0; // the ruler is of this sound, even where it is as wide as the last one
     this.resize();
     this.follow(0);
     return this.duration;
