@@ -13,6 +13,8 @@ from osum.errors import AudioError, CancelledError, MissingExtraError, OsumError
 
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """Status to type; other client errors are `invalid_request_error`, and those of the server `server_error`."""
+LONGEST = 500
+"""Characters of a message."""
 NO_RETRY = {"x-should-retry": "false"}
 """Of a failure that would come again: the SDKs then do not ask twice."""
 
@@ -36,6 +38,8 @@ class ApiError(OsumError):
         """`{"error": {message, type, param, code}}`."""
         kind = KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         said = " ".join(str(self).split())
+        if len(said) > LONGEST:  # a bad value may be as long as the client likes
+            said = f"{said[: LONGEST // 2]} ... {said[-LONGEST // 3 :]}"
         return {"error": {"message": said, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
