@@ -467,6 +467,18 @@ def test_silence_leaves_nothing_behind(minutes):
     assert not talk.log and len(talk.talk.before) < 20
 
 
+@pytest.mark.parametrize("minutes", [2, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_long_talk_takes_no_more_memory_and_does_not_drift(minutes):
+    talk = Rehearsal()
+    for _ in range(minutes * 6):  # a question and its answer every ten seconds
+        talk.say(2.0).hear(8.0)
+        talk.orders.clear()
+        talk.evidence.clear()
+    taken = [at for at, event in talk.log if isinstance(event, TurnTaken)]
+    assert np.ptp(np.diff(taken)) <= STEP and len(taken) == minutes * 6
+    assert sum(entry.samples is not None for entry in talk.talk.history) <= 8 and len(talk.talk.history) <= 200
+
+
 @settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, LOUD, SOFT]), st.floats(0.05, 1.2)), min_size=1, max_size=12),
