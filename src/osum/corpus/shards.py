@@ -66,7 +66,7 @@ def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> Plan:
     """Count and fingerprint the rows of a manifest.
 
     Raises:
-        InputError: two rows have one id, so that nobody could tell their answers apart.
+        InputError: two rows have one id, so that their answers could not be distinguished.
     """
     return Plan(per_shard, storage, *fingerprint(_of_own_ids(rows)))
 

@@ -312,7 +312,7 @@ def _samples(turn: UserTurn) -> Samples:
 
 
 def _record(step: Step, frame: Frame) -> None:
-    """Without turns of its own the talk keeps all it is given until it is told that the turn is over."""
+    """Without turns of its own the talk keeps all it is given until a message ends the turn."""
     turn = step.talk.user
     if turn is None:
         turn = UserTurn(step.talk.turns + 1, step.talk.clock - FRAME, (), (), step.talk.clock, 0, announced=False)

@@ -1,10 +1,14 @@
 """Branch: one question on its way to its answer. Says what the next pass feeds, and takes what it found.
 
-1. The question's own ids are fed, with guesses of the answer behind them where a draft is at hand: the transcript of
-   the question that leads, in pieces while that one is still speaking, with every tag behind its end.
-2. The answer is read along the guesses for as long as they are what this question alone would say; from there on
-   it is decoded id by id. A wrong guess costs time and never changes an answer.
-3. The labels of a complete answer are scored, from what was seen already where every tag was guessed.
+1. The question's own ids are fed, followed by guesses of the answer where there is a draft: the transcript of the
+   question that leads, in pieces while it is still being decoded, with every tag after its end.
+2. The guesses are accepted for as long as they are what this question alone would decode; from there on it is decoded
+   id by id. A wrong guess costs time and never changes an answer.
+3. The labels of a complete answer are scored, without a further pass where every tag was guessed.
+
+Example, the lead's draft is `good morning all` and this question would answer `good morning you <low>`: `good` and
+`morning` are accepted in one pass, which also scores the id after them, `you`. `all` is dropped, `you` is fed next,
+and the rest is decoded id by id.
 
 Knows nothing of the model: only lists of ids and what a pass says of them.
 """
@@ -306,7 +310,10 @@ class Branch:
 def continuation(ids: Sequence[int], others: Sequence[Sequence[int]]) -> list[int]:
     """What may follow `ids`: what followed its last few ids before, here or in another answer (prompt lookup).
 
-    It costs no model, and finds the way back to a draft behind a word that differs, and the next turn of a loop.
+    It needs no model. It finds the way back to a draft after a word that differs, and the next round of a loop.
+
+    Example, own ids `1 2 3 4 1 2 3`, own grams of 3: `1 2 3` was followed by `4 1 2 3`, so these are guessed, again and
+    again up to the limit.
     """
     for source, size in ((ids, OWN_GRAM), *((other, OTHER_GRAM) for other in others)):
         gram = list(ids[-size:])

@@ -1,4 +1,11 @@
-"""Tree: what is fed behind an answer in one pass. A trunk that is certain, then guesses that share beginnings.
+"""Tree: what is fed after an answer in one pass. A trunk that is certain, then guesses that share beginnings.
+
+1. The trunk is the ids that are known; each guess is a sequence of ids that may follow it.
+2. Guesses with equal first ids share those nodes, so each different beginning is fed once.
+3. A node attends to the trunk and to the nodes on its own way, so it scores as if it were fed alone.
+
+Example, trunk `good` and the guesses `morning <low>` and `morning <high>`: four nodes are fed, `good morning <low>
+<high>`. Both tags have the parent `morning`, and neither attends to the other; scored alone, six would be fed.
 
 Pure values: knows neither the model nor tasks. Shapes: N nodes.
 """
@@ -44,7 +51,7 @@ class Tree:
             node = found
 
     def child(self, node: int, token: int) -> int | None:
-        """The node that guesses `token` behind `node`."""
+        """The node that guesses `token` after `node`."""
         return self._children.get((node, token))
 
     def path(self, ids: Sequence[int]) -> list[int] | None:
@@ -58,14 +65,14 @@ class Tree:
         return nodes
 
     def ancestors(self) -> NDArray[np.bool_]:
-        """(N, N): whether a node (row) sees another (column): itself and what it stands behind."""
+        """(N, N): whether a node (row) sees another (column): itself and all nodes before it on its way."""
         seen = np.tri(len(self.ids), dtype=bool)
         for node in range(self.root + 1, len(self.ids)):
             seen[node, :node] = seen[self.parents[node], :node]
         return seen
 
     def depths(self) -> list[int]:
-        """How far each node stands behind the trunk's first."""
+        """How many nodes each node is after the trunk's first."""
         found = list(range(self.root + 1))
         for node in range(self.root + 1, len(self.ids)):
             found.append(found[self.parents[node]] + 1)

@@ -2,6 +2,15 @@
 
 Both windows contain the same seconds, so the words at the end of one are those at the beginning of the other,
 but for words that either recognised wrongly at its edge. The seam is in words that both have. Pure values.
+
+1. Where words have times, each word is paired with the same word of the other window that is nearest in time; the seam
+   follows the pair nearest to the middle of the shared time.
+2. Without times, the two texts are laid over each other where most units agree, at a length that the shared seconds
+   allow; the seam is in the middle of the longest run of equal units.
+3. Left of the seam the first window's words stay, right of it the second's.
+
+Example without times, `a b c d` and `x c d e`: the longest run is `c d`, so the seam is between `c` and `d`, and the
+result is `a b c` and `d e`. `x`, wrong at its edge, is left of the seam and is dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What steps work on: a row of a manifest with its sound, read when it is asked for.
 
-New sound is 16 bit from the moment it is made, so that a step that reads it from a shard hears what the next step of
-the same process heard. Knows nothing of plans.
+New sound is 16 bit from the moment it is made, so that a step that reads it from a shard gets the same samples as
+the next step of the same process. Knows nothing of plans.
 """
 
 from __future__ import annotations

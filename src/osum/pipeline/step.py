@@ -43,7 +43,7 @@ class ModelStep(ABC):
 
     @abstractmethod
     def identity(self) -> str:
-        """What tells the model from any other, with everything that decides its answers; must not load it."""
+        """What distinguishes the model from any other, with everything that decides its answers; must not load it."""
 
     @abstractmethod
     def given(self, row: Row) -> str:

@@ -81,7 +81,7 @@ class RealtimeWire:
         self.item(event.entry, event.behind, extra)
 
     def turn_dropped(self, event: news.TurnDropped) -> None:
-        """What was recorded is no turn; a client that was given `speech_started` is told that nothing follows."""
+        """What was recorded is no turn; a client that got `speech_started` gets a message that nothing follows."""
         if event.announced and event.why != "cleared":
             self.send("input_audio_buffer.cleared", osum={"turn": event.why, "item_id": f"turn_{event.turn}"})
 

@@ -2,7 +2,7 @@
 
 1. The manifest is read once. Of each row its labels are kept, and how far the model doubts them; the rows themselves
    stay on disk.
-2. A correction reads its line again, changes what was corrected, and writes the whole manifest beside its place, which
+2. A correction reads its line again, changes what was corrected, and writes the whole manifest next to its place, which
    it then takes. A line that is no longer the one that the reviewer saw is refused, whoever changed it.
 3. The row itself says who changed what, when and from what (`corrections`), and who has looked at which field
    (`reviewed`), so that the manifest stays the one file that training reads.
@@ -252,7 +252,7 @@ class Review:
             return self.entries[number]
 
     def export(self, corrected_only: bool = False) -> tuple[Path, int]:
-        """Write the reviewed rows, or the corrected ones, beside the manifest; returns the file and their number.
+        """Write the reviewed rows, or the corrected ones, next to the manifest; returns the file and their number.
 
         Labels that no person gave are left out, so that what a model guessed is not taught as the truth.
         """

@@ -192,7 +192,7 @@ def stop_asking(held: Held) -> dict[str, Any]:
 
 @router.post("/export")
 async def export(request: Request, held: Held) -> dict[str, Any]:
-    """Write the reviewed rows beside the manifest."""
+    """Write the reviewed rows next to the manifest."""
     corrected_only = bool((await json_of(request)).get("corrected_only"))
     path, count = await asyncio.to_thread(lambda: held.open.export(corrected_only))
     return {"path": str(path), "count": count}

@@ -287,7 +287,7 @@ def verdict(one: Comparison) -> str:
 
 
 def labels(found: Compared) -> Table:
-    """Labels of the likeliest answer beside the free one, what cannot be read, and how far probabilities hold."""
+    """Labels of the likeliest answer next to the free one, what cannot be read, and how far probabilities hold."""
     figures = ("accuracy", "free answer", "unreadable", "unweighted recall", "macro F1", "ECE", "risk")
     rows = []
     for name, result in _ordered(found, lambda result: result.confusion is not None):

@@ -107,7 +107,7 @@ def _answer(task: Task, given: Any) -> dict[str, Any]:
 
 
 def model_revision(name: str) -> str:
-    """What tells versions of a model apart, without loading it: a hash of its folder, or versions of its package."""
+    """What distinguishes versions of a model, without loading it: a hash of its folder, or versions of its package."""
     kind, colon, rest = name.partition(":")
     folder = Path(rest if colon else name)
     if is_ours(name):

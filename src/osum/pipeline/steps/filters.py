@@ -66,7 +66,7 @@ class LanguageOptions:
 
 @step("language", version=1)
 def language(row: Row, options: LanguageOptions) -> Row:
-    """Tell Mandarin from English by the script of the text where no label says it, and keep the wanted languages."""
+    """Detect Mandarin or English by the script of the text where no label says it, and keep the wanted languages."""
     found = row.utterance.language
     if found is None:
         found, share = script_of(row.utterance.text or "")
