@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
-from osum.cli.arguments import Parser, positive, tell
+from osum.cli.arguments import Parser, log, positive
 from osum.corpus.packed import Float32
 from osum.corpus.shards import flac
 from osum.errors import InputError, OsumError
@@ -390,16 +390,14 @@ def run(arguments: Namespace) -> int:
     for done in tqdm(rebuild(arguments.out, kit, hosts, arguments.threads), total=total, unit=" clips", disable=None):
         counts.update(there=bool(done.locked), fetched=done.fetched, git=bool(done.locked and done.locked.git))
         if done.fault:
-            tell(f"error: {done.clip.id}: {done.fault}")
+            log(f"error: {done.clip.id}: {done.fault}")
     lost = total - counts["there"]
     write_texts(arguments.out)
     for part in kit.by_hand:
         if left := still_missing(arguments.out, part):
-            tell(f"by hand: {part.name}: {left}")
+            log(f"by hand: {part.name}: {left}")
     checked = f"{counts['git']} held against their commit"
-    tell(
-        f"{arguments.out}: {counts['there']} of {total} clips, {counts['fetched']} fetched now, {checked}, {lost} lost"
-    )
+    log(f"{arguments.out}: {counts['there']} of {total} clips, {counts['fetched']} fetched now, {checked}, {lost} lost")
     return 1 if lost else 0
 
 
@@ -409,7 +407,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except (OsumError, OSError) as fault:
-        tell(f"error: {fault}")
+        log(f"error: {fault}")
         return 1
 
 
