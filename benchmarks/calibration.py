@@ -24,9 +24,9 @@ from osum.corpus.manifest import read_manifest
 from osum.evaluation.report import replace_block
 from osum.evaluation.report.plots import reliability_pair
 from osum.evaluation.score.calibrate import (
-    Asked,
+    AskedClip,
     Calibrated,
-    Fitted,
+    FittedTemperature,
     Scores,
     ask,
     calibrate,
@@ -65,7 +65,7 @@ def split(data: Path, name: str) -> Iterator[Utterance]:
 def scores(recognizer: Recognizer, rows: Iterable[Utterance], tasks: Sequence[str] = TASKS) -> Scores:
     """What the model makes of clips; those that cannot be asked are named."""
 
-    def good() -> Iterator[Asked]:
+    def good() -> Iterator[AskedClip]:
         for one in ask(recognizer, rows, tasks, BATCH_SIZE):
             if one.problem is None:
                 yield one
@@ -75,7 +75,7 @@ def scores(recognizer: Recognizer, rows: Iterable[Utterance], tasks: Sequence[st
     return gathered(good())
 
 
-def accuracy(one: Fitted) -> float:
+def accuracy(one: FittedTemperature) -> float:
     """Percent of the clips it was measured on."""
     return 100 * sum(hit * size for _, hit, size in one.after.bins) / one.after.error.count
 

@@ -38,7 +38,7 @@ import osum
 from osum.audio import SAMPLE_RATE, find_audio, load
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.branch import TextIds
-from osum.engine.engine import Counts, Engine
+from osum.engine.engine import Engine, EngineCounts
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Request
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
@@ -185,7 +185,7 @@ def ours(engine: Engine, batch: int, apart: bool = False, given: bool = False) -
     """The engine; with `apart` each task as a request of its own, which no other helps; with `given` behind texts."""
 
     def run(work: Work) -> Iterator[tuple[int, str, str]]:
-        engine.counts = Counts()
+        engine.counts = EngineCounts()
         places: list[tuple[int, tuple[str, ...]]] = []
 
         def requests() -> Iterator[Request]:
@@ -236,7 +236,7 @@ def measure(way: Way, work: Work, device: str) -> Measured:
 
 
 def floor(
-    checkpoint: Checkpoint, work: Work, counts: Counts, limits: Mapping[str, float], seconds: float
+    checkpoint: Checkpoint, work: Work, counts: EngineCounts, limits: Mapping[str, float], seconds: float
 ) -> dict[str, float]:
     """Seconds that the arithmetic and the reading of weights take at the ceilings, and their share of what we took.
 
@@ -279,7 +279,7 @@ def phases(checkpoint: Checkpoint, limits: Mapping[str, float], device: str) -> 
     long = checkpoint.processor.tokenizer.decode([1000] * min(PROMPT, most - 64))
 
     def seconds(text: str, tokens: int) -> float:
-        engine.counts = Counts()
+        engine.counts = EngineCounts()
         return fastest(lambda: list(engine.run([Request(0, (), (Ask(text, tokens),))])), device, turns=4)
 
     prompt = seconds(long, 1)

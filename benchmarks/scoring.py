@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import jiwer
 
 from osum.evaluation.run.prediction import Prediction, Truth
-from osum.evaluation.run.predictions import Asked, Predictions
+from osum.evaluation.run.predictions import AskedBenchmark, Predictions
 from osum.evaluation.score.score import score
 from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.peers.recogniser import Recognition
@@ -47,7 +47,7 @@ def sentences(count: int) -> tuple[list[str], list[str]]:
 def keep(folder: Path, references: list[str], hypotheses: list[str]) -> Predictions:
     """A file of predictions."""
     store = Predictions(folder, BENCHMARK.name)
-    store.begin(Asked(BENCHMARK.name, "made up", BENCHMARK.task, "", len(references)))
+    store.begin(AskedBenchmark(BENCHMARK.name, "made up", BENCHMARK.task, "", len(references)))
     pairs = enumerate(zip(references, hypotheses, strict=True))
     lines = [
         Prediction(

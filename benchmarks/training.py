@@ -33,7 +33,7 @@ from transformers import TrainingArguments
 from osum.corpus.clips import ClipAudio
 from osum.corpus.manifest import read_manifest
 from osum.tasks import OSUM
-from osum.training.batch import Collator, Pick, Questions
+from osum.training.batch import Collator, Pick, QuestionDraw
 from osum.training.config import TrainConfig
 from osum.training.objective import NOT_INPUTS
 from osum.training.trainer import Trainer
@@ -79,7 +79,7 @@ def padded_to_longest(batches: Sequence[Batch], frames: int) -> list[Batch]:
 
 def collated(rows: Sequence[Utterance], trainer: Trainer, picks: Sequence[Sequence[Pick]]) -> list[Batch]:
     """The batches of some picks."""
-    collate = Collator(rows, ClipAudio(), trainer.processor, OSUM.keep(tuple(TASKS)), Questions(1, TASKS))
+    collate = Collator(rows, ClipAudio(), trainer.processor, OSUM.keep(tuple(TASKS)), QuestionDraw(1, TASKS))
     return [collate(pick) for pick in picks]
 
 

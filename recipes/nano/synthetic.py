@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from osum.corpus.synthesis import FEMALE, HELD_OUT, MALE, OTHER, Speech, Voice, espeak
+from osum.corpus.synthesis import FEMALE, HELD_OUT, MALE, OTHER, Speech, SynthesisVoice, espeak
 from recipes.nano.recordings import read_rows
 
 ENGLISH = ("en-us", "en-us", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
@@ -31,7 +31,7 @@ class Job:
     split: str
     text: str
     kind: str
-    voice: Voice
+    voice: SynthesisVoice
     gender: str | None
 
 
@@ -76,7 +76,7 @@ def _job(name: str, split: str, kind: str, text: str, rng: random.Random) -> Job
     gender = rng.choice(("male", "female")) if split != "train" or rng.random() > 0.04 else None
     named = {"male": MALE, "female": FEMALE, None: OTHER}[gender]
     out = {variant for variants in HELD_OUT.values() for variant in variants}
-    voice = Voice(
+    voice = SynthesisVoice(
         accent=rng.choice(ENGLISH),
         variant=rng.choice([v for v in named if (v in HELD_OUT[split] if split != "train" else v not in out)]),
         rate=rng.randint(120, 210),

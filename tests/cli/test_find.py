@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Run
 from osum.results.formats import format_named
 from osum.results.parquet import Parquet
-from osum.results.parts import Parts
+from osum.results.parts import RowParts
 from osum.utterance import Answer, Segment, Utterance, VocalEvent
 
 LAUGH, CRY, LAST = (
@@ -31,7 +31,7 @@ def write(folder: Path, name: str, rows: list[Utterance]) -> None:
 
 
 def write_parquet(folder: Path, rows: list[Utterance]) -> None:
-    parts = Parts(folder / "rows.parquet", Parquet())
+    parts = RowParts(folder / "rows.parquet", Parquet())
     parts.start({})
     parts.missing(rows)
     for row in rows:

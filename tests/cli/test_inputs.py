@@ -176,7 +176,7 @@ def test_a_long_recording_that_was_labelled_is_cut_into_rows_that_training_takes
 ) -> None:
     from osum.corpus.readers import Manifest
     from osum.tasks import OSUM
-    from osum.training.mixture import Part, read_mixture
+    from osum.training.mixture import MixturePart, read_mixture
 
     def heard(items: Iterable[Utterance], *_: object) -> Iterator[Utterance]:
         labels = {"SGC": Answer("female", 0.9)}
@@ -187,7 +187,7 @@ def test_a_long_recording_that_was_labelled_is_cut_into_rows_that_training_takes
     monkeypatch.setattr(model, "label_files", heard)
     write_clip(tmp_path / "long.wav", 10.0)
     osum("label", tmp_path / "long.wav", "-o", tmp_path / "rows.jsonl")
-    whole = read_mixture({"x": Part(str(tmp_path / "rows.jsonl"))}, OSUM, 3.0)
+    whole = read_mixture({"x": MixturePart(str(tmp_path / "rows.jsonl"))}, OSUM, 3.0)
     assert len(whole.rows) == 0
     assert (
         f"1 rows are longer than the 3 s that this model takes; cut them with: osum data cut {tmp_path}" in caplog.text
@@ -197,7 +197,7 @@ def test_a_long_recording_that_was_labelled_is_cut_into_rows_that_training_takes
         code, _, err = osum("data", "cut", tmp_path / "rows.jsonl", out, "--max-seconds", 3, "--audio", audio)
         assert (code, err) == (0, f"osum: {out / 'rows.jsonl'}: 5 rows, 1 recordings cut\n")
         assert osum("data", "validate", out / "rows.jsonl", "--audio", "decode").code == 0
-        mixture = read_mixture({"x": Part(str(out / "rows.jsonl"))}, OSUM, 3.0)
+        mixture = read_mixture({"x": MixturePart(str(out / "rows.jsonl"))}, OSUM, 3.0)
         assert [(row.text, row.labels["gender"]) for row in mixture.rows] == [(f"part {n}", "female") for n in range(5)]
         assert mixture.seconds == (2.0,) * 5
         sound = np.concatenate([_read(row) for row in mixture.rows])

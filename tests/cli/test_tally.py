@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from osum.cli.tally import Tally
+from osum.cli.tally import RunTally
 from osum.listening.answers import DISAGREES
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance
 
 
 def test_segments_whose_decoded_tag_is_not_the_label_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally({task.name: task for task in OSUM.tasks})
+    tally = RunTally({task.name: task for task in OSUM.tasks})
     for said in ("laugh", "cough", "sigh"):
         problems = (f"{DISAGREES} {said}",) if said != "laugh" else ()
         segment = Segment(0, 1, labels={"VED": Answer("laugh", 0.9, problems=problems)})

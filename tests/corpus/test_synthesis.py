@@ -7,7 +7,7 @@ import pytest
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus import synthesis
-from osum.corpus.synthesis import Espeak, Voice, espeak
+from osum.corpus.synthesis import Espeak, SynthesisVoice, espeak
 from osum.errors import InputError, OsumError
 
 
@@ -30,7 +30,7 @@ def library() -> Espeak:
 )
 @pytest.mark.parametrize("rate", [120, 220])
 def test_times_are_in_order_and_within_the_clip(library, units, accent, rate):
-    speech = library.speak(units, Voice(accent, "f3", rate=rate))
+    speech = library.speak(units, SynthesisVoice(accent, "f3", rate=rate))
     times = [time for word in speech.words for time in (word.start, word.end)]
     assert [word.text for word in speech.words] == [unit.strip(",.?") for unit in units]
     assert times == sorted(times) and times[0] >= 0 and times[-1] <= speech.samples.size / SAMPLE_RATE
@@ -38,7 +38,7 @@ def test_times_are_in_order_and_within_the_clip(library, units, accent, rate):
 
 
 def test_the_waveform_is_loud_where_words_are(library):
-    speech = library.speak(["yes,", "no"], Voice("en-us"))
+    speech = library.speak(["yes,", "no"], SynthesisVoice("en-us"))
     assert speech.samples.dtype == np.float32
     word, rest = (speech.samples[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)] for a, b in _word_and_pause(speech))
     assert np.abs(word).max() > 20 * np.abs(rest).max()
@@ -50,13 +50,13 @@ def _word_and_pause(speech):
 
 
 def test_the_rate_shortens_the_clip(library):
-    slow, fast = (library.speak(["good", "morning"], Voice("en-us", rate=rate)) for rate in (120, 220))
+    slow, fast = (library.speak(["good", "morning"], SynthesisVoice("en-us", rate=rate)) for rate in (120, 220))
     assert fast.samples.size < 0.8 * slow.samples.size
 
 
 def test_an_unknown_voice_is_named(library):
     with pytest.raises(InputError, match="xx-none"):
-        library.speak(["a"], Voice("xx-none"))
+        library.speak(["a"], SynthesisVoice("xx-none"))
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch):

@@ -20,7 +20,7 @@ from osum.dialogue.news import (
     Clear,
     Commit,
     CutOff,
-    Hold,
+    HoldTalk,
     Judge,
     Judged,
     Part,
@@ -30,7 +30,7 @@ from osum.dialogue.news import (
     ReplyDone,
     ReplyStarted,
     Respond,
-    Resume,
+    ResumeTalk,
     Said,
     Sound,
     SpeechStarted,
@@ -291,15 +291,15 @@ def test_no_sound_of_a_long_turn_is_lost_between_its_parts():
 def test_on_hold_nothing_is_recorded_and_nothing_plays():
     talk = replying()
     played = talk.talk.answer.playback.position(talk.now)
-    talk.tell(Hold()).say(20.0)
+    talk.tell(HoldTalk()).say(20.0)
     assert talk.talk.answer.playback.position(talk.now) == pytest.approx(played)
     assert len(talk.all(TurnTaken)) == 1
-    talk.tell(Resume()).hear(4.5)
+    talk.tell(ResumeTalk()).hear(4.5)
     assert talk.when(PlayedOut) == pytest.approx(3.0 + 20.0 + 4.0 - played, abs=0.1)
 
 
 def test_a_turn_that_is_put_on_hold_continues_behind_it():
-    talk = Rehearsal().hear(1.0).say(1.0).tell(Hold()).hear(9.0).tell(Resume()).say(1.0).hear(1.0)
+    talk = Rehearsal().hear(1.0).say(1.0).tell(HoldTalk()).hear(9.0).tell(ResumeTalk()).say(1.0).hear(1.0)
     (taken,) = talk.all(TurnTaken)
     assert len(taken.entry.samples) / SAMPLE_RATE == pytest.approx(0.3 + 2.0 + 0.2, abs=2 * STEP)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.dialogue.thought import Said, Thought, read_said
+from osum.dialogue.thought import ReadAnswer, Thought, read_said
 from osum.tasks import AGES, EMOTIONS, EVENTS, GENDERS, REPLY_EMOTIONS, LabelSet
 
 TAGGED = (
@@ -31,11 +31,11 @@ IN_FIELDS = st.builds(
     reply_emotion=labels(REPLY_EMOTIONS),
 )
 FREE = st.builds(Thought, free=LINES.filter(lambda text: "为" not in text and "是" not in text))
-SAID = st.builds(Said, reply=LINES, thought=st.none() | IN_FIELDS | FREE, emotion=labels(REPLY_EMOTIONS))
+SAID = st.builds(ReadAnswer, reply=LINES, thought=st.none() | IN_FIELDS | FREE, emotion=labels(REPLY_EMOTIONS))
 
 
 @given(SAID)
-def test_what_is_written_is_read_again(said: Said) -> None:
+def test_what_is_written_is_read_again(said: ReadAnswer) -> None:
     assert read_said(said.render()) == said
 
 
@@ -51,7 +51,7 @@ def test_whatever_a_model_writes_is_read_and_no_mark_is_spoken(raw: str) -> None
 
 
 def test_the_releases_form_is_the_worked_example() -> None:
-    assert read_said(TAGGED) == Said(
+    assert read_said(TAGGED) == ReadAnswer(
         reply="别哭,水来了",
         thought=Thought("妈妈,我要喝水", "child", "female", "sad", "cry", "安慰鼓励"),
         emotion="安慰鼓励",
@@ -66,7 +66,7 @@ def test_words_that_look_like_a_field_stay_words() -> None:
 
 @pytest.mark.parametrize("end", ["<think end>", "</think end>", "</think>", "< think  end >"])
 def test_a_thought_ends_in_several_spellings(end: str) -> None:
-    assert read_said(f"<think>she sounds tired{end}rest a while") == Said(
+    assert read_said(f"<think>she sounds tired{end}rest a while") == ReadAnswer(
         "rest a while", Thought(free="she sounds tired")
     )
 
@@ -83,7 +83,9 @@ def test_an_unknown_label_is_a_problem_and_no_label() -> None:
 
 
 def test_a_thought_that_never_ends_leaves_no_reply() -> None:
-    assert read_said("<think>let me see") == Said("", Thought(free="let me see"), None, ("the thought does not end",))
+    assert read_said("<think>let me see") == ReadAnswer(
+        "", Thought(free="let me see"), None, ("the thought does not end",)
+    )
 
 
 def test_an_end_without_a_beginning_is_a_thought_all_the_same() -> None:

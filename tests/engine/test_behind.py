@@ -15,7 +15,7 @@ from engine.test_engine import BEAMS, MOODS, alone, ask, check_same, check_score
 from engine.tiny_checkpoint import CLIPS, checkpoint_of
 from osum.audio import load
 from osum.checkpoints.checkpoint import Checkpoint
-from osum.engine.engine import Counts, Engine
+from osum.engine.engine import Engine, EngineCounts
 from osum.engine.request import Ask, Request
 from osum.model import OsumProcessor
 from osum.tasks import OSUM
@@ -78,7 +78,7 @@ def test_a_tag_may_melt_into_the_text_and_into_the_tag_before_it(layout: str) ->
 
 
 def test_nothing_is_decoded(engine: Engine) -> None:
-    engine.counts = Counts()
+    engine.counts = EngineCounts()
     asks = [behind(ask(engine, name), "good morning") for name in ("ASR", "VED", "SER", "SGC", "SER-only")]
     replies(engine, request(engine, 0, asks))
     assert engine.counts.passes == 1

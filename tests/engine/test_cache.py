@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Qwen2Config
 
-from osum.engine.cache import SLOTS, Place, TokenCache
+from osum.engine.cache import SLOTS, CachePlace, TokenCache
 
 CONFIG = Qwen2Config(
     hidden_size=8, num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=2, intermediate_size=8, vocab_size=8
@@ -21,14 +21,14 @@ def cache_of(num_slots: int) -> TokenCache:
     return TokenCache(CONFIG, torch.device("cpu"), torch.float32, num_slots * SLOT_BYTES)
 
 
-def write(cache: TokenCache, place: Place, value: float) -> None:
+def write(cache: TokenCache, place: CachePlace, value: float) -> None:
     """Fill a row, keys and values of both layers, with a number of its own."""
     slab = cache._slabs[place.width]
     for stored, store in enumerate((*slab.keys, *slab.values)):
         store[place.index] = value + stored / 8
 
 
-def read(cache: TokenCache, place: Place) -> set[float]:
+def read(cache: TokenCache, place: CachePlace) -> set[float]:
     slab = cache._slabs[place.width]
     return {
         (store[place.index, slot] - stored / 8).unique().item()
@@ -44,7 +44,7 @@ def read(cache: TokenCache, place: Place) -> set[float]:
 def test_rows_come_grow_and_go_within_the_limit(acts: list[tuple[int, int]], limit: int) -> None:
     """An act names a row and how many slots it wants; 0 frees it."""
     cache = cache_of(limit)
-    places: dict[int, Place] = {}
+    places: dict[int, CachePlace] = {}
     for row, num_slots in acts:
         if num_slots == 0:
             if row in places:

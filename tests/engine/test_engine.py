@@ -18,7 +18,7 @@ from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.engine import Budget, Engine
 from osum.engine.handle import Handle
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Ask, Event, Reply, Request
+from osum.engine.request import Ask, EngineReply, Event, Request
 from osum.errors import CancelledError, LayoutError
 from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import OSUM, LabelSet, Task
@@ -48,7 +48,7 @@ def request(engine: Engine, clip: int, asks: Iterable[Ask], name: object = None)
     return Request(name, features(engine, clip), tuple(asks))
 
 
-def replies(engine: Engine, *requests: Request) -> list[tuple[Reply, ...]]:
+def replies(engine: Engine, *requests: Request) -> list[tuple[EngineReply, ...]]:
     """What a run answers; what the model breaks on is raised."""
     results = list(engine.run(requests))
     for result in results:
@@ -57,11 +57,11 @@ def replies(engine: Engine, *requests: Request) -> list[tuple[Reply, ...]]:
     return [result.replies for result in results]
 
 
-def alone(engine: Engine, clip: int, asked: Ask) -> Reply:
+def alone(engine: Engine, clip: int, asked: Ask) -> EngineReply:
     return replies(engine, request(engine, clip, [asked]))[0][0]
 
 
-def check_same(one: Reply, other: Reply) -> None:
+def check_same(one: EngineReply, other: EngineReply) -> None:
     """Equal ids, and equal numbers up to the order in which float32 sums are made."""
     assert (one.ids, one.text, one.ended) == (other.ids, other.text, other.ended)
     assert one.log_probs == pytest.approx(other.log_probs, abs=1e-3)
@@ -285,10 +285,10 @@ def test_requests_may_come_and_go_at_any_time(acts: Sequence[str], layout: str) 
             assert handle.result().replies[number] is reply
 
 
-KNOWN: dict[tuple[str, int, int], Reply] = {}
+KNOWN: dict[tuple[str, int, int], EngineReply] = {}
 
 
-def expected(layout: str, clip: int, number: int, asked: Ask) -> Reply:
+def expected(layout: str, clip: int, number: int, asked: Ask) -> EngineReply:
     """What a question alone is answered, found once."""
     if (layout, clip, number) not in KNOWN:
         KNOWN[layout, clip, number] = alone(Engine(checkpoint_of(layout)), clip, asked)
@@ -409,7 +409,7 @@ def full_log_p(engine: Engine, clip: int, text: str, answer: str) -> float:
     return log_probs[kept, labels[kept]].sum().item()
 
 
-def check_scores(engine: Engine, clip: int, asked: Ask, reply: Reply) -> None:
+def check_scores(engine: Engine, clip: int, asked: Ask, reply: EngineReply) -> None:
     """Scores of one set may all be off by what its tags share, so differences are compared."""
     task = asked.task
     assert task is not None

@@ -21,7 +21,7 @@ from engine.tiny_checkpoint import checkpoint_of
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.engine import Budget, Engine
 from osum.engine.handle import Handle
-from osum.engine.request import Event, Reply, Request
+from osum.engine.request import EngineReply, Event, Request
 from osum.errors import CancelledError
 from osum.model import OsumProcessor
 from osum.tasks import OSUM
@@ -100,10 +100,10 @@ def mixed(engine: Engine) -> list[Request]:
     ]
 
 
-KNOWN: dict[object, list[Reply]] = {}
+KNOWN: dict[object, list[EngineReply]] = {}
 
 
-def known() -> dict[object, list[Reply]]:
+def known() -> dict[object, list[EngineReply]]:
     """What the requests are answered where nothing fails, found once."""
     if not KNOWN:
         engine = Engine(checkpoint_of(LAYOUT))
@@ -112,7 +112,7 @@ def known() -> dict[object, list[Reply]]:
     return KNOWN
 
 
-def ending(handle: Handle) -> tuple[list[Reply], BaseException | None]:
+def ending(handle: Handle) -> tuple[list[EngineReply], BaseException | None]:
     """How a handle ends, seen twice: by its events and by its result."""
     events: list[Event] = []
     fault: BaseException | None = None
@@ -131,7 +131,7 @@ def ending(handle: Handle) -> tuple[list[Reply], BaseException | None]:
     return list(handle.result().replies), None
 
 
-def check_answered(handle: Handle, replies: list[Reply]) -> None:
+def check_answered(handle: Handle, replies: list[EngineReply]) -> None:
     for found, right in zip(replies, known()[handle.id], strict=True):
         check_same(found, right)
 

@@ -14,7 +14,7 @@ from engine.tiny_checkpoint import CLIPS, checkpoint_of
 from osum.engine.engine import Budget, Engine
 from osum.engine.handle import Handle
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Event, Reply
+from osum.engine.request import EngineReply, Event
 from osum.errors import CancelledError
 from osum.listening.recognizer import Recognizer
 
@@ -38,11 +38,11 @@ def test_threads_that_wait_for_handles_get_their_own_replies() -> None:
     asks = [ask(engine, "ASR", 6), ask(engine, "SER", 6)]
     wanted = [[alone(engine, clip, asked) for asked in asks] for clip in range(4)]
 
-    def by_result(clip: int) -> list[Reply]:
+    def by_result(clip: int) -> list[EngineReply]:
         return list(engine.submit(request(engine, clip, asks)).result().replies)
 
-    def by_events(clip: int) -> list[Reply]:
-        found: dict[int, Reply] = {}
+    def by_events(clip: int) -> list[EngineReply]:
+        found: dict[int, EngineReply] = {}
         streams: dict[int, list[int]] = {0: [], 1: []}
         for event in engine.submit(request(engine, clip, asks)):
             streams[event.ask] += event.ids
@@ -51,7 +51,7 @@ def test_threads_that_wait_for_handles_get_their_own_replies() -> None:
         assert all(tuple(streams[number]) == found[number].ids for number in found)
         return [found[0], found[1]]
 
-    def by_run(_: int) -> list[Reply]:
+    def by_run(_: int) -> list[EngineReply]:
         results = list(engine.run((request(engine, clip, asks, clip) for clip in range(4)), ahead=2))
         assert [result.id for result in results] == [0, 1, 2, 3]
         return [reply for result in results for reply in result.replies]
@@ -117,7 +117,7 @@ def test_behind_its_end_a_handle_takes_nothing() -> None:
     engine = Engine(checkpoint_of("speech_first"))
     handle: Handle = engine.submit(request(engine, 0, [free(engine, "what", 2)]))
     first = handle.result()
-    handle.put(Event(None, 0, (1,), Reply("other", (1,))))
+    handle.put(Event(None, 0, (1,), EngineReply("other", (1,))))
     assert not handle.end(ValueError("late")) and handle.result() == first
 
 

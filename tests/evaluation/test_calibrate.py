@@ -14,26 +14,34 @@ from engine.tiny_checkpoint import checkpoint_of
 from model.tiny import noise
 
 from osum.errors import ConversionError, InputError
-from osum.evaluation.score.calibrate import Place, Scored, ask, calibrate, gathered, save, with_temperatures
+from osum.evaluation.score.calibrate import (
+    ScoredClip,
+    TemperaturePlace,
+    ask,
+    calibrate,
+    gathered,
+    save,
+    with_temperatures,
+)
 from osum.listening.recognizer import Recognizer
 from osum.tasks import AGES, GENDERS, OSUM, RELEASE, TaskSet
 from osum.utterance import Utterance
 
-GENDER, AGE = Place("SGC", "gender"), Place("SAP", "age")
+GENDER, AGE = TemperaturePlace("SGC", "gender"), TemperaturePlace("SAP", "age")
 TAG = "SGC-only"
 """A task that writes no transcript, since a random model never stops."""
 
 
-def overconfident(temperature: float, labels: int = 2, count: int = 600, speakers: int = 30) -> list[Scored]:
+def overconfident(temperature: float, labels: int = 2, count: int = 600, speakers: int = 30) -> list[ScoredClip]:
     """Answers that are right as often as scores divided by `temperature` say."""
     draw = np.random.default_rng(count)
     scores = draw.normal(scale=4, size=(count, labels))
     truth = (scores / temperature + draw.gumbel(size=scores.shape)).argmax(axis=1)
     rows = zip(scores.tolist(), truth.tolist(), strict=True)
-    return [Scored(f"speaker{index % speakers}", right, tuple(row)) for index, (row, right) in enumerate(rows)]
+    return [ScoredClip(f"speaker{index % speakers}", right, tuple(row)) for index, (row, right) in enumerate(rows)]
 
 
-def others(scored: Sequence[Scored]) -> list[Scored]:
+def others(scored: Sequence[ScoredClip]) -> list[ScoredClip]:
     return [replace(one, speaker=f"other {one.speaker}") for one in scored]
 
 
@@ -53,7 +61,7 @@ def test_the_temperature_is_found_and_helps_unseen_speakers() -> None:
 
 
 def test_what_is_measured_in_folds_is_not_what_was_fitted() -> None:
-    sure = [Scored("wrong", 0, (-9.0, 0.0)), *[Scored(f"right{n}", 0, (0.0, -9.0)) for n in range(4)]] * 20
+    sure = [ScoredClip("wrong", 0, (-9.0, 0.0)), *[ScoredClip(f"right{n}", 0, (0.0, -9.0)) for n in range(4)]] * 20
     found = calibrate(OSUM, ["SGC"], {GENDER: sure}).fitted[0]
     # Four folds out of five never see the speaker who is always misheard, and one sees nobody else's luck.
     assert found.loss_after > found.loss_before / 2
@@ -92,7 +100,7 @@ def test_speakers_of_both_lists_are_refused() -> None:
 
 def test_each_label_set_of_a_task_has_its_own_temperature() -> None:
     task = "SAP+SGC"
-    scores = {Place(task, "gender"): overconfident(3.0)}
+    scores = {TemperaturePlace(task, "gender"): overconfident(3.0)}
     found = calibrate(RELEASE, [task], scores)
     ages, genders = (found.tasks[task].temperature_of(labels) for labels in (AGES, GENDERS))
     assert (ages, genders) == (1, found.fitted[0].temperature)
@@ -117,11 +125,11 @@ def test_scores_are_those_of_temperature_one(recognizer: Recognizer, tmp_path: P
     clips = [clip(tmp_path, name, labels={"gender": "Male"}, speaker="s") for name in ("a", "bb")]
     plain = gathered(ask(recognizer, clips, [TAG]))
     before = recognizer.tasks
-    recognizer.tasks = with_temperatures(before, {Place(TAG, "gender"): 4.0})
+    recognizer.tasks = with_temperatures(before, {TemperaturePlace(TAG, "gender"): 4.0})
     calibrated = recognizer.tasks
     assert gathered(ask(recognizer, clips, [TAG])) == plain
     assert recognizer.tasks is calibrated
-    (scored, _) = plain[Place(TAG, "gender")]
+    (scored, _) = plain[TemperaturePlace(TAG, "gender")]
     told = recognizer.label(clips[0].path, tasks=TAG, withhold=False).summary[TAG].distribution
     flat = np.exp(np.array(scored.log_scores) / 4)
     assert list(told.values()) == pytest.approx(flat / flat.sum())

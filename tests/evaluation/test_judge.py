@@ -16,23 +16,23 @@ from evaluation.stage import benchmark
 from osum.errors import InputError, OsumError
 from osum.evaluation.judge.judge import judge_prompts, judgement_of, trial_of, verdicts_on
 from osum.evaluation.judge.judgement import (
-    Judge,
-    Judgement,
+    JudgeSettings,
+    ModelJudgement,
     judged_result,
     judgement_path,
     read_judgement,
     write_judgement,
 )
 from osum.evaluation.run.prediction import Prediction, Truth
-from osum.evaluation.run.predictions import Asked, Predictions
-from osum.evaluation.score.result import Result
+from osum.evaluation.run.predictions import AskedBenchmark, Predictions
+from osum.evaluation.score.result import BenchmarkResult
 from osum.evaluation.score.score import score_folder
 from osum.peers.budget import Prices
 from osum.peers.language_model import Endpoint, LanguageModel
 from osum.peers.recogniser import Recognition
 from osum.scoring import Resampling
 
-JUDGE = Judge("stub", temperature=0.0, max_tokens=1024, seed=7)
+JUDGE = JudgeSettings("stub", temperature=0.0, max_tokens=1024, seed=7)
 
 
 @pytest.fixture
@@ -69,7 +69,9 @@ def clip(name: str, reply: str | None, reference: str | None = "a b c", **change
     return Prediction(id=name, truth=truth, answer=answer, path=f"{name}.wav", **whose)
 
 
-def judged(server: Server | str, predictions: list[Prediction], cache: Path | None = None, **how: Any) -> Judgement:
+def judged(
+    server: Server | str, predictions: list[Prediction], cache: Path | None = None, **how: Any
+) -> ModelJudgement:
     url = server if isinstance(server, str) else server.url
     trial = trial_of(predictions, JUDGE, **how)
     endpoint = Endpoint(url, timeout=5, tries=1, backoff=0.01, answers=2)
@@ -293,11 +295,11 @@ def test_the_score_of_a_folder_is_the_judges_where_there_is_one(server: Server, 
     chat = benchmark(name="chat", task="STTC", target="reply", metric="judge", label_set=None, labels={})
     predictions = [clip("1", "a b c d"), clip("2", "a")]
     store = Predictions(tmp_path / "nano", "chat")
-    store.begin(Asked("chat", "nano", "STTC", "sha256:1", 2))
+    store.begin(AskedBenchmark("chat", "nano", "STTC", "sha256:1", 2))
     store.replace(predictions)
     faults: list[OsumError] = []
 
-    def scored() -> Result:
+    def scored() -> BenchmarkResult:
         (found,) = score_folder(tmp_path, {"chat": chat}, faults.append)
         return found.result
 

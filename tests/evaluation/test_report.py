@@ -28,7 +28,7 @@ from osum.evaluation.report.tables import (
     word_times,
 )
 from osum.evaluation.report.units import unit_of
-from osum.evaluation.score.result import Comparison, Result
+from osum.evaluation.score.result import BenchmarkResult, Comparison
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.evaluation.sets.catalogue import BENCHMARKS
 from osum.evaluation.sets.published import PUBLISHED, Published
@@ -45,10 +45,10 @@ def score(value: float, metric: str = "accuracy", count: int = 40, **detail: flo
     return Score(metric, value, count, value - 0.125, value + 0.125, detail)
 
 
-def result(model: str, value: float, of: Benchmark = VOICES, **changes: Any) -> Result:
+def result(model: str, value: float, of: Benchmark = VOICES, **changes: Any) -> BenchmarkResult:
     run = {"list_hash": "sha256:1", "normaliser": "osum 1"}
     fields = {"score": score(value, of.metric), "resampled_by": "speaker", "clips": 40, "failed": 0, "run": run}
-    return Result(of.name, model, of.metric, **{**fields, **changes})
+    return BenchmarkResult(of.name, model, of.metric, **{**fields, **changes})
 
 
 def published(model: str, printed: str, source: str = SOURCE, note: str = "") -> Published:

@@ -26,7 +26,7 @@ from osum.evaluation.report.tables import Compared
 from osum.evaluation.report.worst import CLIP_SECONDS, clips, key, worst
 from osum.evaluation.run.prediction import Prediction, Truth
 from osum.evaluation.run.predictions import Predictions
-from osum.evaluation.score.result import REPORT, Report, Result, write_report
+from osum.evaluation.score.result import REPORT, BenchmarkResult, Report, write_report
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.evaluation.sets.published import PUBLISHED
 from osum.peers.recogniser import Recognition
@@ -52,12 +52,12 @@ def written(name: str, text: str, **fields: Any) -> Prediction:
     return prediction(name, SPOKEN, truth=Truth(text="one two three"), answer=Recognition(text=text), **fields)
 
 
-def result(of: Benchmark, model: str = "nano", value: float = 0.5, **changes: Any) -> Result:
+def result(of: Benchmark, model: str = "nano", value: float = 0.5, **changes: Any) -> BenchmarkResult:
     score = Score(of.metric, value, 4, value / 2, value * 1.5)
-    return Result(of.name, model, of.metric, score, "clip", 4, 0, **changes)
+    return BenchmarkResult(of.name, model, of.metric, score, "clip", 4, 0, **changes)
 
 
-def several() -> list[Result]:
+def several() -> list[BenchmarkResult]:
     sure = calibration([0.9, 0.8, 0.7, 0.6] * 5, [True, True, False, True] * 5)
     taken = Confusion(("female", "male", "女声"), ((3, 1, 0, 0), (0, 2, 1, 1), (0, 0, 2, 0)))
     times = WordTimes(40.0, {50: 0.6}, (0,) * 20 + (5, 9, 30, 12) + (0,) * 26)
@@ -112,7 +112,7 @@ def test_the_radar_is_the_papers_figure_1() -> None:
     tasks = {one.benchmark: _task(one.benchmark, task) for one in compared}
     declared = {name: benchmark(name=name, task=tasks[name]) for name in tasks}
     results = [
-        Result(one.benchmark, one.model, one.metric, Score(one.metric, one.value, 1, 0, 0), "clip", 1, 0)
+        BenchmarkResult(one.benchmark, one.model, one.metric, Score(one.metric, one.value, 1, 0, 0), "clip", 1, 0)
         for one in compared
     ]
     drawn = {axis.name: axis for axis in axes_of(Compared(results, declared))}
@@ -243,7 +243,7 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def leave(out: Path, recording: Path, results: Iterable[Result]) -> Path:
+def leave(out: Path, recording: Path, results: Iterable[BenchmarkResult]) -> Path:
     """A folder as `osum evaluate` leaves it, with a transcript that means harm."""
     heard = {"path": str(recording), "duration": 20.0, "start": 0.0, "end": 1.0}
     (out / "nano").mkdir(parents=True)

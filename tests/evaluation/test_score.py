@@ -13,7 +13,7 @@ import pytest
 from evaluation.stage import BENCHMARKS, SPOKEN, TIMED, Echo, benchmark, go, row, write_list
 from osum.errors import InputError, OsumError
 from osum.evaluation.run.prediction import Prediction, Truth
-from osum.evaluation.run.predictions import Asked
+from osum.evaluation.run.predictions import AskedBenchmark
 from osum.evaluation.score.result import REPORT, read_report, write_report
 from osum.evaluation.score.score import Scored, compare, report_of, score, score_folder
 from osum.evaluation.sets.benchmark import Benchmark
@@ -21,7 +21,7 @@ from osum.peers.recogniser import Recognition
 from osum.scoring import resampling_of
 
 ROWS = [row(number) for number in range(14)]
-ASKED = Asked("voices", "echo", "SGC", "sha256:0", 4)
+ASKED = AskedBenchmark("voices", "echo", "SGC", "sha256:0", 4)
 
 
 def fail(fault: OsumError) -> None:

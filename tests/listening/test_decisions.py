@@ -10,7 +10,7 @@ import pytest
 
 import osum
 from osum.errors import QuestionError
-from osum.listening.decisions import Decision, Inquiry, Option, Plan, inquiries_of
+from osum.listening.decisions import Decision, DecisionPlan, Inquiry, Option, inquiries_of
 from osum.listening.recognizer import Recognizer
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance
@@ -86,7 +86,7 @@ def test_labels_that_a_client_brings_are_scored_as_texts(nano: Recognizer) -> No
 
 
 def test_names_of_a_label_in_other_words_mean_it() -> None:
-    plan = Plan.of([Inquiry("choice", options=(Option("Audiobook"), Option("日常口语")))], OSUM)
+    plan = DecisionPlan.of([Inquiry("choice", options=(Option("Audiobook"), Option("日常口语")))], OSUM)
     assert plan.ways[0].labels == ("有声书", "日常口语") and plan.ways[0].source == "label"
 
 
@@ -126,7 +126,7 @@ def test_neighbouring_windows_of_an_event_are_one_span_and_the_surest_counts() -
 
     segments = tuple(window(10.0 * n, p) for n, p in enumerate((0.1, 0.6, 0.9, 0.2)))
     summary = {"VED": Answer(distribution={"laugh": 0.45, "none": 0.55})}
-    plan = Plan.of(inquiries_of({"x": QUESTIONS["laugh"]}), OSUM)
+    plan = DecisionPlan.of(inquiries_of({"x": QUESTIONS["laugh"]}), OSUM)
     (found,) = plan.decisions(Utterance("a", "a", segments=segments, summary=summary))
     assert found.probabilities[0] == 0.9
     assert [(span.start, span.end, span.probability) for span in found.spans] == [(10, 30, 0.9)]

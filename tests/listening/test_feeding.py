@@ -13,13 +13,13 @@ import torch
 from model.tiny import noise, tiny_processor
 
 from listening.faulty import Deadly, Endless, Odd
-from osum.listening.cutting import Failure, Source, stretches
+from osum.listening.cutting import Failure, SoundSource, stretches
 from osum.listening.feeding import News, Piece, read
 
 LIMIT = 16_000
 
 
-def gathered(sources: list[Source], **options: float) -> dict[int, list[News]]:
+def gathered(sources: list[SoundSource], **options: float) -> dict[int, list[News]]:
     """What each source brought, in order."""
     found: dict[int, list[News]] = {number: [] for number in range(len(sources))}
     for number, news in read(iter(sources), tiny_processor("speech_first"), LIMIT, **options):  # type: ignore[arg-type]
@@ -27,12 +27,12 @@ def gathered(sources: list[Source], **options: float) -> dict[int, list[News]]:
     return found
 
 
-def arrays(*sizes: int) -> list[Source]:
-    return [Source((noise(size, seed), LIMIT)) for seed, size in enumerate(sizes)]
+def arrays(*sizes: int) -> list[SoundSource]:
+    return [SoundSource((noise(size, seed), LIMIT)) for seed, size in enumerate(sizes)]
 
 
 def test_what_is_suspicious_about_a_source_comes_with_its_last_window() -> None:
-    loud = Source((np.clip(noise(56_000, 0) * 1e6, -100, 100), LIMIT))
+    loud = SoundSource((np.clip(noise(56_000, 0) * 1e6, -100, 100), LIMIT))
     for workers in (0, 1):
         *first, last = [news.notes for news in gathered([loud], num_workers=workers)[0] if isinstance(news, Piece)]
         assert first and not any(first)
@@ -40,7 +40,7 @@ def test_what_is_suspicious_about_a_source_comes_with_its_last_window() -> None:
 
 
 def test_every_source_ends_with_a_last_window_or_a_failure(tmp_path: Path) -> None:
-    found = gathered([*arrays(8_000, 56_000), Source(tmp_path / "absent.wav"), *arrays(300)])
+    found = gathered([*arrays(8_000, 56_000), SoundSource(tmp_path / "absent.wav"), *arrays(300)])
     assert [isinstance(news[-1], Failure) for news in found.values()] == [False, False, True, False]
     for news in (found[0], found[1], found[3]):
         assert [isinstance(piece, Piece) and piece.last for piece in news] == [False] * (len(news) - 1) + [True]
@@ -63,8 +63,14 @@ def test_windows_are_read_as_they_are_needed() -> None:
 
 def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
     good = arrays(8_000, 56_000)
-    sources = [good[0], Source(Deadly()), Source(Endless()), good[1], Source((np.zeros(0, np.float32), LIMIT))]
-    found = gathered([*sources, Source(Odd())], num_workers=1, deadline=5.0)
+    sources = [
+        good[0],
+        SoundSource(Deadly()),
+        SoundSource(Endless()),
+        good[1],
+        SoundSource((np.zeros(0, np.float32), LIMIT)),
+    ]
+    found = gathered([*sources, SoundSource(Odd())], num_workers=1, deadline=5.0)
     here = gathered(good)
     for one, other in ((found[0], here[0]), (found[3], here[1])):
         assert len(one) == len(other)
@@ -84,7 +90,7 @@ def test_workers_read_what_is_read_here_and_outlive_faults_and_hangs() -> None:
 
 def test_a_long_silence_is_reported_to_be_alive_though_it_brings_no_window() -> None:
     signs: list[None] = []
-    silence = Source((np.zeros(100 * LIMIT, np.float32), LIMIT))
+    silence = SoundSource((np.zeros(100 * LIMIT, np.float32), LIMIT))
     first = next(stretches(15 * LIMIT, "auto", silence, lambda: signs.append(None)))
     assert (first.samples, len(signs)) == (None, 10)
 

@@ -8,7 +8,7 @@ import pytest
 from model.tiny import noise
 
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Ask, Reply
+from osum.engine.request import Ask, EngineReply
 from osum.listening.loops import AGAIN, DRAWN, PENALISED, loops, marked, num_marked, unlooped
 from osum.listening.recognizer import Recognizer
 from osum.tasks import OSUM
@@ -34,7 +34,7 @@ TIMED = "".join(f"<{at / 10:.1f}>again<{at / 10 + 0.1:.1f}>" for at in range(30)
 def test_a_loop_never_ends_or_says_more_than_can_be_said(
     task: str, text: str, seconds: float, ended: bool, expected: bool
 ) -> None:
-    assert loops(OSUM[task], Reply(text, (), ended=ended), seconds) is expected
+    assert loops(OSUM[task], EngineReply(text, (), ended=ended), seconds) is expected
 
 
 def ask(task: str | None) -> Ask:
@@ -47,12 +47,12 @@ def answered(
     """The texts and the tasks decoded again, and what was asked again; all that is not in `later` loops."""
     asked: list[tuple[str, GenerationOptions]] = []
 
-    def again(tried: Sequence[Ask]) -> list[Reply]:
+    def again(tried: Sequence[Ask]) -> list[EngineReply]:
         keys = [(one.task.name if one.task else "", one.options) for one in tried]
         asked.extend(keys)
-        return [Reply(later.get(key, LOOP), (), ended=key in later) for key in keys]
+        return [EngineReply(later.get(key, LOOP), (), ended=key in later) for key in keys]
 
-    replies = [Reply(text, (), ended=text != LOOP) for text in first]
+    replies = [EngineReply(text, (), ended=text != LOOP) for text in first]
     found, tasks = unlooped(asks, replies, 10.0, again)
     return [reply.text for reply in found], [task.name for task in tasks], asked
 

@@ -17,7 +17,7 @@ from model.tiny import noise
 import osum
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.engine.options import GenerationOptions, LabelOptions
-from osum.engine.request import Reply, Request, Result
+from osum.engine.request import EngineReply, Request, Result
 from osum.errors import AudioError, InputError, TaskError
 from osum.listening.recognizer import Recognizer
 from osum.results.formats import to_row
@@ -271,7 +271,7 @@ def test_a_label_is_not_withheld_where_that_is_not_wanted(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = tuple(float(label == "none") for label in OSUM["VED"].label_sets[0].labels)
-    silence = Reply("<male>", (), empty=1.0, scores={"gender": (0.0, 1.0), "event": events})
+    silence = EngineReply("<male>", (), empty=1.0, scores={"gender": (0.0, 1.0), "event": events})
     asked: list[int] = []
 
     def answer(requests: Iterable[Request], **_: object) -> Iterator[Result]:
@@ -316,7 +316,7 @@ def test_a_question_about_too_long_a_clip_is_refused(recognizer: Recognizer) -> 
 
 
 def test_a_chat_gives_the_reply(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = Reply("hi<开始回答>hello there", (), empty=0.0)
+    reply = EngineReply("hi<开始回答>hello there", (), empty=0.0)
 
     def answer(requests: Iterable[Request], ahead: int, **_: object) -> Iterator[Result]:
         assert ahead == 8
@@ -331,7 +331,10 @@ def test_a_decoded_tag_that_is_not_the_likeliest_label_is_noted_and_counted(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = {"event": tuple(-float(label != "cough") for label in OSUM["VED"].label_sets[0].labels)}
-    said = [Reply("hi<laugh>", (), empty=0.0, scores=scores), Reply("hi<cough>", (), empty=0.0, scores=scores)]
+    said = [
+        EngineReply("hi<laugh>", (), empty=0.0, scores=scores),
+        EngineReply("hi<cough>", (), empty=0.0, scores=scores),
+    ]
     results = iter([Result(0, (reply, reply)) for reply in said])
     monkeypatch.setattr(
         recognizer.engine, "run", lambda requests, ahead, **_: (next(results) for _ in requests if ahead)

@@ -19,7 +19,7 @@ from osum.engine.options import LabelOptions
 from osum.listening.align import Spoken
 from osum.listening.asked import Asked
 from osum.listening.recognizer import Recognizer
-from osum.listening.transcripts import Transcript, Window
+from osum.listening.transcripts import Transcript, TranscriptWindow
 from osum.scoring.normalize import mixed_units
 from osum.utterance import Utterance, Word
 
@@ -41,18 +41,18 @@ class PerfectListener:
             self.words.append(Word(text, at, end))
             at = end
         self.seconds = at
-        self._windows: deque[Window] = deque()
+        self._windows: deque[TranscriptWindow] = deque()
 
     def describe(self) -> Mapping[str, Any]:
         return {}
 
-    def _inside(self, window: Window) -> list[Word]:
+    def _inside(self, window: TranscriptWindow) -> list[Word]:
         return [word for word in self.words if window.start <= (word.start + word.end) / 2 < window.end]
 
     def __call__(self, given: Sequence[Any]) -> list[Any]:
         return self._times(given) if isinstance(given[0], Spoken) else self._texts(given)
 
-    def _texts(self, windows: Sequence[Window]) -> list[Transcript]:
+    def _texts(self, windows: Sequence[TranscriptWindow]) -> list[Transcript]:
         self._windows.extend(windows)
         return [Transcript(" ".join(word.text for word in self._inside(window))) for window in windows]
 

@@ -13,13 +13,13 @@ from model.tiny import noise
 
 import osum
 from osum.audio import SAMPLE_RATE
-from osum.engine.engine import Counts
+from osum.engine.engine import EngineCounts
 from osum.engine.options import LabelOptions
 from osum.errors import InputError, TaskError
 from osum.listening.asked import Asked
 from osum.listening.recognizer import Recognizer
 from osum.listening.run import asked_of
-from osum.listening.transcripts import OwnText, Transcript, Window
+from osum.listening.transcripts import OwnText, Transcript, TranscriptWindow
 from osum.tasks import ECHAT
 from osum.utterance import Utterance, Word
 
@@ -34,12 +34,12 @@ class Says:
     text: str = "good morning"
     fails_for: str = ""
     name: str = "says"
-    asked: list[list[Window]] = field(default_factory=list)
+    asked: list[list[TranscriptWindow]] = field(default_factory=list)
 
     def describe(self) -> Mapping[str, Any]:
         return {"revision": self.text}
 
-    def __call__(self, windows: Sequence[Window]) -> list[Transcript]:
+    def __call__(self, windows: Sequence[TranscriptWindow]) -> list[Transcript]:
         self.asked.append(list(windows))
         return [Transcript(error="no") if one.row.id == self.fails_for else Transcript(self.text) for one in windows]
 
@@ -74,7 +74,7 @@ def test_answers_behind_the_own_text_are_those_behind_the_decoded_one(nano: Reco
 
 def test_all_is_scored_in_one_pass_and_nothing_is_decoded(nano: Recognizer) -> None:
     row = Utterance("a", str(SAMPLES / "en_child_boy.flac"), text="good morning")
-    nano.engine.counts = Counts()
+    nano.engine.counts = EngineCounts()
     (found,) = nano.label_files([row], GIVEN)
     assert nano.engine.counts.passes == 1
     assert found.summary.keys() == {task.name for task in nano.tasks.main if task.label_sets}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osum.listening.word_times import ROOM, Unit, guessed, in_file, placed, spans_of, units_of
+from osum.listening.word_times import ROOM, TextUnit, guessed, in_file, placed, spans_of, units_of
 from osum.scoring.normalize import mixed_units
 from osum.text import join_units
 from osum.utterance import Word
@@ -83,7 +83,7 @@ def test_of_a_transcript_the_words_are_its_units(parts: list[str]) -> None:
 
 
 def test_timed_words_are_found_among_the_words_of_a_text() -> None:
-    units = [Unit(text, text) for text in ("no", "no", "well", "known", "no")]
+    units = [TextUnit(text, text) for text in ("no", "no", "well", "known", "no")]
     found = spans_of([Word("no", 0, 1), Word("well known", 1, 3), Word("no", 3, 4)], units)
     assert found == [(0, 1), None, (1, 2), (2, 3), (3, 4)]
 

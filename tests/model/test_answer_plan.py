@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import LayoutError
-from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, CodesRepeat, Limits, Once, Progress, ThoughtBudget
+from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, AnswerProgress, CodesRepeat, Limits, Once, ThoughtBudget
 from osum.model.spoken_answer import SpeechIds, in_turns
 
 END, SPEECH = 9, SpeechIds(first=10, count=5)
@@ -18,7 +18,7 @@ WORDS = st.lists(st.integers(0, 8), max_size=40)
 CODES = st.lists(st.integers(0, 3), max_size=200)
 
 
-def followed(plan: AnswerPlan, answer: Sequence[int]) -> list[Progress]:
+def followed(plan: AnswerPlan, answer: Sequence[int]) -> list[AnswerProgress]:
     """Where the plan stands before each id of an answer, and behind the last."""
     steps = [plan.begin()]
     for token in answer:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from osum.model import OsumForConditionalGeneration, OsumProcessor
-from osum.model.answer_plan import AnswerPlan, CodesRepeat, Progress
+from osum.model.answer_plan import AnswerPlan, AnswerProgress, CodesRepeat
 from osum.model.spoken_answer import SpokenAnswer
 
 from .tiny import CONTROL_IDS, answer_end, tiny_model, tiny_processor
@@ -36,7 +36,7 @@ def answers(
     return ids[:, inputs["input_ids"].shape[1] :].tolist()
 
 
-def followed(plan: AnswerPlan, answer: list[int]) -> list[Progress]:
+def followed(plan: AnswerPlan, answer: list[int]) -> list[AnswerProgress]:
     """Every step of an answer up to its end, each id checked to be one of its head's."""
     steps = [plan.begin()]
     for token in answer:

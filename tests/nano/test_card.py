@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from osum.corpus.manifest import write_manifest
-from osum.evaluation.score.result import Report, Result, write_report
+from osum.evaluation.score.result import BenchmarkResult, Report, write_report
 from osum.model import OsumConfig
 from osum.scoring import Score
 from osum.tasks import OSUM
@@ -102,7 +102,7 @@ def kept(path, **changes):
     """A file of one result, as `osum report --keep` writes it."""
     score = Score("accuracy", 0.8181, 431, 0.8070, 0.8292)
     fields = {"score": score, "resampled_by": "speaker", "clips": 431, "failed": 0} | changes
-    write_report(path, Report((Result("kit-gender", "nano", "accuracy", **fields),)))
+    write_report(path, Report((BenchmarkResult("kit-gender", "nano", "accuracy", **fields),)))
     return path
 
 

@@ -16,7 +16,7 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.manifest import read_manifest, write_manifest
 from osum.errors import InputError, TaskError
 from osum.peers import open_recogniser
-from osum.peers.classical import Classical, Examples, Fitted, candidates, choose, features
+from osum.peers.classical import Classical, Examples, FittedClassifier, candidates, choose, features
 from osum.peers.recogniser import Options, Question, Recogniser
 from osum.tasks import GENDERS
 from osum.utterance import Utterance
@@ -99,7 +99,7 @@ def test_what_it_says_of_itself_does_not_depend_on_what_it_was_asked(manifest: P
 def test_a_machine_without_probabilities_gives_none() -> None:
     inputs = np.arange(8, dtype=np.float32)[:, None]
     machine = candidates()["RBF SVM, C=1"].fit(inputs, ["male"] * 4 + ["female"] * 4)
-    assert Fitted(machine, "", 1.0).distributions(inputs, GENDERS.labels) is None
+    assert FittedClassifier(machine, "", 1.0).distributions(inputs, GENDERS.labels) is None
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
-from osum.peers.budget import Budget, Prices
-from osum.peers.completion import Request, Schema, retry_after
+from osum.peers.budget import CostBudget, Prices
+from osum.peers.completion import CompletionRequest, Schema, retry_after
 from osum.peers.language_model import KEY_VARIABLE, Endpoint, LanguageModel
 from peers.llm_server import Says, Server, completion, fault, nobody, running
 
@@ -50,9 +50,9 @@ def connect(server: Server) -> Iterator[Connect]:
         yield connect
 
 
-def question(user: str = "Is it?", **changes: object) -> Request:
+def question(user: str = "Is it?", **changes: object) -> CompletionRequest:
     messages = ({"role": "system", "content": "Answer."}, {"role": "user", "content": user})
-    return Request(**{"model": "stub", "messages": messages, "schema": YES_OR_NO, **changes})  # type: ignore[arg-type]
+    return CompletionRequest(**{"model": "stub", "messages": messages, "schema": YES_OR_NO, **changes})  # type: ignore[arg-type]
 
 
 def test_an_answer_is_paid_for_once(server: Server, connect: Connect, tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_a_limit_of_cost_is_never_passed_and_what_is_paid_stays(
 
 @pytest.mark.parametrize("cost", [0.0, 10.0])
 def test_a_call_waits_for_what_another_may_leave_over(cost: float) -> None:
-    budget, order = Budget(Prices(1_000_000, 0), limit=15), list[str]()
+    budget, order = CostBudget(Prices(1_000_000, 0), limit=15), list[str]()
 
     def second() -> None:
         with budget.call(10, 0):

@@ -15,7 +15,7 @@ from model.tiny import noise
 from osum.audio import SAMPLE_RATE
 from osum.corpus.packed import PackedWriter, to_int16
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Reply, Result
+from osum.engine.request import EngineReply, Result
 from osum.errors import TaskError
 from osum.listening.recognizer import Recognizer
 from osum.peers.ours import Ours
@@ -91,7 +91,7 @@ def test_a_prompt_is_taken_as_it_is(ours: Ours, clips: list[Utterance]) -> None:
 
 
 def test_words_have_times_of_the_file(ours: Ours, clips: list[Utterance], monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = Reply("<0.10>a<0.2><0.20>b<0.5>", ())
+    reply = EngineReply("<0.10>a<0.2><0.20>b<0.5>", ())
     monkeypatch.setattr(ours.recognizer.engine, "run", lambda requests, **_: (Result(0, (reply,)) for _ in requests))
     (answer,) = ours.recognise(clips[2:3], Question("SRWT"))
     assert [(word.text, word.start, word.end) for word in answer.words] == [("a", 0.6, 0.7), ("b", 0.7, 1.0)]

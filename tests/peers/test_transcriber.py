@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from osum.errors import TaskError
-from osum.listening.transcripts import Transcript, Window
+from osum.listening.transcripts import Transcript, TranscriptWindow
 from osum.peers.recogniser import Question, Recognition
 from osum.peers.transcriber import ByRecogniser
 from osum.utterance import Utterance
@@ -34,8 +34,8 @@ class Writer:
         return {"revision": "1"}
 
 
-def window(name: str, start: float = 0.0, whole: bool = True) -> Window:
-    return Window(Utterance(name, f"{name}.wav"), start, start + 1, whole)
+def window(name: str, start: float = 0.0, whole: bool = True) -> TranscriptWindow:
+    return TranscriptWindow(Utterance(name, f"{name}.wav"), start, start + 1, whole)
 
 
 def test_windows_are_transcribed_in_the_spelling_of_training_texts() -> None:

@@ -15,7 +15,7 @@ from osum.corpus.readers import Line
 from osum.errors import EndpointUnusableError, RecipeError
 from osum.pipeline.row import Row
 from osum.pipeline.run import run
-from osum.pipeline.synthesizers import EspeakNg, Said, SynthesizerOptions
+from osum.pipeline.synthesizers import EspeakNg, SpeechMade, SynthesizerOptions
 from osum.utterance import Utterance
 from pipeline.speech_server import speaking
 from pipeline.stage import files_of, plan, rows_of
@@ -58,9 +58,9 @@ def read_lines(out: Path) -> list[Any]:
 @needs_espeak
 def test_a_text_sounds_the_same_whatever_was_said_before() -> None:
     voice = EspeakNg(SynthesizerOptions(voices={"croak": ""}))
-    said = Said("over the hills and far away", "en", 0.3)
+    said = SpeechMade("over the hills and far away", "en", 0.3)
     first = voice.speak(said).samples
-    voice.speak(Said("something else", "en", 0.7))
+    voice.speak(SpeechMade("something else", "en", 0.7))
     assert np.array_equal(voice.speak(said).samples, first)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from osum.results import parts
-from osum.results.parts import JsonLines, Parts
+from osum.results.parts import JsonLines, RowParts
 from osum.utterance import Utterance
 
 NUM_ITEMS, SIZE = 20, 3
@@ -32,7 +32,7 @@ NUM_KILLS = 3
 
 def label(path: Path, items: list[Utterance], note: Callable[[str], None]) -> None:
     """What `osum label -o PATH --resume` does with its rows; every fourth is an error."""
-    store = Parts(path, JsonLines(), SIZE)
+    store = RowParts(path, JsonLines(), SIZE)
     (store.resume if store.begun else store.start)(ASKED)
     missing, _ = store.missing(items)
     note(f"{len(missing)}\n")

@@ -10,7 +10,7 @@ import pytest
 
 from osum.errors import MissingExtraError
 from osum.results.parquet import Parquet
-from osum.results.parts import JsonLines, Parts
+from osum.results.parts import JsonLines, RowParts
 from osum.utterance import Answer, Utterance
 
 ROWS = [
@@ -30,7 +30,7 @@ ROWS = [
 
 
 def written(path: Path, form: Any) -> Path:
-    parts = Parts(path, form)
+    parts = RowParts(path, form)
     parts.start({})
     parts.missing(ROWS)
     for row in ROWS:
@@ -55,7 +55,7 @@ def test_columns_hold_what_is_asked_for_and_rows_hold_everything(tmp_path: Path)
 def test_a_run_continues_with_parquet(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = written(tmp_path / "rows.parquet", Parquet())
-    parts = Parts(path, Parquet())
+    parts = RowParts(path, Parquet())
     parts.resume({})
     new = Utterance(id="c", path="c.wav", text="new")
     assert parts.missing([*ROWS, new]) == ([new], 1)
@@ -66,7 +66,7 @@ def test_a_run_continues_with_parquet(tmp_path: Path) -> None:
 
 def test_no_rows_are_a_table_too(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    parts = Parts(tmp_path / "rows.parquet", Parquet())
+    parts = RowParts(tmp_path / "rows.parquet", Parquet())
     parts.start({})
     parts.merge()
     assert parquet.read_table(tmp_path / "rows.parquet").num_rows == 0

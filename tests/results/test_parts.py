@@ -12,7 +12,7 @@ import pytest
 
 from osum.errors import InputError
 from osum.results.asked import check_asked
-from osum.results.parts import STAMPS, JsonLines, Parts
+from osum.results.parts import STAMPS, JsonLines, RowParts
 from osum.utterance import Utterance
 
 LONG_AGO = 1_600_000_000
@@ -27,11 +27,11 @@ def items(tmp_path: Path) -> list[Utterance]:
     return [Utterance(Path(name).stem, str(tmp_path / name)) for name in ("a/x.wav", "b/x.wav", "c.wav")]
 
 
-def parts_of(folder: Path, size: int = 1) -> Parts:
-    return Parts(folder / "rows.jsonl", JsonLines(), size)
+def parts_of(folder: Path, size: int = 1) -> RowParts:
+    return RowParts(folder / "rows.jsonl", JsonLines(), size)
 
 
-def answer(parts: Parts, items: list[Utterance], text: str, **options: Any) -> list[Utterance]:
+def answer(parts: RowParts, items: list[Utterance], text: str, **options: Any) -> list[Utterance]:
     """Answer what is missing; returns it."""
     missing, _ = parts.missing(items, **options)
     for item in missing:
@@ -39,7 +39,7 @@ def answer(parts: Parts, items: list[Utterance], text: str, **options: Any) -> l
     return missing
 
 
-def begun(folder: Path, items: list[Utterance], finish: bool = True) -> Parts:
+def begun(folder: Path, items: list[Utterance], finish: bool = True) -> RowParts:
     parts = parts_of(folder)
     parts.start({"revision": "1"})
     answer(parts, items, "old")
@@ -50,7 +50,7 @@ def begun(folder: Path, items: list[Utterance], finish: bool = True) -> Parts:
     return parts
 
 
-def resumed(folder: Path) -> Parts:
+def resumed(folder: Path) -> RowParts:
     parts = parts_of(folder)
     parts.resume({"revision": "1"})
     return parts

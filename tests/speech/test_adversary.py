@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from osum.speech.adversary import Adversary, AdversaryConfig, Verdict
+from osum.speech.adversary import Adversary, AdversaryConfig, AdversaryLosses
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_judges_loss_moves_all_judges_and_no_wave(
 
 
 def test_equal_waves_have_equal_features(judges: Adversary, waves: tuple[torch.Tensor, torch.Tensor]) -> None:
-    verdict: Verdict = judges(waves[0], waves[0])
+    verdict: AdversaryLosses = judges(waves[0], waves[0])
     assert verdict.features.item() == 0
 
 

@@ -31,7 +31,7 @@ from osum.training.batch import (
     BucketSampler,
     Collator,
     Pick,
-    Questions,
+    QuestionDraw,
 )
 from osum.training.spec_augment import RELEASED
 from osum.utterance import Utterance, Word
@@ -158,7 +158,7 @@ def test_processes_share_the_row(processes: int, first: int) -> None:
 
 def drawn(weights: dict[str, float], per_clip: int, timed: bool = False, seed: int = 0) -> list[str]:
     candidates = OSUM.answerable(ROWS[0])
-    return [task.name for task in Questions(per_clip, weights).draw(candidates, timed, random.Random(seed))]
+    return [task.name for task in QuestionDraw(per_clip, weights).draw(candidates, timed, random.Random(seed))]
 
 
 def test_questions_differ_and_are_at_most_as_many_as_asked() -> None:
@@ -182,10 +182,10 @@ def test_a_timed_batch_asks_for_word_times_alone() -> None:
 
 
 def test_the_share_of_timed_batches_is_the_one_asked() -> None:
-    questions = Questions(1, ALL, 0.25)
+    questions = QuestionDraw(1, ALL, 0.25)
     share = sum(questions.timed([Pick(0, seed), Pick(1, 9)]) for seed in range(2000)) / 2000
     assert share == pytest.approx(0.25, abs=0.03)
-    assert not any(Questions(1, ALL).timed([Pick(0, seed)]) for seed in range(50))
+    assert not any(QuestionDraw(1, ALL).timed([Pick(0, seed)]) for seed in range(50))
 
 
 # The tensors
@@ -204,13 +204,13 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Utterance], Pa
 
 @pytest.fixture
 def collator(audio: tuple[list[Utterance], PackedAudio]) -> MakeCollator:
-    def make(questions: Questions | None = None, augmented: bool = False, **changes: Any) -> Collator:
+    def make(questions: QuestionDraw | None = None, augmented: bool = False, **changes: Any) -> Collator:
         rows, packed = audio
         options = changes.get("options", DEFAULT)
         augmenter = Augmenter.from_rows(rows, packed, changes.get("share", 1.0), options) if augmented else None
         processor = changes.get("processor") or tiny_processor("speech_first")
         tasks = changes.get("tasks", OSUM)
-        return Collator(rows, packed, processor, tasks, questions or Questions(2, ALL), augmenter)
+        return Collator(rows, packed, processor, tasks, questions or QuestionDraw(2, ALL), augmenter)
 
     return make
 
@@ -243,7 +243,7 @@ def test_padding_makes_few_shapes_and_none_that_is_too_long(collator: MakeCollat
 
 
 def test_labels_score_the_answer_and_its_end_alone(collator: MakeCollator) -> None:
-    made = collator(Questions(1, {"SGC": 1.0}))
+    made = collator(QuestionDraw(1, {"SGC": 1.0}))
     batch = made(PICKS[:2])
     assert answers_of(batch, made.processor) == ["hi you<female>|", "hello<male>|"]
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
@@ -259,7 +259,7 @@ def test_padding_stands_on_the_right_and_is_never_scored(collator: MakeCollator)
 
 
 def test_every_clip_is_asked_what_its_row_can_answer(collator: MakeCollator) -> None:
-    made = collator(Questions(9, ALL))
+    made = collator(QuestionDraw(9, ALL))
     batch = made(PICKS)
     asked = dict.fromkeys(range(4), "")
     for clip, answer in zip(batch["audio_index"].tolist(), answers_of(batch, made.processor), strict=True):
@@ -273,7 +273,7 @@ def test_every_clip_is_asked_what_its_row_can_answer(collator: MakeCollator) -> 
 
 
 def test_a_timed_batch_times_what_it_can_and_asks_the_rest_something_else(collator: MakeCollator) -> None:
-    made = collator(Questions(1, {"SRWT": 1.0, "SGC-only": 1.0}, timed_share=1.0))
+    made = collator(QuestionDraw(1, {"SRWT": 1.0, "SGC-only": 1.0}, timed_share=1.0))
     texts = answers_of(made(PICKS[:2]), made.processor)
     assert texts == ["<0.00>hi<0.2><0.20>you<0.4>|", "<male>|"]
 
@@ -305,7 +305,7 @@ def test_labels_stand_at_their_place_in_each_label_set_and_the_unknown_is_marked
 @pytest.mark.parametrize("tokens", [150, 400])
 @pytest.mark.parametrize("layout", ["speech_first", "prompt_first"])
 def test_batches_of_a_budget_of_tokens_hold_no_more(collator: MakeCollator, layout: str, tokens: int) -> None:
-    made = collator(Questions(3, ALL, timed_share=0.4), processor=tiny_processor(layout))
+    made = collator(QuestionDraw(3, ALL, timed_share=0.4), processor=tiny_processor(layout))
     seconds = [len(made.audio.read(row)) / 16_000 for row in made.utterances]
     number = len(seconds)
     for seed in range(4):
@@ -322,17 +322,17 @@ def test_batches_of_a_budget_of_tokens_hold_no_more(collator: MakeCollator, layo
 def test_silence_that_no_loss_counts_stands_for_clips_that_cannot_be_read(
     collator: MakeCollator, per_clip: int
 ) -> None:
-    made = collator(Questions(per_clip, ALL))
+    made = collator(QuestionDraw(per_clip, ALL))
     made.utterances = [Utterance("gone", "gone.wav", text="hi")]
     batch = made([Pick(0, 1)])
     assert batch["ids"] == [] and len(batch["unread"]) == 1
-    assert set(batch) == set(collator(Questions(per_clip, ALL))(PICKS))
+    assert set(batch) == set(collator(QuestionDraw(per_clip, ALL))(PICKS))
     assert batch["ctc_targets"][0, 0] == CTC_UNKNOWN and (batch["label_targets"] == LABEL_UNKNOWN).all()
     assert not per_clip or (batch["labels"] == -100).all()
 
 
 def test_a_batch_without_questions_holds_the_clips_alone(collator: MakeCollator) -> None:
-    batch = collator(Questions(0, ALL))(PICKS)
+    batch = collator(QuestionDraw(0, ALL))(PICKS)
     assert set(batch) == {
         *("ctc_targets", "label_targets", "token_targets", "ids", "unread", "input_features", "feature_attention_mask")
     }
@@ -372,7 +372,7 @@ class _AsIs:
 
 
 def test_augmentation_moves_the_word_times_that_are_asked_for(collator: MakeCollator) -> None:
-    made = collator(Questions(1, {"SRWT": 1.0}, timed_share=1.0), augmented=True)
+    made = collator(QuestionDraw(1, {"SRWT": 1.0}, timed_share=1.0), augmented=True)
     moved = [made._load(Pick(0, seed)) for seed in range(30)]
     lengths = [len(waveform) / 16_000 for _, waveform in moved]
     assert len({row.words for row, _ in moved}) > 10 and max(lengths) > 0.5

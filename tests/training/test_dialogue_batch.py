@@ -25,7 +25,7 @@ from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import IGNORED
 from osum.tasks import OSUM
 from osum.training.batch import Augmenter, BucketSampler, Pick
-from osum.training.config import DialogueOptions, Part
+from osum.training.config import DialogueOptions, MixturePart
 from osum.training.dialogue_batch import DialogueCollator, Row, read_dialogue_mixture
 from osum.training.dialogue_layout import DialogueLayout
 from osum.training.mixture import Mixture
@@ -39,7 +39,7 @@ PROCESSOR = tiny_processor("chatml")
 
 def read(folder: Path, rows: list[Dialogue], weight: float = 1.0, **options: Any) -> Mixture[Row]:
     write_dialogues(folder / "given.jsonl", rows)
-    parts = {"part": Part(str(folder / "given.jsonl"), weight)}
+    parts = {"part": MixturePart(str(folder / "given.jsonl"), weight)}
     return read_dialogue_mixture(parts, DialogueOptions(**options), OSUM, PROCESSOR)
 
 
@@ -117,7 +117,7 @@ def test_a_part_may_hold_utterances_and_broken_lines(folder: Path, rows: list[Di
     write_manifest(folder / "mixed.jsonl", [clip, clip.with_(id="other", text=None)])
     with (folder / "mixed.jsonl").open("a") as file:
         file.write(json.dumps(rows[0].to_dict()) + "\nbroken\n")
-    parts = {"mixed": Part(str(folder / "mixed.jsonl"), tasks=("ASR",))}
+    parts = {"mixed": MixturePart(str(folder / "mixed.jsonl"), tasks=("ASR",))}
     mixture = read_dialogue_mixture(parts, DialogueOptions(), OSUM, PROCESSOR)
     assert [row.id for row in mixture.rows] == ["clip", "s2t"]
     assert dict(mixture.dropped) == {"no task of the recipe fits": 1, "broken line": 1}

@@ -13,7 +13,7 @@ from model.tiny import noise, tiny_processor
 
 from osum.corpus.dialogues import Dialogue, DialogueTurn
 from osum.dialogue import modes
-from osum.dialogue.thought import Said, Thought, read_said
+from osum.dialogue.thought import ReadAnswer, Thought, read_said
 from osum.errors import LayoutError
 from osum.model.spoken_answer import SpokenAnswer
 from osum.training.config import DialogueOptions
@@ -88,7 +88,7 @@ def test_a_text_that_is_read_aloud_begins_with_its_feeling(given_rows: dict[str,
 def test_a_thought_in_fields_follows_from_the_row(given_rows: dict[str, Dialogue]) -> None:
     answer = lay(given_rows["s2t"], thinking={"tag": 1}, masked=1.0).answer
     assert answer.text == "<开心>yes"
-    assert read_said(answer.thought + str(answer.text)) == Said(
+    assert read_said(answer.thought + str(answer.text)) == ReadAnswer(
         "yes", Thought("tea?", age="child", emotion="sad", reply_emotion="开心"), "开心"
     )
 

@@ -10,7 +10,7 @@ from corpus.manifests_of_others import write_clip
 from osum.corpus.manifest import write_manifest
 from osum.errors import InputError, RecipeError
 from osum.tasks import OSUM
-from osum.training.config import Part
+from osum.training.config import MixturePart
 from osum.training.mixture import read_mixture
 from osum.utterance import Utterance
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_rows_keep_their_weight_and_what_is_left_out_is_counted(folder: Path) -> None:
-    parts = {"a": Part(str(folder / "a.jsonl"), 1.5), "b": Part(str(folder / "b.jsonl"), 2.0)}
+    parts = {"a": MixturePart(str(folder / "a.jsonl"), 1.5), "b": MixturePart(str(folder / "b.jsonl"), 2.0)}
     mixture = read_mixture(parts, OSUM.keep(("ASR", "SGC")), 30.0, {"radio": 3.0})
     assert [row.id for row in mixture.rows] == ["1", "2", "3"]
     assert mixture.weights == (1.5, 4.5, 2.0) and mixture.seconds == (0.5, 0.5, 0.5)
@@ -48,7 +48,7 @@ def test_rows_keep_their_weight_and_what_is_left_out_is_counted(folder: Path) ->
 
 
 def test_a_source_that_no_row_is_from_is_refused_with_the_nearest(folder: Path) -> None:
-    parts = {"a": Part(str(folder / "a.jsonl"))}
+    parts = {"a": MixturePart(str(folder / "a.jsonl"))}
     for sources, reported in (
         ({"radoi": 2.0}, "did you mean 'radio'"),
         ({"tv": 2.0}, "the sources are a, a/None, radio"),
@@ -59,7 +59,7 @@ def test_a_source_that_no_row_is_from_is_refused_with_the_nearest(folder: Path) 
 
 def test_a_part_may_ask_some_tasks_only(folder: Path) -> None:
     tasks = OSUM.keep(("ASR", "SGC"))
-    mixture = read_mixture({"a": Part(str(folder / "a.jsonl"), tasks=("ASR",))}, tasks, 30.0)
+    mixture = read_mixture({"a": MixturePart(str(folder / "a.jsonl"), tasks=("ASR",))}, tasks, 30.0)
     assert [[task.name for task in tasks.answerable(row)] for row in mixture.rows] == [["ASR"]]
     assert mixture.dropped == {"no task of the recipe fits": 1}
 
@@ -77,13 +77,13 @@ def test_a_part_may_ask_some_tasks_only(folder: Path) -> None:
 )
 def test_a_part_that_is_none_is_reported(values: object, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        Part.from_mapping("mine", values)
+        MixturePart.from_mapping("mine", values)
 
 
 def test_a_task_that_the_recipe_has_not_is_reported(folder: Path) -> None:
     with pytest.raises(InputError, match="mixture 'a': unknown task 'SAP'"):
-        read_mixture({"a": Part(str(folder / "a.jsonl"), tasks=("SAP",))}, OSUM.keep(("ASR",)), 30.0)
+        read_mixture({"a": MixturePart(str(folder / "a.jsonl"), tasks=("SAP",))}, OSUM.keep(("ASR",)), 30.0)
 
 
 def test_the_manifest_alone_is_a_part() -> None:
-    assert Part.from_mapping("mine", "train.jsonl") == Part("train.jsonl")
+    assert MixturePart.from_mapping("mine", "train.jsonl") == MixturePart("train.jsonl")

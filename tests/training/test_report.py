@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from osum.training.report import Report, large, span
+from osum.training.report import TrainingReport, large, span
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
 
@@ -24,7 +24,7 @@ def test_trackio_gets_what_the_log_gets_and_a_run_that_continues_stays_one(
     out = tmp_path / "mine"
     out.mkdir()
     for step in (1, 2):
-        report = Report(out, 2, ("trackio",), {"steps": 2, "tasks": {"ASR": 1.0}}, True)
+        report = TrainingReport(out, 2, ("trackio",), {"steps": 2, "tasks": {"ASR": 1.0}}, True)
         report.row(step, {"loss": 1 / step, "valid": {"wer": 0.5}})
         trackio.finish()
     with closing(sqlite3.connect(tmp_path / "trackio" / "osum.db")) as reported:
@@ -71,7 +71,7 @@ def test_a_run_without_validation_says_what_that_means(
 
 def test_of_several_processes_the_first_reports(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    report = Report(tmp_path, 4, (), {}, False)
+    report = TrainingReport(tmp_path, 4, (), {}, False)
     report.count(1.0, 10)
     report.step(1, {"loss": 1.0, "ctc": 1.0, "label": 1.0, "token": 1.0, "rate": 1e-3})
     report.validated(1, {}, False, "loss")

@@ -23,7 +23,7 @@ from osum.speech.features import log_magnitude_mel
 from osum.speech.flow import FlowBatch, FlowDraws
 from osum.speech.voice import Voice
 from osum.training.batch import Pick
-from osum.training.config import Part, TrainConfig, VoiceOptions, read_recipe
+from osum.training.config import MixturePart, TrainConfig, VoiceOptions, read_recipe
 from osum.training.trainer import Trainer
 from osum.training.voice import Listener, VoiceCollator, VoiceLosses, VoiceModel, read_voice_mixture
 from osum.utterance import Utterance
@@ -59,7 +59,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(codec: Path, rows: Path, tmp_path: Path) -> TrainConfig:
     return TrainConfig(
         kind="voice",
-        mixture={"replies": Part(str(rows))},
+        mixture={"replies": MixturePart(str(rows))},
         out=str(tmp_path / "run"),
         model=str(codec),
         learn="flow+vocoder",
@@ -80,7 +80,7 @@ def logged(out: str) -> list[dict[str, float]]:
 
 
 def test_replies_with_a_recording_are_what_is_learned(rows: Path) -> None:
-    mixture = read_voice_mixture({"a": Part(str(rows), 2.0)})
+    mixture = read_voice_mixture({"a": MixturePart(str(rows), 2.0)})
     assert [row.id for row in mixture.rows] == ["a, reply 1", "b, reply 1"]
     assert (mixture.weights, mixture.seconds) == ((2.0, 2.0), (0.6, 0.8))
 
@@ -88,12 +88,12 @@ def test_replies_with_a_recording_are_what_is_learned(rows: Path) -> None:
 def test_utterances_are_speech_too_and_short_ones_are_counted(tmp_path: Path) -> None:
     clips = [Utterance(str(seconds), str(write_clip(tmp_path / f"{seconds}.wav", seconds))) for seconds in (0.3, 0.7)]
     write_manifest(tmp_path / "m.jsonl", clips)
-    mixture = read_voice_mixture({"a": Part(str(tmp_path / "m.jsonl"))})
+    mixture = read_voice_mixture({"a": MixturePart(str(tmp_path / "m.jsonl"))})
     assert ([row.id for row in mixture.rows], mixture.dropped) == (["0.7"], {"not within 0.5 and 30 s": 1})
 
 
 def test_codes_that_a_row_lacks_are_found_by_the_tokenizer(codec: Path, rows: Path) -> None:
-    mixture = read_voice_mixture({"a": Part(str(rows))})
+    mixture = read_voice_mixture({"a": MixturePart(str(rows))})
     batch = VoiceCollator(mixture.rows, ClipAudio(), Listener(codec))([Pick(0, 1), Pick(1, 2)])
     codes = load_voice_encoder(codec).codes(mixture.rows[1].path)  # type: ignore[union-attr]
     assert batch["codes"][0, :15].tolist() == list(range(15))
@@ -102,7 +102,7 @@ def test_codes_that_a_row_lacks_are_found_by_the_tokenizer(codec: Path, rows: Pa
 
 
 def test_a_piece_of_mel_is_that_of_its_wave(codec: Path, rows: Path) -> None:
-    mixture = read_voice_mixture({"a": Part(str(rows))})
+    mixture = read_voice_mixture({"a": MixturePart(str(rows))})
     listener = Listener(codec)
     batch = VoiceCollator(mixture.rows, ClipAudio(), listener)([Pick(1, 5)])
     alone = log_magnitude_mel(batch["wave_piece"], listener.encoder.config.mel)
@@ -112,7 +112,7 @@ def test_a_piece_of_mel_is_that_of_its_wave(codec: Path, rows: Path) -> None:
 
 def test_the_loops_flow_loss_is_the_flows(codec: Path, rows: Path) -> None:
     """Which tests/speech/test_flow.py holds to the original's value."""
-    mixture, model = read_voice_mixture({"a": Part(str(rows))}), VoiceModel.from_folder(codec)
+    mixture, model = read_voice_mixture({"a": MixturePart(str(rows))}), VoiceModel.from_folder(codec)
     batch = VoiceCollator(mixture.rows, ClipAudio(), Listener(codec))([Pick(0, 1), Pick(1, 2)])
     draws = FlowDraws.sample(batch["mel"], torch.Generator().manual_seed(1))
     names = ("codes", "code_lengths", "mel", "mel_lengths", "speaker")
@@ -162,7 +162,7 @@ def test_the_flow_learns_few_clips(config: TrainConfig) -> None:
 
 
 def test_the_vocoders_mel_comes_closer(codec: Path, rows: Path) -> None:
-    mixture, model = read_voice_mixture({"a": Part(str(rows))}), VoiceModel.from_folder(codec)
+    mixture, model = read_voice_mixture({"a": MixturePart(str(rows))}), VoiceModel.from_folder(codec)
     batch = VoiceCollator(mixture.rows, ClipAudio(), Listener(codec))([Pick(0, 1), Pick(1, 2)])
     objective = VoiceLosses(model, "vocoder", VoiceOptions(adversarial=0))
     optimizer = torch.optim.AdamW(model.vocoder.parameters(), lr=1e-3)

@@ -35,21 +35,21 @@ def run(arguments: Namespace) -> int:
     """Find when each word of a known text is said: by the checkpoint's letters head where it keeps one, else by its
     task of word times with the words fixed. The text keeps its spelling."""
     from osum.cli.inputs import collected
-    from osum.cli.outputs import FailedList, Place, target_of
-    from osum.cli.tally import Tally
+    from osum.cli.outputs import FailedList, OutputPlace, target_of
+    from osum.cli.tally import RunTally
     from osum.engine.options import LabelOptions
 
     form = arguments.format or (None if arguments.out else FORMATS[0])
     with collected(arguments.paths) as inputs:
         _check(arguments, len(inputs.items))
-        target = target_of(Place(arguments.out, form, FORMATS[0], overwrite=arguments.overwrite), inputs.items)
+        target = target_of(OutputPlace(arguments.out, form, FORMATS[0], overwrite=arguments.overwrite), inputs.items)
         target.prepare()
         model = load_model(arguments)
         asked = {"model": model.name, "revision": model.revision, "dtype": model.dtype, "align": True}
         left = target.left(inputs.items, asked)
         good = (_with_text(row, arguments.text) for row in left if row.error is None)
         answers = model.align_files(good, LabelOptions(batch_size=arguments.batch_size))
-        tally = Tally({}, quiet=arguments.quiet)
+        tally = RunTally({}, quiet=arguments.quiet)
         failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
 
         def counted() -> Iterator[Utterance]:

@@ -12,7 +12,7 @@ from osum.cli.arguments import Subparsers, add_model_options, load_model, log, p
 
 if TYPE_CHECKING:
     from osum import Recognizer, Utterance
-    from osum.evaluation.score.calibrate import Calibrated, Place, Scored
+    from osum.evaluation.score.calibrate import Calibrated, ScoredClip, TemperaturePlace
 
 DIAGRAM, FIGURES = "reliability.png", "calibration.json"
 _EXAMPLES = """\
@@ -78,15 +78,15 @@ class _Asking:
         self._recognizer, self._names, self._batch_size = recognizer, names, batch_size
         self.clips = self.failed = 0
 
-    def scores(self, manifest: Path) -> dict[Place, list[Scored]]:
+    def scores(self, manifest: Path) -> dict[TemperaturePlace, list[ScoredClip]]:
         """The scores of all labelled clips of a manifest."""
         from tqdm import tqdm
 
-        from osum.evaluation.score.calibrate import Asked, ask, gathered
+        from osum.evaluation.score.calibrate import AskedClip, ask, gathered
 
         rows = list(self._rows(manifest))
 
-        def good() -> Iterator[Asked]:
+        def good() -> Iterator[AskedClip]:
             asked = ask(self._recognizer, rows, self._names, self._batch_size)
             for one in tqdm(asked, total=len(rows), desc=manifest.name, unit=" clips", disable=None):
                 if one.problem is None:

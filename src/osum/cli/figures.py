@@ -15,13 +15,13 @@ from osum.evaluation.report.units import unit_of
 from osum.scoring import Score, Spread, spread
 
 if TYPE_CHECKING:
-    from osum.evaluation.score.result import Comparison, Result
+    from osum.evaluation.score.result import BenchmarkResult, Comparison
     from osum.evaluation.sets.benchmark import Benchmark
 
 _PIPED_WIDTH = 160  # characters of a table that no terminal shows
 
 
-def show_results(results: Sequence[Result]) -> None:
+def show_results(results: Sequence[BenchmarkResult]) -> None:
     """One block of lines for each benchmark and model: first its metric, then what else was counted."""
     caption = "Intervals are bootstrap ones, too narrow for few clips; arrows point to where better is."
     table = Table(caption=caption, caption_justify="left")
@@ -78,7 +78,7 @@ def show_benchmarks(benchmarks: Mapping[str, Benchmark], suites: Mapping[str, Se
         sys.stdout.write(f"--suite {name}: {', '.join(members)}\n")
 
 
-def _further(result: Result) -> Iterator[tuple[str, str, str]]:
+def _further(result: BenchmarkResult) -> Iterator[tuple[str, str, str]]:
     """Name, value and interval of what else was counted."""
     for name, score in result.others.items():
         yield unit_of(name).head, *_numbers(score, name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from osum.cli.arguments import Subparsers, log, positive
 
 if TYPE_CHECKING:
-    from osum.evaluation.judge.judgement import Judgement, Verdict
+    from osum.evaluation.judge.judgement import ModelJudgement, Verdict
     from osum.peers.budget import Prices
     from osum.peers.language_model import Endpoint, Usage
 
@@ -97,13 +97,15 @@ def run(arguments: Namespace) -> int:
     from tqdm import tqdm
 
     from osum.evaluation.judge.judge import judgement_of, read_replies, trial_of, verdicts_on
-    from osum.evaluation.judge.judgement import Judge, write_judgement
+    from osum.evaluation.judge.judgement import JudgeSettings, write_judgement
     from osum.peers.language_model import LanguageModel
 
     out, prices = arguments.out or _place(arguments), _prices(arguments)
     predictions = read_replies(arguments.predictions)
     against = read_replies(arguments.against) if arguments.against else None
-    judge = Judge(arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed, arguments.language)
+    judge = JudgeSettings(
+        arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed, arguments.language
+    )
     trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
     cache = arguments.cache or out.parent / "judge-cache"
     verdicts: list[Verdict] = []
@@ -167,7 +169,7 @@ def _prices(arguments: Namespace) -> Prices | None:
     return Prices(*given)
 
 
-def _log_cost(judgement: Judgement, usage: Usage, prices: Prices | None) -> None:
+def _log_cost(judgement: ModelJudgement, usage: Usage, prices: Prices | None) -> None:
     cost = judgement.cost
     tokens = f"{cost.prompt_tokens} tokens sent, {cost.completion_tokens} answered"
     amount = "" if cost.amount is None else f", {cost.amount:.4f} in all"
@@ -181,7 +183,7 @@ def _log_cost(judgement: Judgement, usage: Usage, prices: Prices | None) -> None
         log(f"warning: the server did not take {', '.join(judgement.dropped)}: it was asked without")
 
 
-def _log_result(judgement: Judgement, out: Path) -> int:
+def _log_result(judgement: ModelJudgement, out: Path) -> int:
     """The score on standard output, what is missing on standard error; returns the exit code."""
     score, left = judgement.score, judgement.left
     sides = {"preference": f" against {judgement.against}", "reference": " next to the reference"}

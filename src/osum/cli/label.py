@@ -25,9 +25,9 @@ from osum.results.subtitle_options import SubtitleOptions
 if TYPE_CHECKING:
     from osum import Recognizer, Utterance
     from osum.cli.inputs import ChannelChoice, Inputs
-    from osum.cli.outputs import FailedList, Place, Rows, Target
-    from osum.cli.tally import Tally
-    from osum.corpus.share import Shard
+    from osum.cli.outputs import FailedList, OutputPlace, Rows, Target
+    from osum.cli.tally import RunTally
+    from osum.corpus.share import Share
     from osum.listening.transcripts import Transcriber
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
@@ -109,12 +109,12 @@ def _channel(word: str) -> ChannelChoice:
     return int(word)
 
 
-def _shard(word: str) -> Shard:
-    from osum.corpus.share import Shard
+def _shard(word: str) -> Share:
+    from osum.corpus.share import Share
     from osum.errors import InputError
 
     try:
-        return Shard.parse(word)
+        return Share.parse(word)
     except InputError as fault:
         raise argparse.ArgumentTypeError(str(fault)) from fault
 
@@ -179,9 +179,9 @@ def _run(arguments: Namespace, tasks: str) -> int:
         return _answer(arguments, tasks, inputs, target)
 
 
-def _place(arguments: Namespace) -> Place:
+def _place(arguments: Namespace) -> OutputPlace:
     from osum.cli.inputs import STDIN
-    from osum.cli.outputs import Place
+    from osum.cli.outputs import OutputPlace
     from osum.errors import UsageError
 
     if arguments.resume and arguments.overwrite:
@@ -191,7 +191,7 @@ def _place(arguments: Namespace) -> Place:
             raise UsageError(f"--{name.replace('_', '-')} is about an earlier run: give --resume with it")
     if arguments.resume and STDIN in arguments.paths:
         raise UsageError(f"{STDIN} cannot be read a second time, so --resume does not go with it: name a file")
-    return Place(
+    return OutputPlace(
         out=arguments.out,
         format=arguments.format,
         folder_format=arguments.folder_format,
@@ -252,7 +252,7 @@ def _measured(row: Utterance) -> Utterance:
 
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import FailedList
-    from osum.cli.tally import Tally
+    from osum.cli.tally import RunTally
     from osum.errors import as_usage
     from osum.listening.workers import context
 
@@ -271,7 +271,7 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     if target.note and not arguments.quiet:
         log(target.note)
     failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
-    tally = Tally(model.tasks if model else {}, quiet=arguments.quiet, formats=target.formats)
+    tally = RunTally(model.tasks if model else {}, quiet=arguments.quiet, formats=target.formats)
     way_out = "ask again with --resume --retry-failed" if target.resumable else None
     good = (row for row in left if row.error is None)  # a reader of its own, which runs ahead
     answers = label_all(model, good, options, log, transcriber) if model else iter(())
@@ -333,7 +333,7 @@ def _watched(inputs: Inputs, items: Rows, answers: Iterator[Utterance], bar: boo
         yield inputs.named(row)
 
 
-def _noted(rows: Iterable[Utterance], tally: Tally, failed: FailedList | None) -> Iterator[Utterance]:
+def _noted(rows: Iterable[Utterance], tally: RunTally, failed: FailedList | None) -> Iterator[Utterance]:
     """The rows, each counted, and listed where it failed."""
     for row in rows:
         tally.add(row)

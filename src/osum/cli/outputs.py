@@ -20,13 +20,13 @@ from typing import Any, TextIO
 
 from osum.cli.inputs import BROKEN_LINE, STDIN
 from osum.corpus.manifest import json_lines, write_manifest
-from osum.corpus.share import Shard
+from osum.corpus.share import Share
 from osum.errors import InputError, ManifestError, OsumError, UsageError
 from osum.files import atomic_file, partial_name, seen_from
 from osum.results.formats import FORMATS, Format, format_of, formats_with
 from osum.results.on_disk import DiskCounter, Spool
 from osum.results.parquet import Parquet
-from osum.results.parts import JsonLines, Parts, RowFile
+from osum.results.parts import JsonLines, RowFile, RowParts
 from osum.results.subtitle_options import PLAIN_SUBTITLES, SubtitleOptions
 from osum.results.table import table
 from osum.utterance import Utterance
@@ -53,7 +53,7 @@ _ROW_FILES: Mapping[str, Callable[[], RowFile]] = {"jsonl": JsonLines, PARQUET: 
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputPlace:
     """What a command line says about where results go."""
 
     out: str | None
@@ -66,7 +66,7 @@ class Place:
     resume: bool = False
     retry_failed: bool = False
     changed: bool = False
-    shard: Shard | None = None
+    shard: Share | None = None
     part_size: int = 8
     """Rows that are lost together when a run is killed."""
 
@@ -117,7 +117,7 @@ class Target(ABC):
         """Write the results, one for each input that was left and in their order; `rows` is worked off here."""
 
 
-def target_of(place: Place, rows: Rows) -> Target:
+def target_of(place: OutputPlace, rows: Rows) -> Target:
     """The target of all `rows`, or of those of a shard.
 
     Raises:
@@ -140,7 +140,7 @@ def target_of(place: Place, rows: Rows) -> Target:
     return File(place.own(path), formats_with(place.subtitles)[form], count, place.overwrite)
 
 
-def _formats(place: Place) -> tuple[Format, ...]:
+def _formats(place: OutputPlace) -> tuple[Format, ...]:
     """The formats that `-f` means; none for the table, which is the default."""
     if place.format in (None, TABLE):
         return ()
@@ -158,14 +158,14 @@ def _form_of(path: Path) -> str | None:
     return form.name if form else None
 
 
-def _check_agree(place: Place, form: str) -> None:
+def _check_agree(place: OutputPlace, form: str) -> None:
     if place.format == ALL:
         _single(_formats(place), str(place.out))
     if place.format not in (None, form):
         raise UsageError(f"{place.out} is {form} but -f is {place.format}: make the two agree, or leave out -f")
 
 
-def _refuse_resume(place: Place, where: str) -> None:
+def _refuse_resume(place: OutputPlace, where: str) -> None:
     if place.resume:
         raise UsageError(f"--resume works with one file of rows, and not with {where}: give -o FILE.jsonl")
 
@@ -254,8 +254,8 @@ class RowsFile(Target):
 
     resumable = True
 
-    def __init__(self, path: Path, form: RowFile, count: int, place: Place) -> None:
-        self._parts = Parts(path, form, place.part_size)
+    def __init__(self, path: Path, form: RowFile, count: int, place: OutputPlace) -> None:
+        self._parts = RowParts(path, form, place.part_size)
         self._resume, self._retry_failed, self._changed = place.resume, place.retry_failed, place.changed
         self.names = repeat(str(path), count)
         _check_free([path], place.overwrite or place.resume, "continue with --resume, give another -o, or --overwrite")
@@ -305,7 +305,7 @@ class RowsFile(Target):
 class Folder(Target):
     """One file per result, named after its id; what failed is left out."""
 
-    def __init__(self, path: Path, formats: Sequence[Format], rows: Rows, place: Place) -> None:
+    def __init__(self, path: Path, formats: Sequence[Format], rows: Rows, place: OutputPlace) -> None:
         self.failed_file = place.own(path / FAILED_FILE)
         self._path, self.formats = path, formats
         self._rows, self._place = rows, place

@@ -15,7 +15,7 @@ from osum.utterance import Utterance
 _GUESSED = {"synthetic": " (learned from synthetic speech only)", "none": " (learned from nothing: a guess)"}
 
 
-class Tally:
+class RunTally:
     """Counts the results of one run."""
 
     def __init__(self, tasks: Mapping[str, Task], quiet: bool = False, formats: Sequence[Format] = ()) -> None:

@@ -34,7 +34,7 @@ Storage = Literal["flac", "copy"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """What decides the bytes of all shards."""
 
     per_shard: int
@@ -62,13 +62,13 @@ class Shard:
     """It stood there before this run; `num_rows` then counts its index."""
 
 
-def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> Plan:
+def plan(rows: Iterable[Utterance], per_shard: int, storage: Storage) -> ShardPlan:
     """Count and fingerprint the rows of a manifest.
 
     Raises:
         InputError: two rows have one id, so that their answers could not be distinguished.
     """
-    return Plan(per_shard, storage, *fingerprint(_of_own_ids(rows)))
+    return ShardPlan(per_shard, storage, *fingerprint(_of_own_ids(rows)))
 
 
 def _of_own_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
@@ -80,7 +80,7 @@ def _of_own_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
         yield row
 
 
-def write_shards(lines: Iterable[Line], folder: Path, wanted: Plan) -> Iterator[Shard]:
+def write_shards(lines: Iterable[Line], folder: Path, wanted: ShardPlan) -> Iterator[Shard]:
     """Write the shards that are not there yet, one by one.
 
     Args:
@@ -104,7 +104,7 @@ def write_shards(lines: Iterable[Line], folder: Path, wanted: Plan) -> Iterator[
             yield _write_shard(path, part, number * wanted.per_shard, wanted.storage)
 
 
-def _claim(folder: Path, wanted: Plan) -> None:
+def _claim(folder: Path, wanted: ShardPlan) -> None:
     path = folder / PLAN
     if not path.exists():
         if folder.is_dir() and any(folder.glob("shard-*")):

@@ -11,7 +11,7 @@ from osum.utterance import Utterance
 
 
 @dataclass(frozen=True)
-class Shard:
+class Share:
     """One of `count` parts of any corpus. The hash of its id deals a row, so no machine need know of another."""
 
     index: int
@@ -22,7 +22,7 @@ class Shard:
             raise InputError(f"shard {self.index}/{self.count}: count from 0, so the last one is N-1/N")
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str) -> Share:
         """Read `I/N`.
 
         Raises:

@@ -47,7 +47,7 @@ _TAIL = 0.1  # seconds of the final pause that stay
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class SynthesisVoice:
     """How a text is spoken."""
 
     accent: str
@@ -109,7 +109,7 @@ class Espeak:
         self._callback = _CALLBACK(self._receive)  # kept: the library holds only a pointer
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def speak(self, units: list[str], voice: Voice) -> Speech:
+    def speak(self, units: list[str], voice: SynthesisVoice) -> Speech:
         """Speak units that are joined by spaces; a unit may end in a comma, full stop or question mark."""
         self._select(voice)
         for heap in (self._chunks, self._words, self._pauses):
@@ -123,7 +123,7 @@ class Espeak:
         samples = soxr.resample(native.astype(np.float32) / np.float32(32768), self.native_rate, SAMPLE_RATE)
         return Speech(samples.astype(np.float32), words)
 
-    def _select(self, voice: Voice) -> None:
+    def _select(self, voice: SynthesisVoice) -> None:
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise InputError(f"espeak-ng has no voice {voice.name!r}: see espeak-ng --voices and --voices=variant")
         settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))

@@ -114,12 +114,12 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class Hold:
+class HoldTalk:
     """Pause: nothing is recorded and nothing is played."""
 
 
 @dataclass(frozen=True)
-class Resume:
+class ResumeTalk:
     """Continue where it was paused."""
 
 
@@ -148,7 +148,7 @@ class Truncate:
 
 
 News = (
-    Sound | Judged | Came | Broke | Noted | Played | Tick | Commit | Clear | Respond | Cancel | Hold | Resume
+    Sound | Judged | Came | Broke | Noted | Played | Tick | Commit | Clear | Respond | Cancel | HoldTalk | ResumeTalk
     | Put | Remove | Truncate
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from typing import Any
 from osum.dialogue.history import Entry, SpokenSound, messages_of
 from osum.dialogue.news import Abort, Begin, CutOff, PlayedOut, ReplyDone, ReplyStarted, Respond, Said
 from osum.dialogue.playback import Playback, played_text
-from osum.dialogue.talk import Answer, Step, reply_name
+from osum.dialogue.talk import Advance, ReplyUnderway, reply_name
 from osum.dialogue.talker import AudioPiece, Piece, Reply, TextPiece
 from osum.errors import InputError
 
@@ -23,21 +23,21 @@ USUAL = Respond()
 """A reply as the rules say."""
 
 
-def order(step: Step, entries: Sequence[Entry], released: bool, asked: Respond = USUAL) -> None:
+def order(step: Advance, entries: Sequence[Entry], released: bool, asked: Respond = USUAL) -> None:
     """Have a reply to a conversation generated; `released` gives it out as it comes."""
     rules, number = step.rules, step.talk.replies + 1
     aloud = rules.aloud if asked.aloud is None else asked.aloud
     playback = Playback(at=step.now, paused=step.talk.held)
     instructions = rules.instructions if asked.instructions is None else asked.instructions
     options = rules.reply_options if asked.options is None else asked.options
-    answer = Answer(number, reply_name(number), asked.remembered, aloud, options=options, playback=playback)
+    answer = ReplyUnderway(number, reply_name(number), asked.remembered, aloud, options=options, playback=playback)
     step.set(replies=number, answer=answer)
     step.give(Begin(number, messages_of(entries, instructions), options))
     if released:
         release(step)
 
 
-def release(step: Step) -> None:
+def release(step: Advance) -> None:
     """Give out a reply, with all that has come of it."""
     answer = step.talk.answer
     assert answer is not None and not answer.released
@@ -49,7 +49,7 @@ def release(step: Step) -> None:
         take(step, piece)
 
 
-def take(step: Step, piece: Piece) -> None:
+def take(step: Advance, piece: Piece) -> None:
     """A piece of the reply has come."""
     answer = step.talk.answer
     assert answer is not None
@@ -69,7 +69,7 @@ def take(step: Step, piece: Piece) -> None:
         settle(step)
 
 
-def settle(step: Step) -> None:
+def settle(step: Advance) -> None:
     """A reply that is written and played is over, and remembered as a whole."""
     answer = step.talk.answer
     if answer is None or not (answer.released and answer.written) or answer.playback.plays(step.now):
@@ -79,7 +79,7 @@ def settle(step: Step) -> None:
         step.give(PlayedOut(answer.id))
 
 
-def finish(step: Step) -> None:
+def finish(step: Advance) -> None:
     """Remember a reply that is written as a whole, played or not."""
     answer = step.talk.answer
     assert answer is not None
@@ -87,7 +87,7 @@ def finish(step: Step) -> None:
     step.set(answer=None)
 
 
-def fail(step: Step, why: str) -> None:
+def fail(step: Advance, why: str) -> None:
     """A reply cannot be continued; what was played of it stays."""
     answer = step.talk.answer
     assert answer is not None
@@ -97,7 +97,7 @@ def fail(step: Step, why: str) -> None:
         step.set(answer=None)  # its turn has not been taken yet, and is answered anew when it is
 
 
-def discard(step: Step) -> None:
+def discard(step: Advance) -> None:
     """Throw a speculation away: nothing of it is given out or remembered."""
     answer = step.talk.answer
     if answer is None or answer.released:
@@ -107,7 +107,7 @@ def discard(step: Step) -> None:
     step.set(answer=None)
 
 
-def stop(step: Step, status: Any, why: str, abort: bool = True) -> None:
+def stop(step: Advance, status: Any, why: str, abort: bool = True) -> None:
     """End a reply here: it is generated no further, and what was not played leaves the history."""
     answer = step.talk.answer
     assert answer is not None and answer.released
@@ -132,7 +132,7 @@ def cut(entry: Entry, position: float) -> Entry:
     return replace(entry, text=kept, lost=text[len(kept) :], codes=codes, status="complete" if whole else "incomplete")
 
 
-def respond(step: Step, asked: Respond) -> None:
+def respond(step: Advance, asked: Respond) -> None:
     """Reply now, to what is remembered or to something else.
 
     Raises:
@@ -151,7 +151,7 @@ def respond(step: Step, asked: Respond) -> None:
     order(step, entries, released=True, asked=asked)
 
 
-def truncate(step: Step, name: str, seconds: float) -> None:
+def truncate(step: Advance, name: str, seconds: float) -> None:
     """The listener says that it has played only so much of a reply.
 
     Raises:
@@ -168,7 +168,7 @@ def truncate(step: Step, name: str, seconds: float) -> None:
     step.set(history=step.talk.history.swap(cut(entry, seconds)))
 
 
-def _remember(step: Step, answer: Answer, entry: Entry) -> None:
+def _remember(step: Advance, answer: ReplyUnderway, entry: Entry) -> None:
     if not answer.remembered:
         return
     history = step.talk.history
@@ -176,17 +176,17 @@ def _remember(step: Step, answer: Answer, entry: Entry) -> None:
     step.set(history=history.put(entry, answer.behind if known else None))
 
 
-def _sound(answer: Answer) -> SpokenSound:
+def _sound(answer: ReplyUnderway) -> SpokenSound:
     return SpokenSound(answer.words, answer.playback.queued, answer.written)
 
 
-def is_playing(step: Step) -> bool:
+def is_playing(step: Advance) -> bool:
     """Whether a reply has the floor."""
     answer = step.talk.answer
     return answer is not None and answer.released
 
 
-def pause(step: Step, paused: bool) -> None:
+def pause(step: Advance, paused: bool) -> None:
     """Freeze the playback, or let it continue."""
     answer = step.talk.answer
     if answer is not None:

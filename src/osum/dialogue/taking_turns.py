@@ -28,7 +28,7 @@ from osum.dialogue.news import (
     Cancel,
     Clear,
     Commit,
-    Hold,
+    HoldTalk,
     Judge,
     Judged,
     News,
@@ -40,8 +40,8 @@ from osum.dialogue.news import (
     Put,
     Remove,
     Respond,
-    Resume,
     Resumed,
+    ResumeTalk,
     Sound,
     SpeechStarted,
     SpeechStopped,
@@ -51,7 +51,7 @@ from osum.dialogue.news import (
     TurnDropped,
     TurnTaken,
 )
-from osum.dialogue.talk import Question, Samples, Step, Talk, UserTurn, entry_of, turn_name
+from osum.dialogue.talk import Advance, PolicyQuestion, Samples, Talk, UserTurn, entry_of, turn_name
 from osum.dialogue.turn_policy import Evidence, Judgement
 from osum.errors import InputError
 from osum.listening.vad import FRAME, Detector
@@ -66,7 +66,7 @@ def advance(talk: Talk, news: News, now: float, detector: Detector[Any]) -> tupl
     Raises:
         InputError: news that cannot be followed, such as a commit of nothing. The talk that was given still holds.
     """
-    step = Step(talk, now)
+    step = Advance(talk, now)
     if isinstance(news, Sound):
         _sound(step, news, detector)
     else:
@@ -78,7 +78,7 @@ def advance(talk: Talk, news: News, now: float, detector: Detector[Any]) -> tupl
 # Sound
 
 
-def _sound(step: Step, sound: Sound, detector: Detector[Any]) -> None:
+def _sound(step: Advance, sound: Sound, detector: Detector[Any]) -> None:
     """Frame by frame, so that the size of the blocks changes nothing."""
     if step.talk.held:
         return
@@ -92,7 +92,7 @@ def _sound(step: Step, sound: Sound, detector: Detector[Any]) -> None:
             _time(step)
 
 
-def _frame(step: Step, frame: Frame) -> None:
+def _frame(step: Advance, frame: Frame) -> None:
     if not step.rules.takes_turns:
         _record(step, frame)
     elif step.talk.user is None:
@@ -101,7 +101,7 @@ def _frame(step: Step, frame: Frame) -> None:
         _in_turn(step, frame)
 
 
-def _before_turn(step: Step, frame: Frame) -> None:
+def _before_turn(step: Advance, frame: Frame) -> None:
     """Nobody speaks, or has just begun."""
     talk, rules = step.talk, step.rules
     needed = frames_of(rules.min_speech)
@@ -121,7 +121,7 @@ def _before_turn(step: Step, frame: Frame) -> None:
         _announce(step)
 
 
-def _in_turn(step: Step, frame: Frame) -> None:
+def _in_turn(step: Advance, frame: Frame) -> None:
     """The user speaks, or pauses."""
     turn = step.talk.user
     assert turn is not None
@@ -138,12 +138,12 @@ def _in_turn(step: Step, frame: Frame) -> None:
         _pause(step)
 
 
-def _unpaused(turn: UserTurn) -> Question | None:
+def _unpaused(turn: UserTurn) -> PolicyQuestion | None:
     """A question about a pause that has ended is void."""
     return None if turn.question is None or turn.question.paused else turn.question
 
 
-def _over_reply(step: Step) -> None:
+def _over_reply(step: Advance) -> None:
     """Speech over a reply: the policy says whether it interrupts, in the middle of it or when it has ended."""
     turn, rules = step.talk.user, step.rules
     assert turn is not None
@@ -160,7 +160,7 @@ def _over_reply(step: Step) -> None:
         _ask(step, paused=False)
 
 
-def _pause(step: Step) -> None:
+def _pause(step: Advance) -> None:
     """The user who has the floor is silent."""
     turn, rules = step.talk.user, step.rules
     assert turn is not None
@@ -174,18 +174,18 @@ def _pause(step: Step) -> None:
         _take(step, turn.judged)
 
 
-def _speculate(step: Step) -> None:
+def _speculate(step: Advance) -> None:
     turn = step.talk.user
     assert turn is not None
     replying.order(step, (*step.talk.history, entry_of(turn, _samples(turn))), released=False)
 
 
-def _ask(step: Step, paused: bool) -> None:
+def _ask(step: Advance, paused: bool) -> None:
     turn = step.talk.user
     assert turn is not None
     number = step.talk.questions + 1
     step.set(questions=number)
-    step.set_user(question=Question(number, step.now, paused), asked_speech=turn.speech)
+    step.set_user(question=PolicyQuestion(number, step.now, paused), asked_speech=turn.speech)
     over = turn.over_reply and not turn.announced
     step.give(Judge(number, Evidence(_samples(turn), turn.speech / SAMPLE_RATE, paused, over)))
 
@@ -193,14 +193,14 @@ def _ask(step: Step, paused: bool) -> None:
 # What the policy says
 
 
-def _judged(step: Step, news: Judged) -> None:
+def _judged(step: Advance, news: Judged) -> None:
     turn = step.talk.user
     if turn is None or turn.question is None or turn.question.id != news.question:
         return  # about a pause that has ended, or a turn that is gone
     _follow(step, news.judgement or Judgement("complete"))
 
 
-def _follow(step: Step, judgement: Judgement) -> None:
+def _follow(step: Advance, judgement: Judgement) -> None:
     turn = step.talk.user
     assert turn is not None and turn.question is not None
     paused = turn.question.paused
@@ -222,21 +222,21 @@ def _follow(step: Step, judgement: Judgement) -> None:
     _pause(step)
 
 
-def _interrupt(step: Step) -> None:
+def _interrupt(step: Advance) -> None:
     """The user takes the floor from a reply."""
     if step.rules.interrupts and replying.is_playing(step):
         replying.stop(step, "cancelled", "turn")
     _announce(step)
 
 
-def _announce(step: Step) -> None:
+def _announce(step: Advance) -> None:
     turn = step.talk.user
     assert turn is not None
     step.set_user(announced=True)
     step.give(SpeechStarted(turn.id, turn.start / SAMPLE_RATE))
 
 
-def _take(step: Step, judgement: Judgement | None) -> None:
+def _take(step: Advance, judgement: Judgement | None) -> None:
     """The turn is over and becomes part of the history; it is answered where the rules say so."""
     turn = step.talk.user
     assert turn is not None
@@ -258,7 +258,7 @@ def _take(step: Step, judgement: Judgement | None) -> None:
         replying.release(step)
 
 
-def _drop(step: Step, why: Any) -> None:
+def _drop(step: Advance, why: Any) -> None:
     """What was recorded is no turn."""
     turn = step.talk.user
     assert turn is not None
@@ -272,7 +272,7 @@ def _drop(step: Step, why: Any) -> None:
 # Parts of long turns
 
 
-def _give_part(step: Step) -> None:
+def _give_part(step: Advance) -> None:
     """A turn that is too long to be kept is cut where speech is least likely in its last third, and given away."""
     turn = step.talk.user
     assert turn is not None
@@ -288,7 +288,7 @@ def _give_part(step: Step) -> None:
     step.give(Part(turn.id, part, np.concatenate(turn.frames[:at]), last=False))
 
 
-def _noted(step: Step, news: Noted) -> None:
+def _noted(step: Advance, news: Noted) -> None:
     """What was said in a part: of a turn that still lasts, or of one that is remembered."""
     turn, name, history = step.talk.user, turn_name(news.turn), step.talk.history
     whole = news.text or ""
@@ -311,7 +311,7 @@ def _samples(turn: UserTurn) -> Samples:
 # Push to talk, and what else is asked for
 
 
-def _record(step: Step, frame: Frame) -> None:
+def _record(step: Advance, frame: Frame) -> None:
     """Without turns of its own the talk keeps all it is given until a message ends the turn."""
     turn = step.talk.user
     if turn is None:
@@ -322,73 +322,73 @@ def _record(step: Step, frame: Frame) -> None:
     _give_part(step)
 
 
-def _commit(step: Step, news: Commit) -> None:  # noqa: ARG001
+def _commit(step: Advance, news: Commit) -> None:  # noqa: ARG001
     turn = step.talk.user
     if turn is None or not turn.frames:
         raise InputError("nothing was recorded since the last turn: send sound before it is committed")
     _take(step, None)
 
 
-def _clear(step: Step, news: Clear) -> None:  # noqa: ARG001
+def _clear(step: Advance, news: Clear) -> None:  # noqa: ARG001
     step.set(before=(), onset=0)
     if step.talk.user is not None:
         _drop(step, "cleared")
         step.set(before=())
 
 
-def _respond(step: Step, news: Respond) -> None:
+def _respond(step: Advance, news: Respond) -> None:
     replying.respond(step, news)
 
 
-def _cancel(step: Step, news: Cancel) -> None:  # noqa: ARG001
+def _cancel(step: Advance, news: Cancel) -> None:  # noqa: ARG001
     if not replying.is_playing(step):
         raise InputError("no reply is being given: there is nothing to cancel")
     replying.stop(step, "cancelled", "asked")
 
 
-def _hold(step: Step, news: Hold) -> None:  # noqa: ARG001
+def _hold(step: Advance, news: HoldTalk) -> None:  # noqa: ARG001
     if not step.talk.held:
         replying.pause(step, paused=True)
         step.set(held=True)
         step.give(Paused())
 
 
-def _resume(step: Step, news: Resume) -> None:  # noqa: ARG001
+def _resume(step: Advance, news: ResumeTalk) -> None:  # noqa: ARG001
     if step.talk.held:
         step.set(held=False)
         replying.pause(step, paused=False)
         step.give(Resumed())
 
 
-def _put(step: Step, news: Put) -> None:
+def _put(step: Advance, news: Put) -> None:
     step.set(history=step.talk.history.put(news.entry, news.behind, news.first))
 
 
-def _remove(step: Step, news: Remove) -> None:
+def _remove(step: Advance, news: Remove) -> None:
     step.set(history=step.talk.history.remove(news.entry))
 
 
-def _truncate(step: Step, news: Truncate) -> None:
+def _truncate(step: Advance, news: Truncate) -> None:
     replying.truncate(step, news.entry, news.seconds)
 
 
-def _came(step: Step, news: Came) -> None:
+def _came(step: Advance, news: Came) -> None:
     if step.talk.answer is not None and step.talk.answer.id == news.reply:
         replying.take(step, news.piece)
 
 
-def _broke(step: Step, news: Broke) -> None:
+def _broke(step: Advance, news: Broke) -> None:
     if step.talk.answer is not None and step.talk.answer.id == news.reply:
         replying.fail(step, news.why)
 
 
-def _played(step: Step, news: Played) -> None:
+def _played(step: Advance, news: Played) -> None:
     answer = step.talk.answer
     if answer is not None and answer.id == news.reply and answer.released:
         step.set_answer(playback=answer.playback.reported(news.seconds, step.now))
 
 
-def _time(step: Step) -> None:
+def _time(step: Advance) -> None:
     """What the clock brings: a policy that does not answer, a reply that has been played."""
     turn = step.talk.user
     question = turn.question if turn is not None and not step.talk.held else None
@@ -400,7 +400,7 @@ def _time(step: Step) -> None:
         replying.order(step, step.talk.history.entries, released=True)
 
 
-_HANDLERS: dict[type, Callable[[Step, Any], None]] = {
+_HANDLERS: dict[type, Callable[[Advance, Any], None]] = {
     Judged: _judged,
     Came: _came,
     Broke: _broke,
@@ -410,8 +410,8 @@ _HANDLERS: dict[type, Callable[[Step, Any], None]] = {
     Clear: _clear,
     Respond: _respond,
     Cancel: _cancel,
-    Hold: _hold,
-    Resume: _resume,
+    HoldTalk: _hold,
+    ResumeTalk: _resume,
     Put: _put,
     Remove: _remove,
     Truncate: _truncate,

@@ -61,7 +61,7 @@ class TalkRules:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class PolicyQuestion:
     """What the policy is being asked."""
 
     id: int
@@ -90,7 +90,7 @@ class UserTurn:
     """Whether the user has been given the floor."""
     asked_speech: int = 0
     """Samples with speech when the policy was last asked about a turn over a reply."""
-    question: Question | None = None
+    question: PolicyQuestion | None = None
     judged: Judgement | None = None
     """What the policy said of this pause."""
     parts: int = 0
@@ -100,7 +100,7 @@ class UserTurn:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ReplyUnderway:
     """A reply that is being generated or played."""
 
     id: int
@@ -137,7 +137,7 @@ class Talk:
     onset: int = 0
     """Frames with speech in a row, without a turn."""
     user: UserTurn | None = None
-    answer: Answer | None = None
+    answer: ReplyUnderway | None = None
     held: bool = False
     owed: bool = False
     """Whether a turn that did not interrupt waits for its reply."""
@@ -151,7 +151,7 @@ def begin(rules: TalkRules, detector: Detector[Any], history: History | None = N
     return Talk(rules, hearing.start(detector), history or History())
 
 
-class Step:
+class Advance:
     """One call of `advance` on its way: the talk so far, and what has come out of it."""
 
     def __init__(self, talk: Talk, now: float) -> None:

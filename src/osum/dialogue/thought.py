@@ -60,7 +60,7 @@ class Thought:
 
 
 @dataclass(frozen=True)
-class Said:
+class ReadAnswer:
     """An answer, read: what was thought, what is said, and with which feeling."""
 
     reply: str
@@ -76,7 +76,7 @@ class Said:
         return thought + (f"<{self.emotion}>" if self.emotion else "") + self.reply
 
 
-def read_said(raw: str) -> Said:
+def read_said(raw: str) -> ReadAnswer:
     """Thought, feeling and reply of what a model wrote."""
     problems: list[str] = []
     thought, reply = _split(raw, problems)
@@ -89,7 +89,9 @@ def read_said(raw: str) -> Said:
         reply = reply[leading.end() :]
         if emotion is None:
             problems.append(f"the reply begins with <{leading[1][:20]}>, which is no feeling to answer with")
-    return Said(reply.strip(), None if thought is None else read_thought(thought, problems), emotion, tuple(problems))
+    return ReadAnswer(
+        reply.strip(), None if thought is None else read_thought(thought, problems), emotion, tuple(problems)
+    )
 
 
 def _split(raw: str, problems: list[str]) -> tuple[str | None, str]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from osum.audio import SAMPLE_RATE
-from osum.corpus.synthesis import Voice, espeak
+from osum.corpus.synthesis import SynthesisVoice, espeak
 from osum.dialogue.conversation import Messages
 from osum.dialogue.live import Generator
 from osum.dialogue.talker import AudioPiece, Piece, Reply, Samples, TextPiece
@@ -123,7 +123,7 @@ class EspeakVoice:
         chinese = any(re.fullmatch(f"[{CJK}]", unit) for unit in units)
         accent, spoken = ("cmn-latn-pinyin", _pinyin(units)) if chinese else ("en-us", units)
         with _ONE_AT_A_TIME:
-            found = self._library.speak(spoken, Voice(accent, self._variant, self._rate))
+            found = self._library.speak(spoken, SynthesisVoice(accent, self._variant, self._rate))
         words = found.words if len(found.words) == len(units) else ()
         named = (replace(word, text=unit) for word, unit in zip(words, units, strict=False))
         return found.samples, tuple(named)

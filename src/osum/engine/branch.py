@@ -30,7 +30,7 @@ from transformers.generation import (
 
 from osum.engine.forced import Forced
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Ask, Reply
+from osum.engine.request import Ask, EngineReply
 from osum.engine.tree import Tree, common
 from osum.tasks import REPLY_SEPARATOR, Task
 
@@ -116,7 +116,7 @@ class Branch:
     """The answer so far; the end is left out."""
     log_probs: list[float] = field(default_factory=list)
     complete: bool = False
-    reply: Reply | None = None
+    reply: EngineReply | None = None
 
     def __post_init__(self) -> None:
         self._forced = Forced(self.ask.words, self.text_ids, self.end) if self.ask.words else None
@@ -294,7 +294,7 @@ class Branch:
         return True
 
     def _answer(self, scores: Mapping[str, tuple[float, ...]]) -> None:
-        self.reply = Reply(
+        self.reply = EngineReply(
             text=self.decode(self.ids),
             ids=tuple(self.ids),
             log_probs=tuple(self.log_probs),

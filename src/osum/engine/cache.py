@@ -31,7 +31,7 @@ IDLE = 4
 
 
 @dataclass(eq=False)
-class Place:
+class CachePlace:
     """A row of the cache: `index` of the slab of that width. The cache may move it."""
 
     width: int
@@ -42,7 +42,7 @@ class Place:
 class View(NamedTuple):
     """What a row feeds: its last tokens, and which of its slots, those of the tokens included, each of them sees."""
 
-    place: Place
+    place: CachePlace
     sees: NDArray[np.bool_]
     """(Q, W)"""
 
@@ -70,7 +70,7 @@ class _Slab:
         self.keys = [empty.new_empty(0, width, *empty.shape) for _ in range(num_layers)]  # (R, C, h, d) each
         self.values = [empty.new_empty(0, width, *empty.shape) for _ in range(num_layers)]
         self.num_rows = 0
-        self.places: list[Place] = []
+        self.places: list[CachePlace] = []
 
     @property
     def num_slots(self) -> int:
@@ -85,10 +85,10 @@ class _Slab:
                     stores[layer][: len(store)] = store
         self.num_rows = num_rows
 
-    def take(self) -> Place:
+    def take(self) -> CachePlace:
         """The first row that nobody uses."""
         used = {place.index for place in self.places}
-        self.places.append(Place(self.width, next(index for index in range(self.num_rows) if index not in used)))
+        self.places.append(CachePlace(self.width, next(index for index in range(self.num_rows) if index not in used)))
         return self.places[-1]
 
     def shrink(self) -> None:
@@ -124,7 +124,7 @@ class TokenCache:
         """Slots that memory is taken for."""
         return sum(slab.num_slots for slab in self._slabs.values())
 
-    def hold(self, place: Place | None, num_slots: int) -> Place | None:
+    def hold(self, place: CachePlace | None, num_slots: int) -> CachePlace | None:
         """A place of so many slots that begins with what stands in `place`, which is given up for it.
 
         None where the limit leaves no room; `place` stays as it was then, and also where memory ends.
@@ -149,7 +149,7 @@ class TokenCache:
             self.free(place)
         return found
 
-    def free(self, place: Place) -> None:
+    def free(self, place: CachePlace) -> None:
         """Give a place up, and its slab where it was the last one in it."""
         slab = self._slabs[place.width]
         slab.places.remove(place)
@@ -238,7 +238,7 @@ class TokenCache:
         seen = seen.reshape(batch, queries.shape[1], num, -1).transpose(1, 2)  # (B, Q, H, d)
         return seen.reshape(batch * num, -1)[group.mine]
 
-    def keep(self, place: Place, slots: Sequence[int]) -> None:
+    def keep(self, place: CachePlace, slots: Sequence[int]) -> None:
         """Move these slots of a row, in order, to its beginning."""
         same = next((at for at, slot in enumerate(slots) if at != slot), len(slots))
         if same == len(slots):

@@ -5,7 +5,7 @@
 2. The step then makes one pass of the language model over everything that is ready: prompts, next ids, drafts, labels.
 3. The first question with a transcript leads. Its transcript is the draft of the others (see `branch`).
 
-One thread steps at a time, whichever waits for a reply (see `Turn`). Where something fails for several requests at
+One thread steps at a time, whichever waits for a reply (see `StepTurn`). Where something fails for several requests at
 once, it is tried for each half of them, so that only the requests that fail alone end with the fault.
 Knows nothing of files or windows. Shapes: M mel bins, F frames, T audio tokens, D width.
 """
@@ -27,11 +27,11 @@ from osum.engine.beams import search
 from osum.engine.behind import Behind
 from osum.engine.branch import Branch, tag_room
 from osum.engine.cache import TokenCache
-from osum.engine.handle import Handle, Turn
+from osum.engine.handle import Handle, StepTurn
 from osum.engine.options import GenerationOptions
 from osum.engine.planned import Planned
 from osum.engine.request import Ask, Event, Request, Result
-from osum.engine.rows import Row, look
+from osum.engine.rows import CacheRow, look
 from osum.engine.tree import common
 from osum.errors import CancelledError, LayoutError, OsumError
 from osum.model.configuration_osum import audio_token_length
@@ -68,7 +68,7 @@ class Budget:
 
 
 @dataclass
-class Counts:
+class EngineCounts:
     """What was done since the engine was made."""
 
     clips: int = 0
@@ -96,7 +96,7 @@ class Job:
     """What the encoder makes of its clips, (T_i, D) each."""
     begun: bool = False
     """Whether its clips are encoded, so that its questions can be read."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CacheRow] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
     """In the order of the request's questions."""
     reported: list[int] = field(default_factory=list)
@@ -118,11 +118,11 @@ class Engine:
         self.processor = checkpoint.processor
         self.device = self.model.device
         self.budget = budget or Budget.of(self.device)
-        self.counts = Counts()
+        self.counts = EngineCounts()
         text_config = self.model.config.text_config
         self._cache = TokenCache(text_config, self.device, self.model.dtype, self.budget.cache_bytes)
         self._max_positions: int = text_config.max_position_embeddings
-        self._turn = Turn(self._step, self._tidy)
+        self._turn = StepTurn(self._step, self._tidy)
         self._jobs: list[Job] = []
         """In the order of arrival; changed under the lock of the turn."""
 
@@ -323,7 +323,7 @@ class Engine:
         for group in [list(range(len(ids)))] if together else [[number] for number in range(len(ids))]:
             cut = shared if together else len(ids[group[0]]) - 1
             branches = [self._branch(asks[number], ids[number], cut) for number in group]
-            job.rows.append(Row(ids[group[0]][:cut], sound, branches))
+            job.rows.append(CacheRow(ids[group[0]][:cut], sound, branches))
         job.branches = [branch for row in job.rows for branch in row.branches]
         job.reported = [0] * len(ids)
         plain = [branch for branch in job.branches if branch.ask.drafts]
@@ -360,9 +360,9 @@ class Engine:
             for (branch, _), answer in zip(pairs, found, strict=True):
                 branch.settle(answer)
 
-    def _choose(self, jobs: Sequence[Job]) -> dict[Job, list[Row]]:
+    def _choose(self, jobs: Sequence[Job]) -> dict[Job, list[CacheRow]]:
         """What the next pass feeds: every row that has something, as many as fit, the oldest first."""
-        chosen: dict[Job, list[Row]] = {}
+        chosen: dict[Job, list[CacheRow]] = {}
         size = 0
         rows = [(job, row) for job in jobs for row in job.rows]
         for number, (job, row) in enumerate(rows):
@@ -381,7 +381,7 @@ class Engine:
             raise RuntimeError("no question in flight has anything to feed: please report it")
         return chosen
 
-    def _hold(self, row: Row, others: Sequence[Row], last_chance: bool, _: Sequence[Job]) -> None:
+    def _hold(self, row: CacheRow, others: Sequence[CacheRow], last_chance: bool, _: Sequence[Job]) -> None:
         """Find a row a place for what it feeds next; where there is no room, the last of the others give up theirs."""
         held = [other for other in others if other.place is not None]
         while (place := self._cache.hold(row.place, row.num_slots)) is None and held:
@@ -394,7 +394,7 @@ class Engine:
                 "ask less at once or raise Budget.cache_bytes"
             )
 
-    def _look(self, rows: Sequence[Row]) -> None:
+    def _look(self, rows: Sequence[CacheRow]) -> None:
         """One pass over what these rows feed; each keeps what was found until `_take`."""
         look(self.model, self._cache, rows, self.processor.answer_end_token_id)
         self.counts.passes += 1

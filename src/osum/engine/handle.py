@@ -9,11 +9,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
-from osum.engine.request import Event, Reply, Request, Result
+from osum.engine.request import EngineReply, Event, Request, Result
 from osum.errors import CancelledError
 
 
-class Turn:
+class StepTurn:
     """Lets one thread at a time step, and wakes those that wait for what the step brings.
 
     1. Whoever waits for something looks whether a step is being made. If so, it sleeps until that step is over.
@@ -80,11 +80,11 @@ class Handle:
         ...         print(event.ids, event.reply)
     """
 
-    def __init__(self, request: Request, turn: Turn) -> None:
+    def __init__(self, request: Request, turn: StepTurn) -> None:
         self.request = request
         self._turn = turn
         self._events: deque[Event] = deque()
-        self._replies: dict[int, Reply] = {}
+        self._replies: dict[int, EngineReply] = {}
         self._fault: Exception | None = None
         self._ended = False
 

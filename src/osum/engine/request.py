@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reply:
+class EngineReply:
     """The answer to one question."""
 
     text: str
@@ -99,7 +99,7 @@ class Event:
     ask: int
     """Which of the request's questions."""
     ids: tuple[int, ...] = ()
-    reply: Reply | None = None
+    reply: EngineReply | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Result:
     """All replies to a request in the order of its questions, or why there are none."""
 
     id: Hashable
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[EngineReply, ...] = ()
     error: str | None = None
     fault: Exception | None = None
     """What went wrong, where `error` is no refusal in words of osum's own."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osum.engine.branch import Branch, Seen
-from osum.engine.cache import Place, TokenCache, View
+from osum.engine.cache import CachePlace, TokenCache, View
 from osum.engine.decoder import decode
 from osum.model import OsumForConditionalGeneration
 
@@ -26,14 +26,14 @@ SCORES = 1 << 26
 
 
 @dataclass(eq=False)
-class Row:
+class CacheRow:
     """A row of the cache: ids that all its questions share, and the questions."""
 
     prefix: list[int]
     audio: Tensor
     """What the placeholders of the prefix stand for, (sum T_i, D)."""
     branches: list[Branch]
-    place: Place | None = None
+    place: CachePlace | None = None
     """Where it stands in the cache; None while it is not there."""
     filled: bool = False
     """Whether the prefix is in the cache."""
@@ -111,7 +111,7 @@ class Feed:
     """Where each open question's tree begins."""
 
 
-def feed_of(row: Row) -> Feed:
+def feed_of(row: CacheRow) -> Feed:
     """The next tokens of a row, and what each of them sees."""
     num_shared, number = len(row.prefix), row.num_tokens
     ids = [] if row.filled else list(row.prefix)
@@ -137,7 +137,7 @@ def feed_of(row: Row) -> Feed:
     return Feed(ids, positions, sees, first)
 
 
-def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], end: int) -> None:
+def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[CacheRow], end: int) -> None:
     """One pass over what these rows feed. Changes no row but its `found`, so a pass that fails can be made again."""
     rows = sorted(rows, key=lambda row: (row.place.width if row.place else 0, row.num_tokens))
     feeds = [feed_of(row) for row in rows]
@@ -149,7 +149,7 @@ def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[
 
 
 def _hidden(
-    model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[Row], feeds: Sequence[Feed]
+    model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[CacheRow], feeds: Sequence[Feed]
 ) -> Tensor:
     """States (N, D) of what is fed, row by row, placeholders replaced by sound."""
     device, inner = model.device, model.model
@@ -164,7 +164,7 @@ def _hidden(
 
 
 def _seen(
-    model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[Row], feeds: Sequence[Feed], end: int
+    model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[CacheRow], feeds: Sequence[Feed], end: int
 ) -> Iterator[Seen]:
     """What is said of each open question's tree, in order, from states (N, D)."""
     spans: list[tuple[int, int, bool] | None] = []  # first place, number of places, whether logits are needed

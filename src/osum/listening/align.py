@@ -23,7 +23,7 @@ from osum.errors import LayoutError, MissingExtraError
 from osum.listening.feeding import Piece
 from osum.listening.sound_time import SoundTime
 from osum.listening.viterbi import best_paths
-from osum.listening.word_times import LEAST, Span, Unit, in_file, placed, spans_of, units_of
+from osum.listening.word_times import LEAST, Span, TextUnit, in_file, placed, spans_of, units_of
 from osum.model.configuration_osum import encoder_length
 from osum.model.letters import LetterHead, letters_of
 from osum.model.processing_osum import pad_features
@@ -41,7 +41,7 @@ class Spoken:
     features: Tensor
     """Log-mel (M, F)."""
     seconds: float
-    units: Sequence[Unit]
+    units: Sequence[TextUnit]
 
     @property
     def sound(self) -> SoundTime:
@@ -116,7 +116,7 @@ class Aligner:
                 found[at] = self._words(spelled[at], path[1], length)
         return found
 
-    def _spelled(self, units: Sequence[Unit]) -> list[list[int]]:
+    def _spelled(self, units: Sequence[TextUnit]) -> list[list[int]]:
         """Letters of each word; nothing where there is no way to spell any of them."""
         try:
             spelled = letters_of([unit.spoken for unit in units]) if self._head is not None else []

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from osum.engine.options import GenerationOptions, LabelOptions
-from osum.engine.request import Ask, Reply
+from osum.engine.request import Ask, EngineReply
 from osum.errors import InputError, TaskError
 from osum.listening.answers import NO_EVENT, names_event
 from osum.listening.transcripts import GIVEN, OwnText, Transcriber
@@ -40,11 +40,11 @@ class Questions:
     voice: int | None = None
     """Which of them decides on a voice."""
 
-    def silence_of(self, replies: Sequence[Reply]) -> Reply | None:
+    def silence_of(self, replies: Sequence[EngineReply]) -> EngineReply | None:
         """The reply that decides on silence."""
         return None if self.silence is None else replies[self.silence]
 
-    def voice_of(self, replies: Sequence[Reply]) -> bool | None:
+    def voice_of(self, replies: Sequence[EngineReply]) -> bool | None:
         """Whether the likeliest vocal event is one."""
         task = None if self.voice is None else self.asks[self.voice].task
         if task is None or self.voice is None:

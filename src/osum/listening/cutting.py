@@ -23,7 +23,7 @@ from osum.utterance import Utterance
 
 
 @dataclass(frozen=True)
-class Source:
+class SoundSource:
     """What to read: a manifest row, or anything `osum.audio` takes, a channel of it, a stretch of it in seconds."""
 
     audio: Any
@@ -73,11 +73,11 @@ class Failure:
 
 
 Found = Stretch | Failure
-Cut = Callable[[Source, Callable[[], None]], Iterator[Stretch]]
+Cut = Callable[[SoundSource, Callable[[], None]], Iterator[Stretch]]
 """From a source to its windows; calls its second argument at each block that was read."""
 
 
-def stretches(max_samples: int, vad: str, source: Source, alive: Callable[[], None]) -> Iterator[Stretch]:
+def stretches(max_samples: int, vad: str, source: SoundSource, alive: Callable[[], None]) -> Iterator[Stretch]:
     """The windows of one source, each given when the next was read, so that the last one is known.
 
     `alive` is called at each block that was read: hours of silence bring no window.
@@ -104,7 +104,7 @@ def stretches(max_samples: int, vad: str, source: Source, alive: Callable[[], No
         yield replace(held, last=True, notes=tuple(note.message for note in notes))
 
 
-def found_in(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[Found]:
+def found_in(cut: Cut, source: SoundSource, alive: Callable[[], None]) -> Iterator[Found]:
     """The windows of a source, and why there are no more where it breaks off."""
     try:
         yield from cut(source, alive)
@@ -125,7 +125,7 @@ def _report_alive(pipe: Connection) -> None:
     pipe.send(None)
 
 
-def _all_found(cut: Cut, source: Source, alive: Callable[[], None]) -> Iterator[Found]:
+def _all_found(cut: Cut, source: SoundSource, alive: Callable[[], None]) -> Iterator[Found]:
     """As `found_in`, and faults that no error of ours stands for: nobody would see the traceback of a worker."""
     try:
         yield from found_in(cut, source, alive)

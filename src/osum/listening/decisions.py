@@ -212,7 +212,7 @@ class _Way:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecisionPlan:
     """What some questions ask a model, and how its answer is read."""
 
     ways: tuple[_Way, ...]
@@ -227,7 +227,7 @@ class Plan:
         context: str = "",
         marks: Sequence[str] = (),
         refuse: frozenset[str] = frozenset(),
-    ) -> Plan:
+    ) -> DecisionPlan:
         """Plan the answers.
 
         Args:

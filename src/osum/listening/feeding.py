@@ -20,7 +20,7 @@ from queue import Full, Queue
 
 from torch import Tensor
 
-from osum.listening.cutting import Cut, Failure, Found, Source, found_in, stretches, work
+from osum.listening.cutting import Cut, Failure, Found, SoundSource, found_in, stretches, work
 from osum.listening.longform import Samples
 from osum.listening.workers import context
 from osum.model import OsumProcessor
@@ -57,7 +57,7 @@ LogMel = Callable[[Samples], Tensor]
 
 
 def read(
-    sources: Iterable[Source],
+    sources: Iterable[SoundSource],
     processor: OsumProcessor,
     max_samples: int,
     num_workers: int = 0,
@@ -114,7 +114,7 @@ class _Crew:
         self._ready: Queue[tuple[int, News] | BaseException | None] = Queue(AHEAD)
         self._stopped = threading.Event()
 
-    def read(self, sources: Iterable[Source]) -> Iterator[tuple[int, News]]:
+    def read(self, sources: Iterable[SoundSource]) -> Iterator[tuple[int, News]]:
         thread = threading.Thread(target=self._run, args=(sources,), daemon=True)
         thread.start()
         try:
@@ -126,7 +126,7 @@ class _Crew:
             self._stopped.set()
             thread.join()
 
-    def _run(self, sources: Iterable[Source]) -> None:
+    def _run(self, sources: Iterable[SoundSource]) -> None:
         workers: list[_Worker] = []
         last: BaseException | None = None
         try:
@@ -146,7 +146,7 @@ class _Crew:
                 self._put(last)
             self._put(None)
 
-    def _hand_out(self, workers: Sequence[_Worker], left: Iterator[tuple[int, Source]]) -> None:
+    def _hand_out(self, workers: Sequence[_Worker], left: Iterator[tuple[int, SoundSource]]) -> None:
         for worker in workers:
             if worker.number is None and (given := next(left, None)) is not None:
                 worker.number, worker.name = given[0], given[1].name

@@ -28,18 +28,18 @@ from osum.engine.engine import Engine
 from osum.engine.options import LabelOptions
 from osum.engine.request import Ask, Request
 from osum.listening.align import Aligner, Spoken
-from osum.listening.cutting import Failure, Source
+from osum.listening.cutting import Failure, SoundSource
 from osum.listening.feeding import Piece, read
 from osum.listening.merge import in_sequence
 from osum.listening.sound_time import SoundTime
-from osum.listening.word_times import Unit, guessed, in_file, placed, units_of
+from osum.listening.word_times import TextUnit, guessed, in_file, placed, units_of
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task
 from osum.text import join_units
 from osum.utterance import Segment, Utterance, Word
 
 Clip = tuple[Utterance, Any]
-"""A row, and what `Source` reads of it."""
+"""A row, and what `SoundSource` reads of it."""
 
 
 AGREEMENT = 0.4
@@ -57,7 +57,7 @@ class _Window:
     piece: Piece
     start: float
     """Seconds of the file."""
-    units: Sequence[Unit] = ()
+    units: Sequence[TextUnit] = ()
     words: tuple[Word, ...] = ()
 
     @property
@@ -130,7 +130,7 @@ class GivenText:
         started: dict[int, tuple[_Row, _Stretch]] = {}
         numbers = count()
 
-        def opened() -> Iterator[Source]:
+        def opened() -> Iterator[SoundSource]:
             for item, audio in clips:
                 row = _Row(item, [_Stretch(*each[:2]) for each in _stretches(item)])
                 row.error = _unfit(item)
@@ -139,7 +139,7 @@ class GivenText:
                     started[next(numbers)] = row, stretch
                     channel: Any = "mix" if item.channel is None else item.channel
                     place = audio.with_(start=start or None, end=end) if isinstance(audio, Utterance) else audio
-                    yield Source(place, channel, start or None, end)
+                    yield SoundSource(place, channel, start or None, end)
 
         processor, limit = self.engine.processor, self.max_samples
         for number, found in read(opened(), processor, limit, options.num_workers, options.read_timeout, options.vad):
@@ -224,7 +224,7 @@ def agreement(given: Sequence[str], recognised: Sequence[Sequence[str]]) -> floa
     return sum(block.size for block in blocks) / max(len(given), 1)
 
 
-def _deal_by_time(units: Sequence[Unit], windows: Sequence[_Window]) -> None:
+def _deal_by_time(units: Sequence[TextUnit], windows: Sequence[_Window]) -> None:
     """Spread words over the sound of windows, each within the window that holds its middle."""
     clips = [(window.piece.features, window.seconds) for window in windows if window.piece.features is not None]
     sound, seconds = SoundTime(clips), sum(length for _, length in clips)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from osum.engine.options import GenerationOptions
-from osum.engine.request import Ask, Reply
+from osum.engine.request import Ask, EngineReply
 from osum.listening.answers import answer_key
 from osum.scoring.normalize import mixed_units
 from osum.tasks import Task
@@ -29,10 +29,10 @@ PENALISED = GenerationOptions(repetition_penalty=1.3)
 DRAWN = tuple(GenerationOptions(do_sample=True, temperature=warmth, seed=0) for warmth in (0.4, 0.8))
 AGAIN = "decoded again after a repetition loop"
 
-AskAgain = Callable[[Sequence[Ask]], Sequence[Reply]]
+AskAgain = Callable[[Sequence[Ask]], Sequence[EngineReply]]
 
 
-def loops(task: Task, reply: Reply, seconds: float) -> bool:
+def loops(task: Task, reply: EngineReply, seconds: float) -> bool:
     """Whether the answer of a task about `seconds` of sound is a repetition loop."""
     found = task.parse(reply.text)
     repeats = [loop for part in (reply.text, found.text, found.reply or "") if (loop := repetition(part))]
@@ -42,8 +42,8 @@ def loops(task: Task, reply: Reply, seconds: float) -> bool:
 
 
 def unlooped(
-    asks: Sequence[Ask], replies: Sequence[Reply], seconds: float, ask_again: AskAgain
-) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
+    asks: Sequence[Ask], replies: Sequence[EngineReply], seconds: float, ask_again: AskAgain
+) -> tuple[tuple[EngineReply, ...], tuple[Task, ...]]:
     """The replies with loops decoded again, and the tasks of which another reply was taken."""
     found = list(replies)
     left = [at for at in range(len(asks)) if _loops(asks[at], found[at], seconds)]
@@ -59,7 +59,7 @@ def unlooped(
     return tuple(found), tuple(task for at in looped if at not in left and (task := asks[at].task))
 
 
-def _loops(ask: Ask, reply: Reply, seconds: float) -> bool:
+def _loops(ask: Ask, reply: EngineReply, seconds: float) -> bool:
     return ask.task is not None and ask.given is None and loops(ask.task, reply, seconds)
 
 

@@ -26,7 +26,7 @@ from osum.corpus.clips import address
 from osum.engine.confidence import confidences
 from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
-from osum.engine.request import Ask, Reply, Request, Result
+from osum.engine.request import Ask, EngineReply, Request, Result
 from osum.errors import InputError, OsumError, TaskError, UsageError
 from osum.listening.align import Aligner, timed_task
 from osum.listening.answers import (
@@ -39,8 +39,8 @@ from osum.listening.answers import (
 )
 from osum.listening.asked import TRANSCRIBE, Asked, Questions
 from osum.listening.asked import prompts as prompts_of
-from osum.listening.cutting import Failure, Source
-from osum.listening.decisions import Inquiry, Plan, inquiries_of
+from osum.listening.cutting import Failure, SoundSource
+from osum.listening.decisions import DecisionPlan, Inquiry, inquiries_of
 from osum.listening.feeding import Piece, read
 from osum.listening.given import GivenText
 from osum.listening.loops import marked, unlooped
@@ -48,7 +48,7 @@ from osum.listening.recording import Recording
 from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
 from osum.listening.timing import Answered, timed
-from osum.listening.transcripts import Transcriber, Window, in_batches
+from osum.listening.transcripts import Transcriber, TranscriptWindow, in_batches
 from osum.listening.watch import UNWATCHED, Watch
 from osum.model.templates import PLACEHOLDERS
 from osum.tasks import LabelSet, Task, TaskSet
@@ -304,10 +304,12 @@ class Recognizer:
             raise InputError(row.error)
         return {name: one.answer() for name, one in zip(questions, plan.decisions(row), strict=True)}
 
-    def plan(self, inquiries: Sequence[Inquiry], context: str = "", refuse: frozenset[str] = frozenset()) -> Plan:
+    def plan(
+        self, inquiries: Sequence[Inquiry], context: str = "", refuse: frozenset[str] = frozenset()
+    ) -> DecisionPlan:
         """What typed questions ask this model; raises `QuestionError` for one that cannot be asked."""
         marks = (*PLACEHOLDERS, *self.engine.processor.tokenizer.all_special_tokens)
-        return Plan.of(inquiries, self.tasks, context, marks, refuse)
+        return DecisionPlan.of(inquiries, self.tasks, context, marks, refuse)
 
     def _run(
         self,
@@ -388,7 +390,8 @@ class Recognizer:
         """The windows whose text is known, with that text in their file; the others end it with the reason."""
         for batch in in_batches(windows, size):
             asked = [
-                Window(file.item, *file.times(piece), whole=piece.last and not piece.start) for file, piece in batch
+                TranscriptWindow(file.item, *file.times(piece), whole=piece.last and not piece.start)
+                for file, piece in batch
             ]
             for (file, piece), found in zip(batch, transcriber(asked), strict=True):
                 if found.error is None:
@@ -403,11 +406,11 @@ class Recognizer:
         """The windows of each source that are not silent."""
         started: dict[int, Recording] = {}
 
-        def opened() -> Iterator[Source]:
+        def opened() -> Iterator[SoundSource]:
             for number, (item, audio) in enumerate(sources):
                 started[number] = Recording(item)
                 files.append(started[number])
-                yield Source(sound_or_fault(audio), _channel(item.channel), item.start, item.end)
+                yield SoundSource(sound_or_fault(audio), _channel(item.channel), item.start, item.end)
 
         options = asked.options
         processor, limit = self.engine.processor, self._max_samples
@@ -434,7 +437,9 @@ class Recognizer:
         seconds, given = piece.num_samples / SAMPLE_RATE, file.texts.get(piece.start)
         return asked.questions(seconds, self.engine.processor.request, self.engine.token_limit, given)
 
-    def _segment(self, replies: Sequence[Reply], file: Recording, piece: Piece, asked: Asked, watch: Watch) -> Segment:
+    def _segment(
+        self, replies: Sequence[EngineReply], file: Recording, piece: Piece, asked: Asked, watch: Watch
+    ) -> Segment:
         """One window's answers; what decides on silence and voice is taken before loops are decoded again."""
         questions, tasks = self._questions(file, piece, asked), asked.tasks
         silence, voice = questions.silence_of(replies), questions.voice_of(replies)
@@ -465,11 +470,11 @@ class Recognizer:
         return segment
 
     def _unlooped(
-        self, asks: Sequence[Ask], replies: Sequence[Reply], piece: Piece
-    ) -> tuple[tuple[Reply, ...], tuple[Task, ...]]:
+        self, asks: Sequence[Ask], replies: Sequence[EngineReply], piece: Piece
+    ) -> tuple[tuple[EngineReply, ...], tuple[Task, ...]]:
         """The replies with repetition loops decoded again, and the tasks of which that was done."""
 
-        def ask_again(asks: Sequence[Ask]) -> tuple[Reply, ...]:
+        def ask_again(asks: Sequence[Ask]) -> tuple[EngineReply, ...]:
             return self.engine.submit(Request(0, (cast(Tensor, piece.features),), tuple(asks))).result().replies
 
         return unlooped(asks, replies, piece.num_samples / SAMPLE_RATE, ask_again)
@@ -487,7 +492,7 @@ def _reason(fault: Exception) -> str:
     return f"could not be answered ({said}); if the file is in order, please report it"
 
 
-def _distribution(task: Task, labels: LabelSet, reply: Reply) -> dict[str, float]:
+def _distribution(task: Task, labels: LabelSet, reply: EngineReply) -> dict[str, float]:
     """Label to probability: the scores of the whole tags, normalised over the set."""
     scaled = torch.tensor(reply.scores[labels.name], dtype=torch.float64) / task.temperature_of(labels)
     return dict(zip(labels.labels, scaled.softmax(0).tolist(), strict=True))

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TranscriptWindow:
     """A stretch of a recording, of at most what the model takes at once."""
 
     row: Utterance
@@ -53,7 +53,7 @@ class Transcriber(Protocol):
         """What decides its texts, as JSON values: a run continues with a file only where it is the same."""
         ...
 
-    def __call__(self, windows: Sequence[Window]) -> Sequence[Transcript]:
+    def __call__(self, windows: Sequence[TranscriptWindow]) -> Sequence[Transcript]:
         """The transcript of each window, in order; one that fails costs the others nothing."""
         ...
 
@@ -67,12 +67,12 @@ class OwnText:
         """See `Transcriber`; the rows themselves are no part of it."""
         return {}
 
-    def __call__(self, windows: Sequence[Window]) -> list[Transcript]:
+    def __call__(self, windows: Sequence[TranscriptWindow]) -> list[Transcript]:
         """See `Transcriber`."""
         return [_own(window) for window in windows]
 
 
-def _own(window: Window) -> Transcript:
+def _own(window: TranscriptWindow) -> Transcript:
     row = window.row
     if row.text is None:
         return Transcript(error=f"{row.path}: row {row.id!r} has no text: give it one, or leave --transcript out")
@@ -88,7 +88,7 @@ def _own(window: Window) -> Transcript:
     return Transcript(join_units(word.text for word in row.words if _inside(word, window)))
 
 
-def _inside(word: Word, window: Window) -> bool:
+def _inside(word: Word, window: TranscriptWindow) -> bool:
     return window.start <= (word.start + word.end) / 2 < window.end
 
 

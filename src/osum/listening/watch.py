@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from osum.engine.request import Event, Reply
+from osum.engine.request import EngineReply, Event
 from osum.utterance import Segment
 
 
@@ -18,7 +18,7 @@ class Watch:
     def news(self, event: Event) -> None:
         """More of the answers about a window; with a batch size of 1, window after window."""
 
-    def answered(self, segment: Segment, replies: Mapping[str, Reply]) -> None:
+    def answered(self, segment: Segment, replies: Mapping[str, EngineReply]) -> None:
         """A window is answered; task to what was decoded for it. Windows come in order of time."""
 
     def failed(self, fault: Exception) -> None:

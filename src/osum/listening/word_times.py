@@ -34,7 +34,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class TextUnit:
     """A word or Chinese character of a text."""
 
     text: str
@@ -43,23 +43,23 @@ class Unit:
     """As a model writes it; empty where nothing of it is said."""
 
 
-def units_of(text: str) -> list[Unit]:
+def units_of(text: str) -> list[TextUnit]:
     """The words and characters of a text; punctuation that stands alone goes to the word before it, or else behind it.
 
     Where it has no punctuation that stands alone, they are its `mixed_units`.
     """
-    found: list[Unit] = []
+    found: list[TextUnit] = []
     ahead = ""
     for unit in mixed_units(text):
         spoken = normalize(unit)
         if spoken or not re.fullmatch(r"\W+", unit):
-            found.append(Unit(ahead + unit, spoken))
+            found.append(TextUnit(ahead + unit, spoken))
             ahead = ""
         elif found:
-            found[-1] = Unit(found[-1].text + unit, found[-1].spoken)
+            found[-1] = TextUnit(found[-1].text + unit, found[-1].spoken)
         else:
             ahead += unit
-    return found or ([Unit(ahead, "")] if ahead else [])
+    return found or ([TextUnit(ahead, "")] if ahead else [])
 
 
 def placed(
@@ -82,7 +82,7 @@ def placed(
     return tuple(words)
 
 
-def spans_of(words: Iterable[Word], units: Sequence[Unit]) -> list[Span | None]:
+def spans_of(words: Iterable[Word], units: Sequence[TextUnit]) -> list[Span | None]:
     """What timed words say of the units of a text, which they spell in order; None where they leave one out."""
     spans: list[Span | None] = [None] * len(units)
     at = 0

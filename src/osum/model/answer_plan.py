@@ -3,8 +3,8 @@
 Knows nothing of scores or of how ids are chosen: `generate` and the engine ask the same plan (echat 1.6).
 
 1. A plan says where an answer begins: writing, or speaking where the text was given.
-2. `Progress.after(id)` is where it stands behind one more id. The text's end turns writing into speaking; in turns, so
-   do 6 text ids, and 18 speech ids turn back while there is text.
+2. `AnswerProgress.after(id)` is where it stands behind one more id. The text's end turns writing into speaking; so,
+   in turns, do 6 text ids, and 18 speech ids turn back while there is text.
 3. Speech begins and ends with the same id: the second one ends the answer.
 
 Worked example, text then speech, `.` the text's end and `|` the edge of speech: `h i . | 7 9 |` is written up to `.`,
@@ -50,10 +50,10 @@ class AnswerPlan:
     """Whether speech must begin with its edge id; the release learned it instead."""
     rules: tuple[Rule, ...] = ()
 
-    def begin(self) -> Progress:
+    def begin(self) -> AnswerProgress:
         """Where an answer stands before its first id. Where nothing is written, the prompt has begun the speech."""
         left = None if self.turns_behind else self._turn(aloud=False)
-        return Progress(self, aloud=not self.writes, edges=0 if self.writes else 1, left=left)
+        return AnswerProgress(self, aloud=not self.writes, edges=0 if self.writes else 1, left=left)
 
     def _turn(self, aloud: bool) -> int | None:
         """Ids of one turn; None where there are no turns."""
@@ -61,7 +61,7 @@ class AnswerPlan:
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnswerProgress:
     """How far an answer is. A value: `after` gives the next one."""
 
     plan: AnswerPlan
@@ -87,11 +87,11 @@ class Progress:
         forced = [Limits(only=frozenset((self.plan.speech.edge,)))] if begins else []
         return forced + [limit for rule in self.plan.rules if (limit := rule(answer)) is not None]
 
-    def after(self, token: int) -> Progress:
+    def after(self, token: int) -> AnswerProgress:
         """Where the answer stands behind one more id."""
         return self._spoken(token) if self.aloud else self._written(token)
 
-    def _written(self, token: int) -> Progress:
+    def _written(self, token: int) -> AnswerProgress:
         plan = self.plan
         if token == plan.text_end:
             return replace(self, aloud=plan.speaks, left=None, over=not plan.speaks)
@@ -100,13 +100,13 @@ class Progress:
             return replace(self, tail=tail, left=plan._turn(aloud=False) if tail == plan.turns_behind else None)
         return self._turned(plan)
 
-    def _spoken(self, token: int) -> Progress:
+    def _spoken(self, token: int) -> AnswerProgress:
         edges = self.edges + (token == self.plan.speech.edge)
         if edges == 2:
             return replace(self, edges=2, over=True)
         return replace(self, edges=edges)._turned(self.plan)
 
-    def _turned(self, plan: AnswerPlan) -> Progress:
+    def _turned(self, plan: AnswerPlan) -> AnswerProgress:
         """One id less in this turn, or the other side's turn; a closed text has no more turns."""
         if self.left is None:
             return self

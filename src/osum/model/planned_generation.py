@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers.generation import LogitsProcessor, StoppingCriteria
 
-from osum.model.answer_plan import AnswerPlan, Progress
+from osum.model.answer_plan import AnswerPlan, AnswerProgress
 
 
 class Followed:
@@ -20,15 +20,15 @@ class Followed:
 
     def __init__(self, plan: AnswerPlan, prompt_length: int) -> None:
         self.plan, self.prompt_length = plan, prompt_length
-        self._known: dict[tuple[int, ...], Progress] = {(): plan.begin()}
+        self._known: dict[tuple[int, ...], AnswerProgress] = {(): plan.begin()}
 
-    def rows(self, input_ids: Tensor) -> list[tuple[tuple[int, ...], Progress]]:
+    def rows(self, input_ids: Tensor) -> list[tuple[tuple[int, ...], AnswerProgress]]:
         """Answer and progress of each row of ids (B, L)."""
         answers = [tuple(row) for row in input_ids[:, self.prompt_length :].tolist()]
         self._known = {answer: self._progress(answer) for answer in answers}
         return [(answer, self._known[answer]) for answer in answers]
 
-    def _progress(self, answer: tuple[int, ...]) -> Progress:
+    def _progress(self, answer: tuple[int, ...]) -> AnswerProgress:
         """From the progress one id ago, which is known from the last step, or from the beginning."""
         if answer in self._known:
             return self._known[answer]
@@ -69,7 +69,7 @@ class PlannedEnd(StoppingCriteria):
         return torch.tensor(over, device=input_ids.device)
 
 
-def limited(scores: Tensor, progress: Progress, answer: Sequence[int]) -> Tensor:
+def limited(scores: Tensor, progress: AnswerProgress, answer: Sequence[int]) -> Tensor:
     """Scores (V,) or (S,) of the head that says the next id, with -inf where it may not come behind `answer`."""
     for limit in progress.limits(answer):
         places = _places(limit.only, progress, scores)
@@ -80,7 +80,7 @@ def limited(scores: Tensor, progress: Progress, answer: Sequence[int]) -> Tensor
     return scores
 
 
-def _places(ids: frozenset[int], progress: Progress, scores: Tensor) -> Tensor:
+def _places(ids: frozenset[int], progress: AnswerProgress, scores: Tensor) -> Tensor:
     """Columns of ids; an id of the other head has none."""
     places = (token - progress.first for token in ids)
     return torch.tensor([place for place in places if 0 <= place < len(scores)], dtype=torch.long, device=scores.device)

@@ -32,7 +32,7 @@ LANGUAGE = "language"
 """The label set of the task that asks which language is spoken."""
 
 
-class Asked(Protocol):
+class AskedTask(Protocol):
     """What a task is known by here."""
 
     @property
@@ -48,7 +48,7 @@ class Asked(Protocol):
         """Of the labels in the answer, each with a name."""
 
 
-def tag_of(task: Asked) -> str:
+def tag_of(task: AskedTask) -> str:
     """The token that asks for a task; `<|transcribe|>` is what Whisper knows ASR by."""
     return TRANSCRIBE if task.name == "ASR" else f"<|{task.name}|>"
 
@@ -71,7 +71,7 @@ class WhisperTaskProcessor(OsumProcessor):
         )
         self.max_tokens = max_tokens
 
-    def tags(self, task: Asked, language: str | None) -> str:
+    def tags(self, task: AskedTask, language: str | None) -> str:
         """What stands before an answer.
 
         The language is left out where it is not known, where it is none of Whisper's, and where the task asks for it.

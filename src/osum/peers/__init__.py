@@ -26,7 +26,7 @@ WITH_MODEL = {
 """Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
 ALONE = {
     "pocketsphinx": ("osum.peers.pocketsphinx", "PocketSphinx"),
-    "pocketsphinx-aligner": ("osum.peers.pocketsphinx", "Aligner"),
+    "pocketsphinx-aligner": ("osum.peers.pocketsphinx", "PocketSphinxAligner"),
     "classical": ("osum.peers.classical", "Classical"),
     "majority": ("osum.peers.floors", "Majority"),
     "source": ("osum.peers.floors", "Source"),

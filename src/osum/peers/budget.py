@@ -31,7 +31,7 @@ class Bill:
     amount: float
 
 
-class Budget:
+class CostBudget:
     """What may still be spent; shared by threads.
 
     A call sets aside the most that it can cost, so that the limit holds: a token is at least one byte of UTF-8, so the

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from osum.audio import SAMPLE_RATE
-from osum.corpus.synthesis import Voice, espeak
+from osum.corpus.synthesis import SynthesisVoice, espeak
 from osum.errors import AudioError, InputError
 from osum.peers import open_recogniser
 from osum.peers.chat_endpoint import VARIABLE
@@ -27,7 +27,7 @@ from osum.utterance import Utterance
 
 SYSTEM = "You are talking with somebody. Answer in their language, in one or two short sentences that can be spoken."
 SPEAKER = "espeak"
-VOICE = Voice("en-us", "f2")
+VOICE = SynthesisVoice("en-us", "f2")
 
 
 class Cascade(DialogueModel):

@@ -132,7 +132,7 @@ def _accuracy(model: Pipeline, train: Examples, valid: Examples) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedClassifier:
     """A classifier and how it was chosen."""
 
     model: Pipeline
@@ -151,10 +151,10 @@ class Fitted:
         return [{label: row.get(label, 0.0) for label in labels} for row in rows]
 
 
-def fit(train: Examples, valid: Examples) -> Fitted:
+def fit(train: Examples, valid: Examples) -> FittedClassifier:
     """The best candidate, fitted on all of `train`."""
     name, accuracy = choose(train, valid)
-    return Fitted(candidates()[name].fit(train.inputs, train.labels), name, accuracy)
+    return FittedClassifier(candidates()[name].fit(train.inputs, train.labels), name, accuracy)
 
 
 # The recogniser
@@ -185,7 +185,7 @@ class Classical:
         self._rows = {"train": train, "valid": valid}
         self._cache = cache
         self._features: dict[str, Features] = {}
-        self._fitted: dict[str, Fitted] = {}
+        self._fitted: dict[str, FittedClassifier] = {}
         self._known = tasks
         self._truths = truths(train, tasks)
         self.tasks = frozenset(self._truths)
@@ -243,7 +243,7 @@ class Classical:
             for label, distribution in zip(named, found, strict=True)
         ]
 
-    def _fitted_on(self, task: str) -> Fitted:
+    def _fitted_on(self, task: str) -> FittedClassifier:
         about = subject(self._known[task])
         if about not in self._fitted:
             self._fitted[about] = fit(self._examples("train", task), self._examples("valid", task))

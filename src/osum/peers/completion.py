@@ -65,7 +65,7 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CompletionRequest:
     """All that decides an answer, wherever it is asked."""
 
     model: str
@@ -112,7 +112,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Completion:
     """An answer that fits the request's schema."""
 
     text: str
@@ -155,7 +155,7 @@ class Message:
             raise ValueError(f"no chat completion: {short(str(completion))!r}") from None
         return cls(_text(content) or "", _text(refusal), _text(finished), _text(served_by), _tokens(*counts))
 
-    def reply(self, request: Request, dropped: tuple[str, ...]) -> Reply:
+    def reply(self, request: CompletionRequest, dropped: tuple[str, ...]) -> Completion:
         """The answer, read.
 
         Raises:
@@ -172,7 +172,7 @@ class Message:
             cut = ", cut off: allow more tokens" if self.finished == "length" else ""
             raise ValueError(f"{fault} in {short(self.text)!r}{cut}") from None
         prompt, completion = self.tokens or (None, None)
-        return Reply(self.text, values, prompt, completion, self.served_by, dropped)
+        return Completion(self.text, values, prompt, completion, self.served_by, dropped)
 
 
 def error_text(body: object) -> str:

@@ -32,8 +32,17 @@ from urllib.parse import urlsplit
 
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
 from osum.files import atomic_file
-from osum.peers.budget import Budget, Prices
-from osum.peers.completion import Message, Messages, Reply, Request, Schema, error_text, retry_after, short
+from osum.peers.budget import CostBudget, Prices
+from osum.peers.completion import (
+    Completion,
+    CompletionRequest,
+    Message,
+    Messages,
+    Schema,
+    error_text,
+    retry_after,
+    short,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -158,7 +167,7 @@ class LanguageModel:
                 timeout=endpoint.timeout,
             ),
         )
-        self._budget = Budget(prices or Prices(0, 0), math.inf if max_cost is None else max_cost)
+        self._budget = CostBudget(prices or Prices(0, 0), math.inf if max_cost is None else max_cost)
         self._dropped: tuple[str, ...] = ()
         self._usage, self._failed_in_row = Usage(), 0
         self._lock, self._ended, self._why = threading.Lock(), threading.Event(), ""
@@ -178,11 +187,13 @@ class LanguageModel:
         """So far."""
         return self._usage
 
-    def complete(self, messages: Messages, schema: Schema | None = None) -> Reply:
+    def complete(self, messages: Messages, schema: Schema | None = None) -> Completion:
         """The answer to messages, as text and, where there is a schema, as values that fit it; raises as `ask` does."""
-        return self.ask(Request(self._model, messages, schema, self._temperature, self._max_tokens, self._seed))
+        return self.ask(
+            CompletionRequest(self._model, messages, schema, self._temperature, self._max_tokens, self._seed)
+        )
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: CompletionRequest) -> Completion:
         """The answer to a request that brings its own model and settings, from the cache or from the server.
 
         Raises:
@@ -211,7 +222,7 @@ class LanguageModel:
 
     # Sending
 
-    def _ask_until_it_fits(self, request: Request) -> Reply:
+    def _ask_until_it_fits(self, request: CompletionRequest) -> Completion:
         fault = ""
         for attempt in range(self._endpoint.answers):
             message, dropped = self._send_with_tries(replace(request, seed=request.seed + attempt))
@@ -221,7 +232,7 @@ class LanguageModel:
                 fault = str(wrong)
         raise EndpointError(f"{self._endpoint.answers} answers out of schema, the last: {fault}")
 
-    def _send_with_tries(self, request: Request) -> tuple[Message, tuple[str, ...]]:
+    def _send_with_tries(self, request: CompletionRequest) -> tuple[Message, tuple[str, ...]]:
         fault = _PassingError("not tried")
         for attempt in range(self._endpoint.tries):
             if attempt:
@@ -239,7 +250,7 @@ class LanguageModel:
             raise self.end(f"{self._host}: {said}: start again when it answers; what is there is kept")
         raise EndpointError(said)
 
-    def _send_in_any_form(self, request: Request) -> tuple[Message, tuple[str, ...]]:
+    def _send_in_any_form(self, request: CompletionRequest) -> tuple[Message, tuple[str, ...]]:
         """The message, and what the server refused; that is kept in mind once a plainer form has worked."""
         dropped: tuple[str, ...] | None = self._dropped
         first = ""
@@ -254,7 +265,7 @@ class LanguageModel:
                 return message, dropped
         raise EndpointError(first)
 
-    def _send(self, request: Request, dropped: tuple[str, ...]) -> Message:
+    def _send(self, request: CompletionRequest, dropped: tuple[str, ...]) -> Message:
         """One call."""
         if self._ended.is_set():
             raise EndpointUnusableError(self._why)
@@ -318,18 +329,18 @@ class LanguageModel:
         with self._lock:
             self._usage = Usage(**{name: count + more.get(name, 0) for name, count in asdict(self._usage).items()})
 
-    def _read(self, request: Request, digest: str) -> Reply | None:
+    def _read(self, request: CompletionRequest, digest: str) -> Completion | None:
         """What the cache holds; a damaged file is as good as none."""
         if self._cache is None:
             return None
         try:
             kept = json.loads(_place(self._cache, digest).read_bytes())["reply"]
             values = request.schema.read(kept["text"]) if request.schema else {}
-            return Reply(**kept | {"dropped": tuple(kept["dropped"])}, values=values, cached=True)
+            return Completion(**kept | {"dropped": tuple(kept["dropped"])}, values=values, cached=True)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def _keep(self, request: Request, digest: str, reply: Reply) -> None:
+    def _keep(self, request: CompletionRequest, digest: str, reply: Completion) -> None:
         if self._cache is None:
             return
         kept = {name: value for name, value in asdict(reply).items() if name not in ("values", "cached")}

@@ -133,7 +133,7 @@ class PocketSphinx:
         return Recognition(raw=text, text=text, words=loaded.placed(words))
 
 
-class Aligner(PocketSphinx):
+class PocketSphinxAligner(PocketSphinx):
     """Times of the words that a clip is known to hold: its `text`."""
 
     name = "pocketsphinx-aligner"

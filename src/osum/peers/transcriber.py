@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osum.errors import OsumError, TaskError
-from osum.listening.transcripts import Transcript, Window
+from osum.listening.transcripts import Transcript, TranscriptWindow
 from osum.peers.recogniser import Question, Recogniser
 from osum.scoring import normalize
 
@@ -32,7 +32,7 @@ class ByRecogniser:
         """Revision, device, versions ..."""
         return self._recogniser.describe()
 
-    def __call__(self, windows: Sequence[Window]) -> list[Transcript]:
+    def __call__(self, windows: Sequence[TranscriptWindow]) -> list[Transcript]:
         """The transcript of each window; where a batch breaks the model, each is asked alone."""
         try:
             answers = list(self._recogniser.recognise([window.clip for window in windows], Question(TASK)))

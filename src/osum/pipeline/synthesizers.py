@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from osum.audio import SAMPLE_RATE, load
 from osum.corpus.packed import Float32
-from osum.corpus.synthesis import FEMALE, MALE, Voice, espeak
+from osum.corpus.synthesis import FEMALE, MALE, SynthesisVoice, espeak
 from osum.corpus.transcript import chinese_units, english_units, pinyin_units
 from osum.errors import (
     AudioError,
@@ -51,7 +51,7 @@ MANNERS = {
 
 
 @dataclass(frozen=True)
-class Said:
+class SpeechMade:
     """What is to be said, and how."""
 
     text: str
@@ -64,7 +64,7 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no truth value
-class Spoken:
+class SpokenText:
     """What was said."""
 
     samples: Float32
@@ -76,14 +76,14 @@ class Spoken:
     """With times, where the synthesizer knows them."""
 
 
-class Synthesizer(Protocol):
+class TextSynthesizer(Protocol):
     """Speaks."""
 
     def identity(self) -> str:
         """What tells it from any other."""
         ...
 
-    def speak(self, said: Said) -> Spoken:
+    def speak(self, said: SpeechMade) -> SpokenText:
         """The sound of a text.
 
         Raises:
@@ -115,14 +115,14 @@ class SynthesizerOptions:
             raise RecipeError(f"a synthesizer of kind {self.kind} needs {missing[0]}: name it in the plan")
 
 
-def open_synthesizer(options: SynthesizerOptions) -> Synthesizer:
+def open_synthesizer(options: SynthesizerOptions) -> TextSynthesizer:
     """The synthesizer of a plan; nothing is loaded before it speaks."""
     if options.kind == "kokoro":
         return Kokoro(options)
     return SpeechEndpoint(options) if options.kind == "endpoint" else EspeakNg(options)
 
 
-def pick(voices: dict[str, str], said: Said) -> str:
+def pick(voices: dict[str, str], said: SpeechMade) -> str:
     """A voice that fits the wanted gender, by the request's number; any where none fits."""
     fitting = [name for name, gender in voices.items() if said.gender in (None, gender)] or list(voices)
     return sorted(fitting)[int(said.number * len(fitting))]
@@ -141,11 +141,11 @@ class EspeakNg:
         self._voices = options.voices or {**dict.fromkeys(MALE, "male"), **dict.fromkeys(FEMALE, "female")}
 
     def identity(self) -> str:
-        """See `Synthesizer`."""
+        """See `TextSynthesizer`."""
         return f"espeak-ng {sorted(self._voices)}"
 
-    def speak(self, said: Said) -> Spoken:
-        """See `Synthesizer`."""
+    def speak(self, said: SpeechMade) -> SpokenText:
+        """See `TextSynthesizer`."""
         units = english_units(said.text) if said.language == "en" else chinese_units(said.text)
         if units is None:
             raise InputError(f"espeak-ng cannot say {said.text[:40]!r}: write it in words of one language, no digits")
@@ -154,14 +154,16 @@ class EspeakNg:
         speed, span = MANNERS.get(said.emotion or "", (1.0, 50))
         part = said.number * 997 % 1  # another number than that of the voice, and as fixed
         accent = ACCENTS[int(part * len(ACCENTS))] if said.language == "en" else "cmn-latn-pinyin"
-        voice = Voice(accent, name, round(speed * (150 + 40 * part)), round(low + (high - low) * part), span)
+        voice = SynthesisVoice(accent, name, round(speed * (150 + 40 * part)), round(low + (high - low) * part), span)
         spoken = units if said.language == "en" else pinyin_units(units)
         samples, words = _in_a_process(spoken, voice)
         timed = tuple(Word(unit.rstrip(",.?"), word.start, word.end) for unit, word in zip(units, words, strict=False))
-        return Spoken(samples, f"espeak-ng {voice.name}", self._voices[name], timed if len(words) == len(units) else ())
+        return SpokenText(
+            samples, f"espeak-ng {voice.name}", self._voices[name], timed if len(words) == len(units) else ()
+        )
 
 
-def _in_a_process(units: list[str], voice: Voice) -> tuple[Float32, tuple[Word, ...]]:
+def _in_a_process(units: list[str], voice: SynthesisVoice) -> tuple[Float32, tuple[Word, ...]]:
     """What espeak-ng says first after it was started."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["osum.corpus.synthesis"])
@@ -182,7 +184,7 @@ def _in_a_process(units: list[str], voice: Voice) -> tuple[Float32, tuple[Word, 
     return samples, words
 
 
-def _say(out: Any, units: list[str], voice: Voice) -> None:
+def _say(out: Any, units: list[str], voice: SynthesisVoice) -> None:
     try:
         found = espeak().speak(units, voice)
         out.send((found.samples, found.words, ""))
@@ -200,7 +202,7 @@ class Kokoro:
         self._folder, self._given = Path(options.model), options.voices
 
     def identity(self) -> str:
-        """See `Synthesizer`."""
+        """See `TextSynthesizer`."""
         sizes = [(path.name, path.stat().st_size) for path in sorted(self._folder.glob("*"))]
         return f"kokoro {sizes} {sorted(self._given)}"
 
@@ -215,8 +217,8 @@ class Kokoro:
             raise CheckpointError(f"{self._folder} has no *.onnx and voices*.bin: fetch those of kokoro-onnx's release")
         return Model(str(model), str(voices))
 
-    def speak(self, said: Said) -> Spoken:
-        """See `Synthesizer`."""
+    def speak(self, said: SpeechMade) -> SpokenText:
+        """See `TextSynthesizer`."""
         wanted = "z" if said.language == "zh" else ("a", "b")
         known = self._given or {
             name: "female" if name[1] == "f" else "male"
@@ -228,7 +230,7 @@ class Kokoro:
         language = "cmn" if said.language == "zh" else "en-us"
         samples, rate = self._model.create(said.text, voice=name, speed=speed, lang=language)
         sound = soxr.resample(np.asarray(samples, np.float32), rate, SAMPLE_RATE).astype(np.float32)
-        return Spoken(sound, f"kokoro {name}", known[name] or None)
+        return SpokenText(sound, f"kokoro {name}", known[name] or None)
 
 
 # Any OpenAI-compatible endpoint
@@ -241,7 +243,7 @@ class SpeechEndpoint:
         self._options = options
 
     def identity(self) -> str:
-        """See `Synthesizer`."""
+        """See `TextSynthesizer`."""
         return f"{self._options.model} {sorted(self._options.voices)} {self._options.instruct}"
 
     @cached_property
@@ -254,8 +256,8 @@ class SpeechEndpoint:
         options = self._options
         return openai.OpenAI(base_url=options.url, api_key=key, max_retries=options.tries - 1, timeout=options.timeout)
 
-    def speak(self, said: Said) -> Spoken:
-        """See `Synthesizer`."""
+    def speak(self, said: SpeechMade) -> SpokenText:
+        """See `TextSynthesizer`."""
         import openai
 
         name = pick(self._options.voices, said)
@@ -264,7 +266,7 @@ class SpeechEndpoint:
             asked["instructions"] = _instructions(said)
         try:
             content = self._client.audio.speech.create(**asked, response_format="wav").content
-            return Spoken(load(content), name, self._options.voices[name] or None)
+            return SpokenText(load(content), name, self._options.voices[name] or None)
         except openai.APIConnectionError as fault:  # a timeout is one
             raise EndpointUnusableError(f"{self._options.url} does not answer: start again when it does") from fault
         except openai.APIStatusError as fault:
@@ -276,7 +278,7 @@ class SpeechEndpoint:
             raise EndpointError(f"{self._options.url} answers no sound for {said.text[:40]!r} ({fault})") from fault
 
 
-def _instructions(said: Said) -> str:
+def _instructions(said: SpeechMade) -> str:
     parts = [said.age, said.gender, "speaker" if said.age or said.gender else None]
     who = " ".join(filter(None, parts))
     return ". ".join(filter(None, (f"A {who}" if who else "", f"Sound {said.emotion}" if said.emotion else "")))

@@ -64,7 +64,7 @@ class JsonLines:
         out.writelines(lines())
 
 
-class Parts:
+class RowParts:
     """The rows of one file.
 
     Args:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from osum.engine.request import Reply
+from osum.engine.request import EngineReply
 from osum.results.subtitles import render_srt, render_vtt
 from osum.server.wish import Wish
 from osum.text import is_chinese
@@ -24,7 +24,7 @@ def subtitles(row: Utterance, wish: Wish) -> str:
     return (render_srt if wish.shape == "srt" else render_vtt)(row, wish.lines)
 
 
-def plain(row: Utterance, wish: Wish, replies: Sequence[Reply], spell: Spell) -> dict[str, Any]:
+def plain(row: Utterance, wish: Wish, replies: Sequence[EngineReply], spell: Spell) -> dict[str, Any]:
     """The body of `json`."""
     code = language_of(row, wish)
     body: dict[str, Any] = {"text": row.text or "", "languages": [{"code": code}] if code else []}
@@ -33,7 +33,7 @@ def plain(row: Utterance, wish: Wish, replies: Sequence[Reply], spell: Spell) ->
     return {**body, "usage": usage(row), **own(row, wish)}
 
 
-def verbose(row: Utterance, wish: Wish, replies: Sequence[Reply], spell: Spell) -> dict[str, Any]:
+def verbose(row: Utterance, wish: Wish, replies: Sequence[EngineReply], spell: Spell) -> dict[str, Any]:
     """The body of `verbose_json`, whose `words` and `segments` are there where they are asked for, as whisper-1's."""
     code = language_of(row, wish) or UNKNOWN
     body: dict[str, Any] = {
@@ -56,7 +56,7 @@ def usage(row: Utterance) -> dict[str, Any]:
     return {"type": "duration", "seconds": round(row.duration or 0.0, 3)}
 
 
-def log_probs(replies: Sequence[Reply], spell: Spell) -> list[dict[str, Any]]:
+def log_probs(replies: Sequence[EngineReply], spell: Spell) -> list[dict[str, Any]]:
     """Each token of the transcript with its log-probability."""
     found = []
     for reply in replies:
@@ -117,7 +117,7 @@ def _word(word: Word, wish: Wish) -> dict[str, Any]:
     return {**body, **own}
 
 
-def _segments(row: Utterance, wish: Wish, replies: Sequence[Reply]) -> list[dict[str, Any]]:
+def _segments(row: Utterance, wish: Wish, replies: Sequence[EngineReply]) -> list[dict[str, Any]]:
     """The segments in which something is said, each with what was decoded for it."""
     waiting = iter(replies)
     found: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ def _segments(row: Utterance, wish: Wish, replies: Sequence[Reply]) -> list[dict
     return found
 
 
-def _segment(segment: Segment, number: int, wish: Wish, reply: Reply | None) -> dict[str, Any]:
+def _segment(segment: Segment, number: int, wish: Wish, reply: EngineReply | None) -> dict[str, Any]:
     log_probs = reply.log_probs if reply else ()
     content = segment.text.encode()
     body: dict[str, Any] = {

@@ -22,7 +22,7 @@ from osum.server.body import json_of, record
 from osum.server.desk import Stop
 from osum.server.faults import bad
 from osum.server.form import Fields, save
-from osum.server.hearing import Hearing
+from osum.server.hearing import RouteHearing
 from osum.server.media import save_part, save_url
 from osum.server.service import Service, Used
 from osum.utterance import Utterance
@@ -229,7 +229,7 @@ async def _decide(
             if plan.asked is None:
                 return plan.decisions(None), 0
             item = Utterance(id="audio", path="the recording")
-            (row,) = model.answer([(item, sound.samples)], plan.asked, Hearing(stop))
+            (row,) = model.answer([(item, sound.samples)], plan.asked, RouteHearing(stop))
             if row.error is not None:
                 raise InputError(row.error)
             service.metrics.audio_seconds.labels(name).inc(sound.seconds)

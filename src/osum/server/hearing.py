@@ -6,7 +6,7 @@ from osum.listening.watch import Watch
 from osum.server.desk import Stop
 
 
-class Hearing(Watch):
+class RouteHearing(Watch):
     """What every route gives to a recognizer."""
 
     def __init__(self, stop: Stop) -> None:

@@ -43,7 +43,7 @@ class _Reader:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReadingResult:
     """What a reader found: so many samples and what is suspicious about them, or an error and its kind."""
 
     num_samples: int = 0
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no truth value
-class Sound:
+class DecodedSound:
     """A recording that was decoded."""
 
     samples: Samples
@@ -84,7 +84,7 @@ class Readers:
                 for _ in range(self._number):
                     self._idle.put(self._hire())
 
-    def read(self, source: Path, stopped: Callable[[], bool] = lambda: False) -> Sound:
+    def read(self, source: Path, stopped: Callable[[], bool] = lambda: False) -> DecodedSound:
         """What is in a file.
 
         Raises:
@@ -102,7 +102,7 @@ class Readers:
                 if answer.error is not None:
                     raise AudioError(answer.error, answer.kind)
                 samples = np.memmap(out.name, np.float32, "r", shape=(answer.num_samples,))
-                return Sound(samples, answer.notes)
+                return DecodedSound(samples, answer.notes)
         finally:
             if not done:
                 self._dismiss(reader)
@@ -115,7 +115,7 @@ class Readers:
                 return self._idle.get(timeout=TICK)
         raise CancelledError("nobody waits for this recording any more")
 
-    def _answer(self, reader: _Reader, stopped: Callable[[], bool]) -> Answer:
+    def _answer(self, reader: _Reader, stopped: Callable[[], bool]) -> ReadingResult:
         until = time.monotonic() + self._deadline + STARTING
         try:
             while not reader.pipe.poll(TICK):
@@ -126,7 +126,7 @@ class Readers:
             found = reader.pipe.recv()
         except (EOFError, OSError) as fault:
             raise AudioError("the file took its decoder down: convert it to wav or flac, and send that") from fault
-        assert isinstance(found, Answer)
+        assert isinstance(found, ReadingResult)
         return found
 
     def _hire(self) -> _Reader:
@@ -166,7 +166,7 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
 
 
-def _decode(source: str, out: str, max_seconds: float, until: float) -> Answer:
+def _decode(source: str, out: str, max_seconds: float, until: float) -> ReadingResult:
     """Write the samples of a file, counting them as they come: no header is believed."""
     num_samples, limit, notes = 0, max_seconds * SAMPLE_RATE, list[audio.Note]()
     try:
@@ -174,17 +174,17 @@ def _decode(source: str, out: str, max_seconds: float, until: float) -> Answer:
             for block in audio.read_blocks(source, notice=notes.append):
                 num_samples += len(block)
                 if num_samples > limit:
-                    return Answer(error=f"the recording is longer than {max_seconds:g} s: cut it", kind=TOO_LONG)
+                    return ReadingResult(error=f"the recording is longer than {max_seconds:g} s: cut it", kind=TOO_LONG)
                 if time.monotonic() > until:
-                    return Answer(error="the file takes too long to decode: send it as wav or flac")
+                    return ReadingResult(error="the file takes too long to decode: send it as wav or flac")
                 file.write(block.tobytes())
-        return Answer(num_samples, tuple(note.message for note in notes))
+        return ReadingResult(num_samples, tuple(note.message for note in notes))
     except (AudioError, MissingExtraError) as fault:
-        return Answer(error=_unnamed(str(fault), source), kind=getattr(fault, "kind", "audio"))
+        return ReadingResult(error=_unnamed(str(fault), source), kind=getattr(fault, "kind", "audio"))
     except OsumError as fault:
-        return Answer(error=_unnamed(str(fault), source))
+        return ReadingResult(error=_unnamed(str(fault), source))
     except Exception as fault:
-        return Answer(error=f"the file could not be decoded ({type(fault).__name__})")
+        return ReadingResult(error=f"the file could not be decoded ({type(fault).__name__})")
 
 
 def _unnamed(message: str, source: str) -> str:

@@ -39,7 +39,7 @@ class ClearBuffer(ClientEvent, tag="input_audio_buffer.clear"):
     """Forget the sound of the turn."""
 
 
-class Part(msgspec.Struct):
+class ItemPart(msgspec.Struct):
     """A part of an item."""
 
     type: Literal["input_text", "input_audio", "output_text", "output_audio", "text"]
@@ -54,7 +54,7 @@ class Item(msgspec.Struct):
     type: Literal["message", "function_call_output"]
     id: str | None = None
     role: Literal["system", "user", "assistant"] = "user"
-    content: list[Part] = []
+    content: list[ItemPart] = []
     call_id: str | None = None
     output: str | None = None
 

@@ -70,7 +70,7 @@ GOING_AWAY, REFUSED, TRY_LATER = 1001, 1008, 1013
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReplyWish:
     """How a reply is asked for: what `Talker` is given, whether it is spoken, and what the client noted to it."""
 
     options: TalkOptions
@@ -212,9 +212,9 @@ class RealtimeTalk:
         return self.session.rules(self.parts.policy, wish, self.model.max_seconds)
 
     @staticmethod
-    def _wish(max_tokens: int | str | None, aloud: bool, metadata: dict[str, str] | None = None) -> Wish:
+    def _wish(max_tokens: int | str | None, aloud: bool, metadata: dict[str, str] | None = None) -> ReplyWish:
         length = GenerationOptions(max_new_tokens=max_tokens) if isinstance(max_tokens, int) else None
-        return Wish(TalkOptions(aloud=False, generation=length), aloud, metadata)
+        return ReplyWish(TalkOptions(aloud=False, generation=length), aloud, metadata)
 
     def _shown(self) -> Event:
         policy = type(self.parts.policy).__name__
@@ -370,11 +370,11 @@ class RealtimeTalk:
 
     def hold(self, event: Hold) -> None:
         """Pause."""
-        self._tell(news.Hold(), event, "invalid_value")
+        self._tell(news.HoldTalk(), event, "invalid_value")
 
     def resume(self, event: Resume) -> None:
         """Continue."""
-        self._tell(news.Resume(), event, "invalid_value")
+        self._tell(news.ResumeTalk(), event, "invalid_value")
 
     def _entry(self, item: Item) -> Entry:
         """An item of a client as the talk remembers it."""
@@ -410,7 +410,7 @@ class _AsWished:
         self._writer, self._speaker = writer, speaker
 
     def stream_reply(self, conversation: Messages, options: Any = None, /) -> Iterator[Piece]:
-        """As `Generator.stream_reply`; the options are a `Wish`."""
+        """As `Generator.stream_reply`; the options are a `ReplyWish`."""
         generator = self._speaker if options.aloud else self._writer
         return generator.stream_reply(conversation, options.options)
 

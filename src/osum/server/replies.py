@@ -15,7 +15,7 @@ from osum.errors import InputError
 from osum.listening.recognizer import ASK_TOKENS, CHAT, Recognizer
 from osum.model.templates import PLACEHOLDERS
 from osum.server.desk import Stop
-from osum.server.hearing import Hearing
+from osum.server.hearing import RouteHearing
 from osum.server.voices import Voices
 from osum.utterance import Utterance
 
@@ -62,7 +62,7 @@ class ByTask:
 
     def _replied(self, clip: Any, how: GenerationOptions) -> Iterator[Piece]:
         options = LabelOptions(tasks=CHAT, generation=how)
-        (row,) = self.model.label_clips([(Utterance("audio", "the recording"), clip)], options, Hearing(self.stop))
+        (row,) = self.model.label_clips([(Utterance("audio", "the recording"), clip)], options, RouteHearing(self.stop))
         if row.error is not None:
             raise InputError(row.error)
         text = row.reply or ""

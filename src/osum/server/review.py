@@ -34,8 +34,8 @@ from osum.scoring.metrics import accuracy
 from osum.server.review_row import (
     LANGUAGE,
     TEXT,
-    Entry,
     Guess,
+    ReviewEntry,
     StaleRowError,
     check_field,
     checked,
@@ -105,7 +105,7 @@ class Review:
         self.root = Path(root).resolve() if root is not None else self.path.parent
         """Recordings outside of it are not opened."""
         self.label_sets = tasks.label_sets
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, ReviewEntry] = {}
         """By line number."""
         self.faults: dict[int, str] = {}
         """Line number to why the line is no row."""
@@ -121,11 +121,11 @@ class Review:
 
     # Looking
 
-    def guess(self, entry: Entry) -> Guess | None:
+    def guess(self, entry: ReviewEntry) -> Guess | None:
         """What the model says of a row: in the file of answers, or else in the row itself."""
         return self._answers.get(entry.sound) or entry.guess
 
-    def doubt(self, entry: Entry, name: str | None = None) -> float | None:
+    def doubt(self, entry: ReviewEntry, name: str | None = None) -> float | None:
         """How far the model doubts a field, or the label that it doubts most; None where it said nothing."""
         guess = self.guess(entry)
         if guess is None:
@@ -134,13 +134,13 @@ class Review:
         known = (guess.doubt(each, entry.said(each)) for each in names)
         return max((each for each in known if each is not None), default=None)
 
-    def disagrees(self, entry: Entry, name: str) -> bool:
+    def disagrees(self, entry: ReviewEntry, name: str) -> bool:
         """Whether the model's likeliest label is another than the row's."""
         guess, said = self.guess(entry), entry.said(name)
         told = guess.label(name) if guess is not None else None
         return told is not None and said is not None and told != said
 
-    def find(self, query: Query) -> list[Entry]:
+    def find(self, query: Query) -> list[ReviewEntry]:
         """The rows that a query asks for; those of which the model said nothing come last.
 
         Raises:
@@ -155,7 +155,7 @@ class Review:
             found.sort(key=lambda entry: _surest_last(self.doubt(entry, query.field)))
         return found
 
-    def _fits(self, entry: Entry, query: Query) -> bool:
+    def _fits(self, entry: ReviewEntry, query: Query) -> bool:
         names = self.label_sets if query.field is None else (query.field,)
         states: Mapping[str, Callable[[], bool]] = {
             "all": lambda: True,
@@ -171,7 +171,7 @@ class Review:
             return False
         return states[query.state]()
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> ReviewEntry:
         """The row on a line.
 
         Raises:
@@ -221,7 +221,7 @@ class Review:
 
     def correct(
         self, number: int, version: str, changes: Mapping[str, str | None], confirmed: Iterable[str], by: str
-    ) -> Entry:
+    ) -> ReviewEntry:
         """Write fields of a row anew, and that a person has looked at these and at the `confirmed` ones.
 
         Args:
@@ -262,7 +262,7 @@ class Review:
             entries = [entry for entry in self.entries.values() if entry.corrected or not corrected_only]
             return target, write_manifest(target, (self._taught(entry) for entry in entries if entry.reviewed))
 
-    def _taught(self, entry: Entry) -> Utterance:
+    def _taught(self, entry: ReviewEntry) -> Utterance:
         """A row with what people say of it, and nothing of a model but a transcript that names its author."""
         row = Utterance.from_dict(self.row(entry.number))
         return replace(

@@ -62,7 +62,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ReviewEntry:
     """What is kept of a row in memory."""
 
     number: int
@@ -123,7 +123,7 @@ def like(line: bytes, row: Mapping[str, Any]) -> bytes:
 
 def entry_of(
     number: int, line: bytes, sets: Mapping[str, LabelSet], sound_of: Callable[[Utterance], tuple[Any, ...]]
-) -> Entry:
+) -> ReviewEntry:
     """The entry of a line.
 
     Raises:
@@ -139,7 +139,7 @@ def entry_of(
         people = said_of(Utterance.from_dict({"id": "-", "path": "-", **known}), sets) | people
     changed = frozenset(str(each.get("field")) for each in corrections_of(row))
     sound = sound_of(utterance)
-    return Entry(number, version_of(line), utterance.id, sound, shown, people, looked, changed, guess)
+    return ReviewEntry(number, version_of(line), utterance.id, sound, shown, people, looked, changed, guess)
 
 
 def said_of(row: Utterance, sets: Mapping[str, LabelSet]) -> dict[str, str]:

@@ -23,7 +23,7 @@ MAX_SOCKET_BYTES = 4 * 2**20
 """Of one message of a WebSocket."""
 
 
-class Runner(uvicorn.Server):
+class StoppableServer(uvicorn.Server):
     """A server that says that it is about to stop before it no longer listens."""
 
     def __init__(self, app: FastAPI, started: Callable[[int], None] = lambda _: None) -> None:
@@ -80,4 +80,4 @@ def bound_arenas() -> None:
 def serve(app: FastAPI, started: Callable[[int], None] = lambda _: None) -> None:
     """Run an app until SIGTERM or Ctrl-C; `started` is given the port when it listens."""
     bound_arenas()
-    Runner(app, started).run()
+    StoppableServer(app, started).run()

@@ -16,9 +16,9 @@ from osum.server.faults import ApiError
 from osum.server.metrics import Metrics
 from osum.server.models import Models
 from osum.server.options import ServerOptions
-from osum.server.reading import TOO_LONG, Readers, Sound
+from osum.server.reading import TOO_LONG, DecodedSound, Readers
 from osum.server.realtime_desk import RealtimeDesk
-from osum.server.spoken import Spoken
+from osum.server.spoken import SpokenReplies
 from osum.server.voices import Voices
 
 
@@ -33,10 +33,10 @@ class Service:
     metrics: Metrics
     readers: Readers
     voices: Voices
-    spoken: Spoken = field(default_factory=Spoken)
+    spoken: SpokenReplies = field(default_factory=SpokenReplies)
     realtime: RealtimeDesk = field(default_factory=RealtimeDesk)
 
-    def read(self, place: Path, stop: Stop) -> Sound:
+    def read(self, place: Path, stop: Stop) -> DecodedSound:
         """What is in a file that a client sent.
 
         Raises:

@@ -13,7 +13,7 @@ KEPT_SECONDS, KEPT = 3600, 1024
 """How long, and how many, transcripts of replies aloud are kept for the turns that refer to them."""
 
 
-class Spoken:
+class SpokenReplies:
     """What replies aloud said, for the turns that refer to them by id."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ from osum.results.view import labels_of, one_line
 from osum.server.desk import Stop
 from osum.server.faults import api_error, bad
 from osum.server.form import Fields, save
-from osum.server.hearing import Hearing
+from osum.server.hearing import RouteHearing
 from osum.server.reading import Samples
 from osum.server.replies import converses, replier
 from osum.server.service import Service, Used
@@ -162,7 +162,7 @@ async def label(request: Request, service: Used) -> JSONResponse:
 
     def work(clip: _Clip, model: Recognizer, stop: Stop, fields: Fields) -> dict[str, Any]:
         options = LabelOptions(tasks=allowed(service, model, fields.all("tasks") or "all"))
-        (row,) = model.label_clips([(clip.item, clip.samples)], options, Hearing(stop))
+        (row,) = model.label_clips([(clip.item, clip.samples)], options, RouteHearing(stop))
         if row.error is not None:
             raise InputError(row.error)
         return {"row": to_row(row), "lanes": lanes_of(row)}
@@ -352,7 +352,7 @@ def _replies(
     if clip is None:
         raise InputError(f"{model.name} answers recorded turns alone: record what you want to say")
     tasks = allowed(service, model, [name for name in REPLY_TASKS if name in model.tasks])
-    (row,) = model.label_clips([(clip.item, clip.samples)], LabelOptions(tasks=tasks), Hearing(stop))
+    (row,) = model.label_clips([(clip.item, clip.samples)], LabelOptions(tasks=tasks), RouteHearing(stop))
     if row.error is not None:
         raise InputError(row.error)
     cues = {name: row.labels[name] for name in CUES if row.labels.get(name, "none") != "none"}

@@ -18,7 +18,7 @@ from osum.errors import AudioError, OsumError
 from osum.server import review as store
 from osum.server.faults import ApiError, bad
 from osum.server.review import Review
-from osum.server.review_row import Entry, StaleRowError, corrections_of
+from osum.server.review_row import ReviewEntry, StaleRowError, corrections_of
 from osum.server.service import Service, Used
 from osum.server.studio import allowed, json_of, wav_response
 from osum.utterance import Utterance
@@ -198,7 +198,7 @@ async def export(request: Request, held: Held) -> dict[str, Any]:
     return {"path": str(path), "count": count}
 
 
-def row_of(review: Review, entry: Entry, name: str | None = None) -> dict[str, Any]:
+def row_of(review: Review, entry: ReviewEntry, name: str | None = None) -> dict[str, Any]:
     """A row as the list shows it."""
     return {
         "number": entry.number,

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from osum.engine.request import Event, Reply
+from osum.engine.request import EngineReply, Event
 from osum.errors import CancelledError, InputError, TaskError
 from osum.listening.answers import join_text
 from osum.listening.asked import TRANSCRIBE
@@ -25,8 +25,8 @@ from osum.server.desk import Stop
 from osum.server.events import EventStream
 from osum.server.faults import bad
 from osum.server.form import Fields, save
-from osum.server.hearing import Hearing
-from osum.server.reading import Sound
+from osum.server.hearing import RouteHearing
+from osum.server.reading import DecodedSound
 from osum.server.service import Service, Used
 from osum.server.tokens import speller
 from osum.server.wish import Wish
@@ -57,7 +57,9 @@ async def _answer(request: Request, service: Service, translate: bool) -> Respon
     fields = await Fields.of(request)
     try:
         name = service.models.check(fields.text("model"))
-        job = Job(service, name, fields.upload(), Wish.of(fields, translate), request.scope["state"]["log"])
+        job = TranscriptionJob(
+            service, name, fields.upload(), Wish.of(fields, translate), request.scope["state"]["log"]
+        )
         job.notes["model"] = name
         if job.wish.stream:
             return await EventStream.begun(_closing(fields, service.desk.stream(request, job.stream)))
@@ -80,11 +82,11 @@ async def _closing(fields: Fields, stream: AsyncIterator[dict[str, Any]]) -> Asy
 
 
 @dataclass(frozen=True)
-class Said:
+class TranscribedRecording:
     """What is said in a recording, and how it was decoded."""
 
     row: Utterance
-    replies: tuple[Reply, ...]
+    replies: tuple[EngineReply, ...]
     """Of the transcript, window by window."""
     spell: bodies.Spell
 
@@ -102,21 +104,21 @@ class Said:
         return JSONResponse(self.body(wish))
 
 
-class Seen(Hearing):
+class DecodedCall(RouteHearing):
     """What a call decodes, and whether its client still waits."""
 
     def __init__(self, stop: Stop, transcript: str) -> None:
         super().__init__(stop)
         self._transcript = transcript
-        self.replies: list[Reply] = []
+        self.replies: list[EngineReply] = []
 
-    def answered(self, segment: Segment, replies: Mapping[str, Reply]) -> None:
+    def answered(self, segment: Segment, replies: Mapping[str, EngineReply]) -> None:
         """See `Watch`."""
         del segment
         self.replies.append(replies[self._transcript])
 
 
-class Growing(Seen):
+class Growing(DecodedCall):
     """Gives the text piece by piece as it is decoded. What was given is never taken back.
 
     1. Of the window that is being decoded, all but the last word is given: more ids may change that one.
@@ -141,7 +143,7 @@ class Growing(Seen):
         if not repetition(text):
             self._give(text[: _certain(text)])
 
-    def answered(self, segment: Segment, replies: Mapping[str, Reply]) -> None:
+    def answered(self, segment: Segment, replies: Mapping[str, EngineReply]) -> None:
         """See `Watch`."""
         super().answered(segment, replies)
         self._give(segment.text)
@@ -163,7 +165,7 @@ def _certain(text: str) -> int:
 
 
 @dataclass
-class Job:
+class TranscriptionJob:
     """One recording, and what is wished for."""
 
     service: Service
@@ -173,11 +175,11 @@ class Job:
     notes: dict[str, Any]
     """Of the access log."""
 
-    def whole(self, stop: Stop) -> Said:
+    def whole(self, stop: Stop) -> TranscribedRecording:
         """Everything at once, in the thread that calls."""
         with self.service.models.lease(self.name) as model:
             tasks = self._tasks(model)
-            return self._said(model, tasks, Seen(stop, tasks[0].name), stop)
+            return self._said(model, tasks, DecodedCall(stop, tasks[0].name), stop)
 
     def stream(self, stop: Stop, put: Put) -> None:
         """Piece by piece, and at the end everything."""
@@ -195,7 +197,7 @@ class Job:
         body = said.body(self.wish)
         put({"type": "transcript.text.done", **body})
 
-    def _said(self, model: Recognizer, tasks: tuple[Task, ...], seen: Seen, stop: Stop) -> Said:
+    def _said(self, model: Recognizer, tasks: tuple[Task, ...], seen: DecodedCall, stop: Stop) -> TranscribedRecording:
         with tempfile.TemporaryDirectory(prefix="osum-") as folder:
             sound = self.service.read(save(self.upload, Path(folder) / "audio"), stop)
         timed = self.wish.words or self.wish.subtitles
@@ -210,7 +212,9 @@ class Job:
         if row.error is not None:
             raise InputError(row.error)
         self._count(sound, seen, stop)
-        return Said(row.with_(warnings=(*sound.notes, *row.warnings)), tuple(seen.replies), speller(model))
+        return TranscribedRecording(
+            row.with_(warnings=(*sound.notes, *row.warnings)), tuple(seen.replies), speller(model)
+        )
 
     def _tasks(self, model: Recognizer) -> tuple[Task, ...]:
         """What is asked, the transcript first.
@@ -235,7 +239,7 @@ class Job:
                       "sensitive_attribute")  # fmt: skip
         return tuple(task for task in found if not _is_sensitive(task))
 
-    def _count(self, sound: Sound, seen: Seen, stop: Stop) -> None:
+    def _count(self, sound: DecodedSound, seen: DecodedCall, stop: Stop) -> None:
         stop.check()
         metrics, tokens = self.service.metrics, sum(len(reply.ids) for reply in seen.replies)
         metrics.audio_seconds.labels(self.name).inc(sound.seconds)

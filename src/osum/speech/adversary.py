@@ -34,7 +34,7 @@ class AdversaryConfig:
     channels: int = 32
 
 
-class Verdict(NamedTuple):
+class AdversaryLosses(NamedTuple):
     """The three losses, each a mean."""
 
     adversarial: Tensor
@@ -119,7 +119,7 @@ class Adversary(nn.Module):
         spectra = [SpectrumJudge(size, config.channels) for size in config.fft_sizes]
         self.judges = nn.ModuleList([*judges, *spectra])
 
-    def forward(self, real: Tensor, made: Tensor) -> Verdict:
+    def forward(self, real: Tensor, made: Tensor) -> AdversaryLosses:
         """Real and made waveforms (B, S) to their losses."""
         self.requires_grad_(False)
         with torch.no_grad():
@@ -134,4 +134,4 @@ class Adversary(nn.Module):
         )
         judged = [(judge(real)[-1], judge(made.detach())[-1]) for judge in self.judges]
         judges = sum((1 - true).square().mean() + false.square().mean() for true, false in judged)
-        return Verdict(*map(torch.as_tensor, (adversarial, features, judges)))
+        return AdversaryLosses(*map(torch.as_tensor, (adversarial, features, judges)))

@@ -35,7 +35,7 @@ class SpeakerConfig:
     """Frames of one context segment."""
 
 
-class ResidualBlock(nn.Module):
+class CampplusBlock(nn.Module):
     """Two 3x3 convolutions over bins and frames; a first block halves the bins."""
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -65,7 +65,7 @@ class Head(nn.Module):
         self.conv1 = nn.Conv2d(1, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1, self.layer2 = (
-            nn.Sequential(*(ResidualBlock(width, 1 if number else 2) for number in range(blocks)))
+            nn.Sequential(*(CampplusBlock(width, 1 if number else 2) for number in range(blocks)))
             for blocks in config.head_blocks
         )
         self.conv2 = nn.Conv2d(width, width, 3, (2, 1), 1, bias=False)
@@ -147,7 +147,7 @@ class Transit(nn.Module):
         return self.linear(self.nonlinear(x))
 
 
-class Statistics(nn.Module):
+class StatisticsPooling(nn.Module):
     """Mean and unbiased standard deviation over time."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class SpeakerEncoder(nn.Module):
             )
             parts[f"transit{number}"] = Transit(widths[-1])
             width = widths[-1] // 2
-        parts |= {"out_nonlinear": norm_relu(width), "stats": Statistics()}
+        parts |= {"out_nonlinear": norm_relu(width), "stats": StatisticsPooling()}
         parts["dense"] = Dense(2 * width, config.embedding_size)
         self.xvector = nn.Sequential(parts)
 

@@ -75,7 +75,7 @@ class RelativeAttention(nn.Module):
         return x.view(len(x), x.shape[1], self.num_heads, -1).transpose(1, 2)  # (B, H, N, D / H)
 
 
-class FeedForward(nn.Module):
+class ConformerFeedForward(nn.Module):
     """Two linear layers around SiLU."""
 
     def __init__(self, width: int, inner: int) -> None:
@@ -94,7 +94,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.self_attn = RelativeAttention(config)
-        self.feed_forward = FeedForward(config.width, config.feed_forward)
+        self.feed_forward = ConformerFeedForward(config.width, config.feed_forward)
         self.norm_mha, self.norm_ff = (nn.LayerNorm(config.width, eps=BLOCK_NORM_EPSILON) for _ in range(2))
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class InputLayer(nn.Module):
         return self.out(x) * self.scale
 
 
-class Encoder(nn.Module):
+class ConformerEncoder(nn.Module):
     """Embedded codes to hidden states, one for each code."""
 
     def __init__(self, inputs: int, config: EncoderConfig) -> None:

@@ -39,7 +39,7 @@ _OLD_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "param
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """One network of a release."""
 
     name: str
@@ -49,15 +49,15 @@ class Part:
     """From the sizes of the whole."""
 
 
-SPEAKER = Part(
+SPEAKER = NetworkPart(
     "speaker",
     ("campplus.onnx", "campplus.pt", "campplus.bin", "campplus.safetensors"),
     lambda config: SpeakerEncoder(config.speaker),
 )
 COSYVOICE = (
-    Part("flow", ("flow.pt", "flow.safetensors"), lambda config: Flow(config.flow, config.mel)),
-    Part("vocoder", ("hift.pt", "hift.safetensors"), lambda config: Vocoder(config.vocoder, config.mel)),
-    Part(
+    NetworkPart("flow", ("flow.pt", "flow.safetensors"), lambda config: Flow(config.flow, config.mel)),
+    NetworkPart("vocoder", ("hift.pt", "hift.safetensors"), lambda config: Vocoder(config.vocoder, config.mel)),
+    NetworkPart(
         "tokenizer",
         ("speech_tokenizer_v1.onnx", "speech_tokenizer_v1.pt", "speech_tokenizer_v1.safetensors"),
         lambda config: SpeechTokenizer(config.tokenizer),
@@ -65,8 +65,8 @@ COSYVOICE = (
     SPEAKER,
 )
 STREAMFM = (
-    Part("flow", ("fm_model_*.pt", "fm_model_*.safetensors"), lambda config: Dit(config.dit)),
-    Part("vocoder", ("hifigan_g_*",), lambda config: HifiGan(config.dit.num_bins, config.vocoder)),
+    NetworkPart("flow", ("fm_model_*.pt", "fm_model_*.safetensors"), lambda config: Dit(config.dit)),
+    NetworkPart("vocoder", ("hifigan_g_*",), lambda config: HifiGan(config.dit.num_bins, config.vocoder)),
     SPEAKER,
 )
 
@@ -125,7 +125,7 @@ def convert_speech(source: Path, out: Path, overwrite: bool = False) -> SpeechCo
     return SpeechConversionReport(config.name, out, counts, {name: path.name for name, path in found.items()})
 
 
-def _kind(source: Path) -> tuple[tuple[Part, ...], Config]:
+def _kind(source: Path) -> tuple[tuple[NetworkPart, ...], Config]:
     """What a release consists of, and its sizes."""
     is_baseline = any(_first(source, part) for part in STREAMFM[:2])
     given = read_config(source) if (source / CONFIG_FILE).is_file() else None
@@ -134,11 +134,11 @@ def _kind(source: Path) -> tuple[tuple[Part, ...], Config]:
     return COSYVOICE, given or CosyVoiceConfig()
 
 
-def _first(source: Path, part: Part) -> Path | None:
+def _first(source: Path, part: NetworkPart) -> Path | None:
     return next((path for pattern in part.files for path in sorted(source.glob(pattern)) if path.is_file()), None)
 
 
-def _find(source: Path, part: Part) -> Path:
+def _find(source: Path, part: NetworkPart) -> Path:
     path = _first(source, part)
     if path is None:
         raise ConversionError(f"{source} has no {' or '.join(part.files)}, the {part.name} of the release: {GET}")

@@ -47,7 +47,7 @@ class DitConfig:
     ecapa: EcapaConfig = field(default_factory=EcapaConfig)
 
 
-class TimeEmbedding(nn.Module):
+class DitTimeEmbedding(nn.Module):
     """Sinusoids through two linear layers."""
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -110,7 +110,7 @@ def rotated(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(pairs * turns).flatten(-2).to(x)
 
 
-class Attention(nn.Module):
+class DitAttention(nn.Module):
     """Attention with rotary positions inside a mask of blocks."""
 
     def __init__(self, config: DitConfig) -> None:
@@ -128,7 +128,7 @@ class Attention(nn.Module):
         return self.to_out(out.transpose(1, 2).flatten(2))
 
 
-class FeedForward(nn.Module):
+class DitFeedForward(nn.Module):
     """Two linear layers around the approximate GELU."""
 
     def __init__(self, width: int, inner: int) -> None:
@@ -159,14 +159,14 @@ def normed(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 
 
-class Block(nn.Module):
+class DitBlock(nn.Module):
     """Attention and feed-forward, modulated by the time."""
 
     def __init__(self, config: DitConfig) -> None:
         super().__init__()
         self.attn_norm = Modulation(config.width, 6)
-        self.attn = Attention(config)
-        self.ff = FeedForward(config.width, config.feed_forward)
+        self.attn = DitAttention(config)
+        self.ff = DitFeedForward(config.width, config.feed_forward)
 
     def forward(self, x: Tensor, time: Tensor, turns: Tensor, mask: Tensor) -> Tensor:
         """(B, F, D) to (B, F, D)."""
@@ -196,11 +196,11 @@ class Dit(nn.Module):
     def __init__(self, config: DitConfig) -> None:
         super().__init__()
         self.config = config
-        self.time_embed = TimeEmbedding(config.time_width, config.width)
+        self.time_embed = DitTimeEmbedding(config.time_width, config.width)
         self.text_embed = CodeEmbedding(config)
         self.input_embed = InputEmbedding(config)
         self.rotary_embed = Rotary(config.head_size)
-        self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.transformer_blocks = nn.ModuleList(DitBlock(config) for _ in range(config.num_layers))
         self.norm_out = Modulation(config.width, 2)
         self.proj_out = nn.Linear(config.width, config.num_bins)
 

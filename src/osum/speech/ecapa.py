@@ -99,7 +99,7 @@ class SqueezeExcite(nn.Module):
         return x * self.conv2(self.conv1(x.mean(-1, keepdim=True)).relu()).sigmoid()
 
 
-class ResidualBlock(nn.Module):
+class EcapaBlock(nn.Module):
     """Res2Net between two layers, squeezed, excited, and added."""
 
     def __init__(self, config: EcapaConfig, dilation: int) -> None:
@@ -150,7 +150,7 @@ class Ecapa(nn.Module):
         super().__init__()
         width, wide = config.channels, config.channels * len(config.dilations)
         self.blocks = nn.ModuleList([Tdnn(config.num_mel_bins, width, config.kernel)])
-        self.blocks.extend(ResidualBlock(config, dilation) for dilation in config.dilations)
+        self.blocks.extend(EcapaBlock(config, dilation) for dilation in config.dilations)
         self.mfa = Tdnn(wide, wide)
         self.asp = AttentiveStatistics(wide, config.attention_channels)
         self.asp_bn = Norm(2 * wide)

@@ -65,7 +65,7 @@ class ConvBlock(nn.Module):
         return self.block(x * mask) * mask
 
 
-class ResidualBlock(nn.Module):
+class EstimatorResidualBlock(nn.Module):
     """Two convolution blocks with the time between them."""
 
     def __init__(self, inputs: int, outputs: int, time_width: int) -> None:
@@ -81,7 +81,7 @@ class ResidualBlock(nn.Module):
         return self.block2(inner, mask) + self.res_conv(x * mask)
 
 
-class Attention(nn.Module):
+class EstimatorAttention(nn.Module):
     """Attention without positions; its inner width is heads times head size."""
 
     def __init__(self, width: int, config: EstimatorConfig) -> None:
@@ -112,7 +112,7 @@ class GeluLinear(nn.Module):
         return functional.gelu(self.proj(x))
 
 
-class FeedForward(nn.Module):
+class EstimatorFeedForward(nn.Module):
     """Two linear layers around GELU."""
 
     def __init__(self, width: int) -> None:
@@ -130,9 +130,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, config: EstimatorConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attn1 = Attention(width, config)
+        self.attn1 = EstimatorAttention(width, config)
         self.norm3 = nn.LayerNorm(width)
-        self.ff = FeedForward(width)
+        self.ff = EstimatorFeedForward(width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, F, C) to (B, F, C)."""
@@ -171,7 +171,9 @@ class Level(nn.ModuleList):
         self, inputs: int, outputs: int, time_width: int, config: EstimatorConfig, resample: nn.Module | None = None
     ) -> None:
         blocks = nn.ModuleList(TransformerBlock(outputs, config) for _ in range(config.num_blocks))
-        super().__init__([ResidualBlock(inputs, outputs, time_width), blocks, *([resample] if resample else [])])
+        super().__init__(
+            [EstimatorResidualBlock(inputs, outputs, time_width), blocks, *([resample] if resample else [])]
+        )
 
     def forward(self, x: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """(B, C, F) to (B, C', F), before any change of rate."""

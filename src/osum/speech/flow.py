@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from osum.model.encoder import length_mask
-from osum.speech.conformer import Encoder, EncoderConfig
+from osum.speech.conformer import ConformerEncoder, EncoderConfig
 from osum.speech.estimator import Estimator, EstimatorConfig
 from osum.speech.features import MelConfig
 
@@ -191,7 +191,7 @@ class Flow(nn.Module):
         self.config, self.mel = config, mel
         self.input_embedding = nn.Embedding(config.num_codes, config.code_width)
         self.spk_embed_affine_layer = nn.Linear(config.speaker_size, mel.num_bins)
-        self.encoder = Encoder(config.code_width, config.encoder)
+        self.encoder = ConformerEncoder(config.code_width, config.encoder)
         self.encoder_proj = nn.Linear(config.encoder.width, mel.num_bins)
         self.length_regulator = LengthRegulator(mel.num_bins, self.num_frames(EDGE_CODES))
         self.decoder = FlowMatching(mel.num_bins, config)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from osum.speech.vocoder import LEAKY_SLOPE, ResidualBlock
+from osum.speech.vocoder import LEAKY_SLOPE, VocoderResidualBlock
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class HifiGan(nn.Module):
             self.ups.append(weight_norm(up))
             width //= 2
             self.resblocks.extend(
-                ResidualBlock(width, size, config.dilations, lambda _: nn.LeakyReLU(LEAKY_SLOPE))
+                VocoderResidualBlock(width, size, config.dilations, lambda _: nn.LeakyReLU(LEAKY_SLOPE))
                 for size in config.kernels
             )
         self.conv_post = weight_norm(nn.Conv1d(width, 1, 7, padding=3))

@@ -30,7 +30,7 @@ class TokenizerConfig:
     """Of the two convolutions: (2, 2) gives 25 codes a second, (1, 2) would give 50."""
 
 
-class Attention(nn.Module):
+class TokenizerAttention(nn.Module):
     """Whisper's self-attention; the key has no bias."""
 
     def __init__(self, width: int, num_heads: int) -> None:
@@ -49,12 +49,12 @@ class Attention(nn.Module):
         return self.out(out.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class TokenizerBlock(nn.Module):
     """A pre-norm layer of Whisper's encoder."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        self.attn = Attention(width, num_heads)
+        self.attn = TokenizerAttention(width, num_heads)
         self.attn_ln = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.mlp_ln = nn.LayerNorm(width)
@@ -65,7 +65,7 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_ln(x))
 
 
-class Encoder(nn.Module):
+class TokenizerEncoder(nn.Module):
     """Two strided convolutions, stored sinusoids, Whisper's layers, and no final norm."""
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         self.positional_embedding = nn.Parameter(
             whisper_sinusoids(config.max_positions, config.width), requires_grad=False
         )
-        self.blocks = nn.ModuleList(Block(config.width, config.num_heads) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(TokenizerBlock(config.width, config.num_heads) for _ in range(config.num_layers))
 
     def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, M, F) and frames (B,) to hidden states (B, N, D) and their lengths (B,).
@@ -130,7 +130,7 @@ class SpeechTokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = TokenizerEncoder(config)
         self.quantizer = Quantizer(config.num_codes, config.width)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

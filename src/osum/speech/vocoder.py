@@ -73,7 +73,7 @@ class Snake(nn.Module):
         return x + (alpha * x).sin().square() / (alpha + 1e-9)
 
 
-class ResidualBlock(nn.Module):
+class VocoderResidualBlock(nn.Module):
     """Pairs of convolutions, the first of each dilated, every one behind an activation."""
 
     def __init__(
@@ -176,8 +176,8 @@ class Vocoder(nn.Module):
             up = nn.ConvTranspose1d(inputs, width, kernel, rate, padding=(kernel - rate) // 2)
             self.ups.append(weight_norm(up))
             self.source_downs.append(_downsampled(bins, width, math.prod(config.upsample_rates[level + 1 :])))
-            self.source_resblocks.append(ResidualBlock(width, config.source_kernels[level], config.dilations))
-            self.resblocks.extend(ResidualBlock(width, kernel, config.dilations) for kernel in config.kernels)
+            self.source_resblocks.append(VocoderResidualBlock(width, config.source_kernels[level], config.dilations))
+            self.resblocks.extend(VocoderResidualBlock(width, kernel, config.dilations) for kernel in config.kernels)
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], bins, 7, padding=3))
         self.window: Tensor
         self.register_buffer("window", torch.hann_window(config.fft_size), persistent=False)

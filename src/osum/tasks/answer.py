@@ -39,7 +39,7 @@ class TaskResult:
     problems: tuple[str, ...] = ()
 
 
-class Piece(NamedTuple):
+class AnswerPiece(NamedTuple):
     """A stretch of raw text: a text, a time or a tag."""
 
     kind: Literal["text", "time", "tag"]
@@ -55,19 +55,19 @@ class Piece(NamedTuple):
         return f"<{value}{'>' if self.closed else ''}"
 
 
-def scan(raw: str, label_sets: Sequence[LabelSet]) -> Iterator[Piece]:
+def scan(raw: str, label_sets: Sequence[LabelSet]) -> Iterator[AnswerPiece]:
     """Cut raw text into pieces; a number in brackets is a time unless it is a label."""
     for match in _PIECE.finditer(raw):
         inside, bracket, text = match.groups()
         if text is not None:
-            yield Piece("text", text, *match.span())
+            yield AnswerPiece("text", text, *match.span())
         elif _TIME.fullmatch(inside) and not any(labels.canonical(inside) for labels in label_sets):
-            yield Piece("time", inside, *match.span(), closed=bool(bracket))
+            yield AnswerPiece("time", inside, *match.span(), closed=bool(bracket))
         else:
-            yield Piece("tag", inside, *match.span(), closed=bool(bracket))
+            yield AnswerPiece("tag", inside, *match.span(), closed=bool(bracket))
 
 
-def is_separator(piece: Piece) -> bool:
+def is_separator(piece: AnswerPiece) -> bool:
     """Whether a tag is the reply separator, one wrong character allowed."""
     if piece.kind != "tag" or not piece.closed:
         return False
@@ -75,7 +75,7 @@ def is_separator(piece: Piece) -> bool:
     return abs(len(name) - len(wanted)) <= 1 and edit_distance(name, wanted) <= 1
 
 
-def read_plain(pieces: Sequence[Piece], problems: list[str], label_sets: Sequence[LabelSet] = ()) -> str:
+def read_plain(pieces: Sequence[AnswerPiece], problems: list[str], label_sets: Sequence[LabelSet] = ()) -> str:
     """The transcript: the first run of texts that no tag interrupts."""
     runs: list[list[str]] = [[]]
     for piece in pieces:
@@ -91,7 +91,7 @@ def read_plain(pieces: Sequence[Piece], problems: list[str], label_sets: Sequenc
     return join_units(runs[filled[0]]) if filled else ""
 
 
-def read_timed(pieces: Sequence[Piece], problems: list[str]) -> tuple[str, tuple[Word, ...]]:
+def read_timed(pieces: Sequence[AnswerPiece], problems: list[str]) -> tuple[str, tuple[Word, ...]]:
     """Transcript and words of `<start>unit<end>` (OSUM spec 3.4); ends may overlap the next start."""
     units: list[str] = []
     words: list[Word] = []
@@ -125,10 +125,12 @@ def _word(text: str, start: float | None, end: float, problems: list[str]) -> It
     yield Word(text, start, max(start, end))
 
 
-def read_labels(label_sets: Sequence[LabelSet], tags: Sequence[Piece], problems: list[str]) -> dict[str, str | None]:
+def read_labels(
+    label_sets: Sequence[LabelSet], tags: Sequence[AnswerPiece], problems: list[str]
+) -> dict[str, str | None]:
     """Label set name to label: exact tags first, then misspelt and unterminated ones, nearest label."""
     found: dict[str, str | None] = {labels.name: None for labels in label_sets}
-    unread: list[Piece] = []
+    unread: list[AnswerPiece] = []
     last = -1
     for piece in tags:
         index = _place(label_sets, found, piece.value, last)
@@ -152,7 +154,9 @@ def _place(label_sets: Sequence[LabelSet], found: Mapping[str, str | None], name
     return next(fits, None)
 
 
-def _guess(label_sets: Sequence[LabelSet], found: dict[str, str | None], piece: Piece, problems: list[str]) -> bool:
+def _guess(
+    label_sets: Sequence[LabelSet], found: dict[str, str | None], piece: AnswerPiece, problems: list[str]
+) -> bool:
     """Give a tag that is no label to the open label set with the nearest one."""
     name = piece.value.strip().lower()
     for labels in label_sets:
@@ -167,7 +171,7 @@ def _guess(label_sets: Sequence[LabelSet], found: dict[str, str | None], piece: 
     return False
 
 
-def _report_unread(pieces: Sequence[Piece], problems: list[str]) -> None:
+def _report_unread(pieces: Sequence[AnswerPiece], problems: list[str]) -> None:
     if pieces:
         more = f" and {len(pieces) - _SHOWN} more" if len(pieces) > _SHOWN else ""
         problems.append(f"unread tags: {' '.join(piece.shown for piece in pieces[:_SHOWN])}{more}")

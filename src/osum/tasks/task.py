@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from osum.errors import TaskError
 from osum.tasks.answer import (
     REPLY_SEPARATOR,
-    Piece,
+    AnswerPiece,
     TaskResult,
     is_separator,
     read_labels,
@@ -225,7 +225,7 @@ class Task:
         known = ", ".join(own.name for own in self.label_sets) or "none"
         raise TaskError(f"task {self.name} has no label set {name!r}: its label sets are {known}")
 
-    def _split_reply(self, raw: str, problems: list[str]) -> tuple[list[Piece], str | None]:
+    def _split_reply(self, raw: str, problems: list[str]) -> tuple[list[AnswerPiece], str | None]:
         pieces = list(scan(raw, self.label_sets))
         if not self.reply:
             return pieces, None
@@ -242,7 +242,7 @@ class Task:
             problems.append(f"more than one {REPLY_SEPARATOR}")
         return pieces[:at], reply
 
-    def _read_transcript(self, pieces: list[Piece], problems: list[str]) -> tuple[str, tuple[Word, ...]]:
+    def _read_transcript(self, pieces: list[AnswerPiece], problems: list[str]) -> tuple[str, tuple[Word, ...]]:
         if self.transcript == "timed":
             return read_timed(pieces, problems)
         if self.transcript == "plain":
@@ -250,7 +250,7 @@ class Task:
         # Where only a tag is asked for, half a one is a label without signs.
         stray = read_plain([piece._replace(value=piece.value.replace(">", " ")) for piece in pieces], problems)
         if stray and not any(piece.kind == "tag" for piece in pieces) and self.label_sets:
-            pieces.append(Piece("tag", stray, 0, len(stray)))
+            pieces.append(AnswerPiece("tag", stray, 0, len(stray)))
             problems.append("a label without < >")
         elif stray:
             problems.append(f"text where only tags were asked for: {stray[:20]!r}")

@@ -143,7 +143,7 @@ class BucketSampler(Sampler[list[Pick]]):
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuestionDraw:
     """How questions are drawn for a clip: how many, and how likely each task is."""
 
     per_clip: int
@@ -244,7 +244,7 @@ class Collator:
         audio: ReadsClips,
         processor: OsumProcessor,
         tasks: TaskSet,
-        questions: Questions,
+        questions: QuestionDraw,
         augmenter: Augmenter | None = None,
     ) -> None:
         self.utterances = utterances

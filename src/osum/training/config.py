@@ -35,7 +35,7 @@ Place = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]*$")]
 
 
 @dataclass(frozen=True)
-class Part:
+class MixturePart:
     """One manifest of a mixture; a recipe may give the manifest alone."""
 
     manifest: Place
@@ -46,7 +46,7 @@ class Part:
     """Asks these tasks only; without it all that a row can answer."""
 
     @classmethod
-    def from_mapping(cls, name: str, values: Any) -> Part:
+    def from_mapping(cls, name: str, values: Any) -> MixturePart:
         """From a recipe: `{manifest, weight, tasks}`, or the manifest alone.
 
         Raises:
@@ -106,7 +106,7 @@ class TrainConfig:
     tasks by tags of their own and whose encoder can start an OSUM."""
     data: Text = ""
     """Folder with train.jsonl, valid.jsonl (optional) and, for a new model, tokenizer/."""
-    mixture: Mapping[str, Part] = field(default_factory=dict)
+    mixture: Mapping[str, MixturePart] = field(default_factory=dict)
     """Name to `{manifest: FILE, weight: 1, tasks: [ASR]}`, in place of data's train.jsonl."""
     valid: Text = ""
     """Manifest to validate on, in place of data's valid.jsonl."""
@@ -231,7 +231,7 @@ def _field(name: str, kind: Any, value: Any) -> Any:
     """
     try:
         if name == "mixture" and isinstance(value, Mapping):
-            value = {key: Part.from_mapping(str(key), part) for key, part in value.items()}
+            value = {key: MixturePart.from_mapping(str(key), part) for key, part in value.items()}
         if name in ("dialogue", "voice"):
             return value if isinstance(value, kind) else from_row(kind, value)
         return read(kind, value, name)

@@ -29,7 +29,7 @@ from osum.model.configuration_osum import IGNORED, round_up
 from osum.model.spoken_answer import SpokenAnswer
 from osum.tasks import TaskSet
 from osum.training.batch import TOKENS, Augmenter, Pick, ReadsClips
-from osum.training.config import DialogueOptions, Part
+from osum.training.config import DialogueOptions, MixturePart
 from osum.training.dialogue_layout import DialogueLayout
 from osum.training.mixture import Mixture, check_tasks, restricted
 from osum.training.recorded import FRAMES
@@ -51,7 +51,7 @@ _OTHERS = re.compile(
 
 
 def read_dialogue_mixture(
-    parts: Mapping[str, Part],
+    parts: Mapping[str, MixturePart],
     options: DialogueOptions,
     tasks: TaskSet,
     processor: OsumProcessor,
@@ -104,7 +104,7 @@ class _Reader:
             log.warning("left out, %s: %s", reason, what)
         self.dropped[reason] += 1
 
-    def take_utterance(self, row: Utterance, part: Part, place: str) -> None:
+    def take_utterance(self, row: Utterance, part: MixturePart, place: str) -> None:
         """A row that is no dialogue, where a task fits."""
         known = restricted(row, part, self.tasks)
         if known is None or not self.tasks.answerable(known):

@@ -19,7 +19,7 @@ from osum.corpus.dialogues import Dialogue, DialogueTurn
 from osum.dialogue import modes
 from osum.dialogue.conversation import Turn, written
 from osum.dialogue.modes import Mode
-from osum.dialogue.thought import Said, Thought
+from osum.dialogue.thought import ReadAnswer, Thought
 from osum.model import OsumProcessor
 from osum.model.configuration_osum import audio_token_length
 from osum.model.spoken_answer import SPEECH_TURN, TEXT_TURN, SpokenAnswer
@@ -110,7 +110,7 @@ class DialogueLayout:
         """Whether there is enough speech for the text: 3 ids for each of the text, its end included."""
         reply, question = dialogue.reply, dialogue.question
         answered = reply.text is not None  # a reply may begin with the tag of its feeling
-        said = Said(
+        said = ReadAnswer(
             clean(reply.text or question.text or ""), emotion=(reply.emotion or NO_FEELING) if answered else None
         )
         text_ids = self.processor.text_ids(said.render())
@@ -123,7 +123,7 @@ class DialogueLayout:
             return SpokenAnswer(clean(dialogue.question.text or "") if in_turns else None, codes, in_turns)
         thought = self._thought(dialogue, form.thinking, rng)
         feeling = {"tag": reply.emotion or NO_FEELING, "language": None, "off": reply.emotion}[form.thinking]
-        text = Said(clean(reply.text), emotion=feeling).render()
+        text = ReadAnswer(clean(reply.text), emotion=feeling).render()
         return SpokenAnswer(text, codes, in_turns, thought)
 
     def _thought(self, dialogue: Dialogue, thinking: str, rng: random.Random) -> str:

@@ -15,8 +15,8 @@ from osum.model import OsumForConditionalGeneration, OsumProcessor
 from osum.tasks import TaskSet
 from osum.training import whisper
 from osum.training.augment import Augmentation
-from osum.training.batch import Augmenter, Collate, Collator, Questions
-from osum.training.config import Part, TrainConfig
+from osum.training.batch import Augmenter, Collate, Collator, QuestionDraw
+from osum.training.config import MixturePart, TrainConfig
 from osum.training.dialogue_batch import DialogueCollator, Row, read_dialogue_mixture
 from osum.training.mixture import Mixture, read_mixture
 from osum.training.objective import DialogueObjective, Losses, Objective
@@ -36,7 +36,7 @@ class Kind:
 
     def read(
         self,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, MixturePart],
         _config: TrainConfig,
         tasks: TaskSet,
         processor: OsumProcessor,
@@ -72,7 +72,7 @@ class Kind:
         if learns:
             changes = Augmentation.from_mapping(config.augmentation)
             augmenter = Augmenter.from_rows(mixture.rows, clips, config.augment, changes)
-        questions = Questions(config.questions_per_clip, weights_of(config, tasks), config.timed_share)
+        questions = QuestionDraw(config.questions_per_clip, weights_of(config, tasks), config.timed_share)
         return self.collator_type(mixture.rows, clips, processor, tasks, questions, augmenter)
 
     def write_tasks(self, folder: Path, tasks: TaskSet) -> None:
@@ -115,7 +115,7 @@ class DialogueKind(Kind):
 
     def read(
         self,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, MixturePart],
         config: TrainConfig,
         tasks: TaskSet,
         processor: OsumProcessor,
@@ -166,7 +166,7 @@ class VoiceKind(Kind):
 
     def read(
         self,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, MixturePart],
         _config: TrainConfig,
         _tasks: TaskSet,
         _processor: Any,

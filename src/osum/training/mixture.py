@@ -14,7 +14,7 @@ from osum.corpus.readers import Manifest
 from osum.errors import AudioError, RecipeError, TaskError
 from osum.records import unknown
 from osum.tasks import LabelSet, TaskSet
-from osum.training.config import Part, TrainConfig
+from osum.training.config import MixturePart, TrainConfig
 from osum.utterance import Utterance
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ class Mixture(Generic[R]):
     """Of each row; a batch has rows of one group. One where it is empty."""
 
 
-def parts_to_train(config: TrainConfig) -> Mapping[str, Part]:
+def parts_to_train(config: TrainConfig) -> Mapping[str, MixturePart]:
     """The mixture of a recipe, or the one manifest of its data."""
-    return config.mixture or {"train": Part(str(Path(config.data) / "train.jsonl"))}
+    return config.mixture or {"train": MixturePart(str(Path(config.data) / "train.jsonl"))}
 
 
-def check_tasks(parts: Mapping[str, Part], tasks: TaskSet) -> None:
+def check_tasks(parts: Mapping[str, MixturePart], tasks: TaskSet) -> None:
     """Look up the tasks that the parts name.
 
     Raises:
@@ -57,7 +57,7 @@ def check_tasks(parts: Mapping[str, Part], tasks: TaskSet) -> None:
 
 
 def read_mixture(
-    parts: Mapping[str, Part],
+    parts: Mapping[str, MixturePart],
     tasks: TaskSet,
     max_seconds: float,
     sources: Mapping[str, float] | None = None,
@@ -151,7 +151,7 @@ def _wrong_label(row: Utterance, label_sets: Mapping[str, LabelSet]) -> str | No
     return None
 
 
-def restricted(row: Utterance, part: Part, tasks: TaskSet) -> Utterance | None:
+def restricted(row: Utterance, part: MixturePart, tasks: TaskSet) -> Utterance | None:
     """The row with the tasks that it, its part and the recipe agree on; None where they agree on none."""
     wanted = part.tasks or row.tasks
     if part.tasks and row.tasks:

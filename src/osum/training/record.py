@@ -15,7 +15,7 @@ from osum.corpus.clips import without_place
 from osum.corpus.dialogues import Dialogue
 from osum.corpus.manifest import fingerprint
 from osum.errors import InputError
-from osum.training.config import Part, TrainConfig
+from osum.training.config import MixturePart, TrainConfig
 from osum.utterance import Utterance
 
 FREE_TO_CHANGE = (
@@ -72,7 +72,7 @@ def check_data(then: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> No
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """Of the settings of a run, as JSON holds them, what makes it this run and no other."""
     kept = {name: value for name, value in config.items() if name not in FREE_TO_CHANGE}
-    parts = {name: Part.from_mapping(name, part) for name, part in config.get("mixture", {}).items()}
+    parts = {name: MixturePart.from_mapping(name, part) for name, part in config.get("mixture", {}).items()}
     return {**kept, "mixture": {name: [part.weight, list(part.tasks)] for name, part in parts.items()}}
 
 

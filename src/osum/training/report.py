@@ -30,7 +30,7 @@ TRACKERS = ("tensorboard", "trackio")
 Tracker = Callable[[Mapping[str, float], int], None]
 
 
-class Report:
+class TrainingReport:
     """What a run did, a line for each step that is logged; of several processes the first reports.
 
     Args:

@@ -34,14 +34,14 @@ from osum.model.letters import LetterHead
 from osum.training import checkpoint, record
 from osum.training.batch import BucketSampler, Collate, Collator, Pick
 from osum.training.check import check
-from osum.training.config import Part, TrainConfig
+from osum.training.config import MixturePart, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
 from osum.training.kinds import KINDS
 from osum.training.learn import choose, count_learned, plain_state, with_lora
 from osum.training.mixture import Mixture, parts_to_train
 from osum.training.optim import SHARE, optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
-from osum.training.report import TITLES, Report, large
+from osum.training.report import TITLES, TrainingReport, large
 from osum.training.start import find, task_set
 from osum.training.state import MODEL, optimizer_tensors, restore, restore_heads, tensors_of
 from osum.training.validation import answered
@@ -124,7 +124,7 @@ class Trainer:
         manifest = self.config.valid or str(Path(self.config.data) / "valid.jsonl")
         if not self.config.valid and not Path(manifest).is_file():
             return (), 0, ()
-        mixture = self._read({"valid": Part(manifest)})
+        mixture = self._read({"valid": MixturePart(manifest)})
         mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
         collator = self._collator(mixture, learns=False)
         if self.config.encoder_copies:
@@ -161,7 +161,7 @@ class Trainer:
         pass_on(encoder)
         collator.recorded = recorded
 
-    def _read(self, parts: Mapping[str, Part], sources: Mapping[str, float] | None = None) -> Mixture[Any]:
+    def _read(self, parts: Mapping[str, MixturePart], sources: Mapping[str, float] | None = None) -> Mixture[Any]:
         return self.kind.read(parts, self.config, self.tasks, self.processor, sources)
 
     def _collator(self, mixture: Mixture[Any], learns: bool) -> Collate:
@@ -199,7 +199,7 @@ class Trainer:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         last = checkpoint.path(self.out, self.step)
-        report = Report(
+        report = TrainingReport(
             self.out,
             self.config.steps,
             self.config.track,

@@ -35,7 +35,7 @@ from osum.speech.vocoder import Vocoder
 from osum.speech.voice_encoder import VoiceEncoder, speaker_vector
 from osum.tasks import TaskSet
 from osum.training.batch import Pick
-from osum.training.config import Part, TrainConfig, VoiceOptions
+from osum.training.config import MixturePart, TrainConfig, VoiceOptions
 from osum.training.learn import parts_of
 from osum.training.mixture import Mixture
 from osum.training.objective import Losses
@@ -102,7 +102,7 @@ class Listener:
             (folder / name).write_bytes(content)
 
 
-def read_voice_mixture(parts: Mapping[str, Part]) -> Mixture[Utterance]:
+def read_voice_mixture(parts: Mapping[str, MixturePart]) -> Mixture[Utterance]:
     """Clips of speech, their codes in `extra` where the row has them; what is too short or too long is counted.
 
     Raises:

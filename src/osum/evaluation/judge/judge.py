@@ -28,8 +28,8 @@ from osum.evaluation.judge.judgement import (
     MISSING,
     UNANSWERED,
     UNJUDGED,
-    Judge,
-    Judgement,
+    JudgeSettings,
+    ModelJudgement,
     Opinion,
     Verdict,
     cost_of,
@@ -40,7 +40,7 @@ from osum.evaluation.judge.judgement import (
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import Predictions
 from osum.peers.budget import Prices
-from osum.peers.completion import Request, Schema
+from osum.peers.completion import CompletionRequest, Schema
 from osum.peers.language_model import LanguageModel
 from osum.scoring import resampling_of
 
@@ -53,7 +53,7 @@ _PROMPTS = Path(__file__).with_name("judge.yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class JudgeMode:
     """What the judge is asked for."""
 
     name: str
@@ -73,7 +73,7 @@ class Mode:
 
 
 _PREFERRED: Mapping[str, tuple[float, ...]] = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5)}
-ALONE = Mode(
+ALONE = JudgeMode(
     "alone",
     ("common", "scale", "alone"),
     Schema("score", {"reason": None, "score": POINTS}),
@@ -82,7 +82,7 @@ ALONE = Mode(
     sides=1,
 )
 """Points from 1 to 10, nothing to hold the reply against."""
-REFERENCE = Mode(
+REFERENCE = JudgeMode(
     "reference",
     ("common", "scale", "reference"),
     Schema("scores", {"reason": None, "first": POINTS, "second": POINTS}),
@@ -90,7 +90,7 @@ REFERENCE = Mode(
     POINTS[0],
 )
 """Points from 1 to 10 next to a reference's, as in AIR-Bench chat."""
-PREFERENCE = Mode(
+PREFERENCE = JudgeMode(
     "preference",
     ("common", "preference"),
     Schema("preference", {"reason": None, "better": tuple(_PREFERRED)}),
@@ -102,7 +102,7 @@ GRADES = (1, 2, 3, 4, 5)
 _CUE, _TONE = ("cue", "content"), ("cue", "content", "tone")
 
 
-def _graded(name: str, of: Sequence[str]) -> Mode:
+def _graded(name: str, of: Sequence[str]) -> JudgeMode:
     """A mode whose points, from 0 to 100, are the mean of several grades."""
     reasons = tuple(f"{each}_reason" for each in of)
     fields: dict[str, Any] = {}
@@ -112,7 +112,9 @@ def _graded(name: str, of: Sequence[str]) -> Mode:
     def points(values: Mapping[str, Any]) -> tuple[float, ...]:
         return (sum(100 * (values[each] - GRADES[0]) / (GRADES[-1] - GRADES[0]) for each in of) / len(of),)
 
-    return Mode(name, ("common", name), Schema(name, fields), points, 0.0, sides=1, grades=tuple(of), reasons=reasons)
+    return JudgeMode(
+        name, ("common", name), Schema(name, fields), points, 0.0, sides=1, grades=tuple(of), reasons=reasons
+    )
 
 
 EMPATHY = _graded("empathy", _CUE)
@@ -137,10 +139,10 @@ class Trial:
     """One model's replies, and how and by whom they are judged."""
 
     predictions: Sequence[Prediction]
-    mode: Mode
+    mode: JudgeMode
     cases: Sequence[Case]
     """One for each prediction."""
-    judge: Judge
+    judge: JudgeSettings
     against: str | None = None
     """The other model of a preference."""
 
@@ -171,7 +173,7 @@ def read_replies(path: Path) -> list[Prediction]:
 
 def trial_of(
     predictions: Sequence[Prediction],
-    judge: Judge,
+    judge: JudgeSettings,
     against: Sequence[Prediction] | None = None,
     with_reference: bool = True,
 ) -> Trial:
@@ -204,7 +206,7 @@ def _references(predictions: Sequence[Prediction]) -> list[str | None]:
     return [each.truth.reply for each in predictions]
 
 
-def _tone(prediction: Prediction, mode: Mode) -> dict[str, str]:
+def _tone(prediction: Prediction, mode: JudgeMode) -> dict[str, str]:
     if "tone" not in mode.grades:
         return {}
     answer = prediction.answer
@@ -260,7 +262,7 @@ class JudgePrompts:
     texts: Mapping[str, Mapping[str, str]]
     """Language to section to words."""
 
-    def system(self, mode: Mode, language: str = "en") -> str:
+    def system(self, mode: JudgeMode, language: str = "en") -> str:
         """What the judge is given before a case.
 
         Raises:
@@ -294,7 +296,7 @@ def verdicts_on(trial: Trial, model: LanguageModel, concurrency: int = 4) -> Ite
             raise
 
 
-def _judge(case: Case, mode: Mode, judge: Judge, model: LanguageModel) -> Verdict:
+def _judge(case: Case, mode: JudgeMode, judge: JudgeSettings, model: LanguageModel) -> Verdict:
     verdict = Verdict(case.id, hash_of(case.reply), UNANSWERED)
     if mode is PREFERENCE and (case.reply is None or case.other is None):
         own = 0.5 if case.reply == case.other else float(case.reply is not None)
@@ -310,7 +312,7 @@ def _judge(case: Case, mode: Mode, judge: Judge, model: LanguageModel) -> Verdic
     return replace(verdict, state=JUDGED, opinions=opinions)
 
 
-def _ask(case: Case, mode: Mode, judge: Judge, model: LanguageModel, own_first: bool) -> Opinion:
+def _ask(case: Case, mode: JudgeMode, judge: JudgeSettings, model: LanguageModel, own_first: bool) -> Opinion:
     reply = model.ask(request_of(case, mode, judge, own_first))
     points = mode.points(reply.values)
     own, *other = points if own_first else points[::-1]
@@ -327,11 +329,11 @@ def _ask(case: Case, mode: Mode, judge: Judge, model: LanguageModel, own_first: 
     )
 
 
-def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> Request:
+def request_of(case: Case, mode: JudgeMode, judge: JudgeSettings, own_first: bool = True) -> CompletionRequest:
     """What is sent. Replies stand inside JSON texts, which they cannot end, so that none can pose as an order."""
     pair = (case.reply, case.other) if own_first else (case.other, case.reply)
     replies = {"reply": case.reply} if mode.sides == 1 else dict(zip(("first", "second"), pair, strict=True))
-    return Request(
+    return CompletionRequest(
         model=judge.model,
         messages=(
             {"role": "system", "content": judge_prompts().system(mode, judge.language)},
@@ -347,13 +349,13 @@ def request_of(case: Case, mode: Mode, judge: Judge, own_first: bool = True) -> 
 # The whole
 
 
-def judgement_of(trial: Trial, verdicts: Sequence[Verdict], prices: Prices | None = None) -> Judgement:
+def judgement_of(trial: Trial, verdicts: Sequence[Verdict], prices: Prices | None = None) -> ModelJudgement:
     """Verdicts with their score and all that is needed to come by them again; cases without a verdict are missing."""
     found = {verdict.id: verdict for verdict in verdicts}
     all_of_them = [found.get(case.id) or _not_asked(case) for case in trial.cases]
     opinions = [opinion for verdict in verdicts if verdict.state == JUDGED for opinion in verdict.opinions]
     prompts = judge_prompts()
-    return Judgement(
+    return ModelJudgement(
         benchmark=trial.predictions[0].benchmark,
         model=trial.predictions[0].model,
         mode=trial.mode.name,

@@ -26,7 +26,7 @@ JUDGED, UNANSWERED, UNJUDGED, MISSING = "judged", "unanswered", "unjudged", "mis
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeSettings:
     """Who judges."""
 
     model: str
@@ -100,13 +100,13 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ModelJudgement:
     """All verdicts on one model's replies: what `osum judge` writes."""
 
     benchmark: str
     model: str
     mode: str
-    judge: Judge
+    judge: JudgeSettings
     prompt_version: int
     prompt_sha256: str
     asked: str
@@ -203,7 +203,7 @@ def judgement_path(predictions: Path) -> Path:
     return predictions.with_suffix(".judge.json")
 
 
-def write_judgement(path: Path, judgement: Judgement) -> None:
+def write_judgement(path: Path, judgement: ModelJudgement) -> None:
     """Write the file, whole or not at all.
 
     Raises:
@@ -214,14 +214,14 @@ def write_judgement(path: Path, judgement: Judgement) -> None:
         file.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def read_judgement(path: Path) -> Judgement:
+def read_judgement(path: Path) -> ModelJudgement:
     """What `osum judge` has written.
 
     Raises:
         InputError: the file cannot be read, or is something else.
     """
     try:
-        return from_row(Judgement, json.loads(path.read_bytes()))
+        return from_row(ModelJudgement, json.loads(path.read_bytes()))
     except (OSError, ValueError, ManifestError) as fault:
         raise InputError(f"{path} is no file of osum judge ({fault}): name another, or write it again") from fault
 

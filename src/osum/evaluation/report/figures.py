@@ -12,7 +12,7 @@ from typing import Literal
 from osum.evaluation.report import plots
 from osum.evaluation.report.tables import FLOORS, Compared
 from osum.evaluation.report.units import unit_of
-from osum.evaluation.score.result import Result
+from osum.evaluation.score.result import BenchmarkResult
 from osum.evaluation.sets.catalogue import TASKS
 from osum.evaluation.sets.published import Published
 from osum.scoring import Score
@@ -90,7 +90,7 @@ def _scores(found: Compared, metric: str) -> list[tuple[str, dict[str, Score]]]:
     return [(title, some) for title, some in scores if some]
 
 
-def _known(result: Result, metric: str) -> bool:
+def _known(result: BenchmarkResult, metric: str) -> bool:
     return result.metric == metric and math.isfinite(result.score.value)
 
 

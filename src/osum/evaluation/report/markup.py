@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """Cells next to each other, as many as the table's head has."""
 
     cells: tuple[Cell, ...]
@@ -70,15 +70,15 @@ class Table:
     """A word for labels and anchors, such as `overview`."""
     title: str
     head: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
     num_text: int = 1
     """The first columns, which hold words; the others hold figures and are set flush right."""
 
 
-def row(*cells: str | Cell, kind: Kind = "measured") -> Row:
+def row(*cells: str | Cell, kind: Kind = "measured") -> TableRow:
     """A row of cells or plain texts."""
-    return Row(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells), kind)
+    return TableRow(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells), kind)
 
 
 def one_line(text: str) -> str:

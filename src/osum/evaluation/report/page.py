@@ -11,7 +11,7 @@ from osum.evaluation.report.figures import Drawing
 from osum.evaluation.report.markup import HTML, Table
 from osum.evaluation.report.tables import Compared
 from osum.evaluation.report.worst import Mistake, key
-from osum.evaluation.score.result import Result
+from osum.evaluation.score.result import BenchmarkResult
 
 _FILES = Path(__file__).parent
 Mistakes = Mapping[tuple[str, str], Sequence[Mistake]]
@@ -103,7 +103,7 @@ def page(
     )
 
 
-def _run(found: Compared, result: Result) -> tuple[str, str]:
+def _run(found: Compared, result: BenchmarkResult) -> tuple[str, str]:
     """What is needed to run it again."""
     declared = found.benchmarks.get(result.benchmark)
     origin = {"test set": declared.home, "licence": declared.licence, "note": declared.note} if declared else {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from osum.errors import MissingExtraError
 from osum.evaluation.report.markup import one_line
-from osum.evaluation.report.units import Unit
+from osum.evaluation.report.units import MetricUnit
 from osum.scoring import HISTOGRAM_REACH, HISTOGRAM_STEP, Calibration, Confusion, Score, WordTimes
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Axis:
     """One spoke of the radar."""
 
     name: str
-    unit: Unit
+    unit: MetricUnit
     values: Mapping[str, float]
     """Of each model that has one, as the metric counts them."""
 
@@ -274,7 +274,7 @@ def word_time_histogram(found: Mapping[str, WordTimes], title: str, looks: Style
 
 
 @_drawn
-def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: Unit, looks: Styles) -> Figure:
+def intervals(found: Sequence[tuple[str, Mapping[str, Score]]], unit: MetricUnit, looks: Styles) -> Figure:
     """Values with their 95 % intervals: a line for each benchmark, in it the models below each other."""
     models = [model for model in looks if any(model in scores for _, scores in found)]
     figure = _figure(8, 1.3 + max(1.2, len(found) * (0.25 + 0.17 * len(models))))

@@ -21,7 +21,7 @@ from typing import Any
 from osum.errors import InputError
 from osum.evaluation.report.markup import joined, markdown
 from osum.evaluation.report.tables import SIGNIFICANT, Compared, all_tables, overview, verdict
-from osum.evaluation.score.result import Comparison, Report, Result, write_report
+from osum.evaluation.score.result import BenchmarkResult, Comparison, Report, write_report
 from osum.files import atomic_file
 
 BLOCK, TABLE = "results", "results-table"
@@ -117,7 +117,7 @@ def report_page(found: Compared) -> str:
     return f"# Results\n\n{joined(all_tables(found))}"
 
 
-def _small(result: Result) -> Result:
+def _small(result: BenchmarkResult) -> BenchmarkResult:
     """Without curves, lists of clips, and prompts."""
     sure = result.calibration
     run: Mapping[str, Any] = {name: result.run[name] for name in _KEPT if name in result.run}

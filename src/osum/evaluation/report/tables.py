@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from osum.evaluation.report.markup import DASH, Cell, Row, Table, row
-from osum.evaluation.report.units import Unit, unit_of
-from osum.evaluation.score.result import Comparison, Result
+from osum.evaluation.report.markup import DASH, Cell, Table, TableRow, row
+from osum.evaluation.report.units import MetricUnit, unit_of
+from osum.evaluation.score.result import BenchmarkResult, Comparison
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.evaluation.sets.catalogue import TASKS
 from osum.evaluation.sets.published import Published
@@ -39,7 +39,7 @@ _QUOTED = (
 class Compared:
     """What tables are made from."""
 
-    results: Sequence[Result]
+    results: Sequence[BenchmarkResult]
     benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)
     """Those that are declared, by name; their order is that of the rows."""
     comparisons: Sequence[Comparison] = ()
@@ -57,7 +57,7 @@ class Compared:
         found = dict.fromkeys(result.benchmark for result in self.results)
         return [*(name for name in self.benchmarks if name in found), *(n for n in found if n not in self.benchmarks)]
 
-    def of(self, name: str) -> dict[str, Result]:
+    def of(self, name: str) -> dict[str, BenchmarkResult]:
         """Results on one benchmark by model, in the order of the models."""
         results = {result.model: result for result in self.results if result.benchmark == name}
         return {model: results[model] for model in self.models if model in results}
@@ -70,7 +70,7 @@ class Compared:
         """Its task, `other` where it is not declared."""
         return self.benchmarks[name].task if name in self.benchmarks else "other"
 
-    def unit(self, name: str) -> Unit:
+    def unit(self, name: str) -> MetricUnit:
         """Of its metric."""
         return unit_of(next(result.metric for result in self.results if result.benchmark == name))
 
@@ -98,7 +98,7 @@ def overview(found: Compared) -> Table:
     return Table("overview", "All test sets", head, tuple(rows), (_INTERVALS, _BOLD), num_text=3)
 
 
-def comparable(results: Mapping[str, Result]) -> bool:
+def comparable(results: Mapping[str, BenchmarkResult]) -> bool:
     """Whether results on one benchmark were counted alike, on the same clips, and word times on the same words."""
     counted = {
         (
@@ -110,7 +110,7 @@ def comparable(results: Mapping[str, Result]) -> bool:
     return len(counted) == 1
 
 
-def best_of(values: Mapping[str, float], unit: Unit, compare: bool = True) -> set[str]:
+def best_of(values: Mapping[str, float], unit: MetricUnit, compare: bool = True) -> set[str]:
     """The models whose value is the best of two or more; those that are shown alike share it."""
     known = {model: value for model, value in values.items() if math.isfinite(value)}
     if len(known) < 2 or not compare:
@@ -119,7 +119,7 @@ def best_of(values: Mapping[str, float], unit: Unit, compare: bool = True) -> se
     return {model for model, value in known.items() if unit.number(value) == unit.number(top)}
 
 
-def sizes(results: Mapping[str, Result]) -> str:
+def sizes(results: Mapping[str, BenchmarkResult]) -> str:
     """How many clips were scored; of each model where they differ."""
     counts = {model: result.score.count for model, result in results.items()}
     if len(set(counts.values())) == 1:
@@ -127,7 +127,7 @@ def sizes(results: Mapping[str, Result]) -> str:
     return ", ".join(f"{model} {count}" for model, count in counts.items())
 
 
-def share_of_commonest(results: Iterable[Result]) -> str:
+def share_of_commonest(results: Iterable[BenchmarkResult]) -> str:
     """Accuracy in percent of always naming the commonest true label."""
     for result in results:
         if result.confusion is not None:
@@ -136,7 +136,7 @@ def share_of_commonest(results: Iterable[Result]) -> str:
     return DASH
 
 
-def _measured(result: Result | None, unit: Unit, digits: int, best: bool = False) -> Cell:
+def _measured(result: BenchmarkResult | None, unit: MetricUnit, digits: int, best: bool = False) -> Cell:
     if result is None:
         return Cell(DASH)
     covered = result.score.detail.get("coverage")
@@ -165,7 +165,7 @@ def understanding(found: Compared) -> Table:
             blocks.setdefault(found.task(name), []).append(name)
     width = max((len(names) for names in blocks.values()), default=0)
     sources = _Sources()
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for task, names in blocks.items():
         gap = [""] * (width - len(names))
         rows.append(row(_task_head(task), "", "", *(_set_head(found, name) for name in names), *gap, kind="group"))
@@ -183,8 +183,8 @@ def _set_head(found: Compared, name: str) -> str:
     return f"{found.title(name)}\n{found.unit(name).head}, n = {sizes(found.of(name))}"
 
 
-def _indented(line: Row, gap: Sequence[str]) -> Row:
-    return Row((Cell(""), *line.cells, *(Cell(text) for text in gap)), line.kind)
+def _indented(line: TableRow, gap: Sequence[str]) -> TableRow:
+    return TableRow((Cell(""), *line.cells, *(Cell(text) for text in gap)), line.kind)
 
 
 class _Sources:
@@ -203,12 +203,12 @@ class _Sources:
         return [f"[{number}] {source}" for source, number in self._numbers.items()]
 
 
-def _block(found: Compared, names: Sequence[str], sources: _Sources) -> list[Row]:
+def _block(found: Compared, names: Sequence[str], sources: _Sources) -> list[TableRow]:
     """Published rows, then measured ones: model, whose figures they are, and a figure for each test set."""
     return [*_published_rows(found, names, sources), *_measured_rows(found, names)]
 
 
-def _published_rows(found: Compared, names: Sequence[str], sources: _Sources) -> list[Row]:
+def _published_rows(found: Compared, names: Sequence[str], sources: _Sources) -> list[TableRow]:
     """A row for each model and source; a source that only repeats what another says is left out."""
     lines: dict[tuple[str, str], dict[str, Published]] = {}
     for one in found.quoted(names):
@@ -232,7 +232,7 @@ def _best_published(found: Compared, name: str) -> float | None:
     return (min if found.unit(name).lower else max)(values) if len(values) > 1 else None
 
 
-def _quoted(one: Published | None, unit: Unit, best: float | None) -> Cell:
+def _quoted(one: Published | None, unit: MetricUnit, best: float | None) -> Cell:
     """A figure with as many digits as its source prints, in our unit."""
     if one is None:
         return Cell(DASH)
@@ -241,7 +241,7 @@ def _quoted(one: Published | None, unit: Unit, best: float | None) -> Cell:
     return Cell(unit.number(one.value, max(0, digits - round(math.log10(scale)))), one.value == best)
 
 
-def _measured_rows(found: Compared, names: Sequence[str]) -> list[Row]:
+def _measured_rows(found: Compared, names: Sequence[str]) -> list[TableRow]:
     best = {}
     for name in names:
         results = found.of(name)
@@ -367,12 +367,12 @@ def details(found: Compared) -> Table:
     return Table("details", "Every figure, with counts and cost", head, tuple(rows), notes, num_text=3)
 
 
-def _ordered(found: Compared, holds: Callable[[Result], bool]) -> list[tuple[str, Result]]:
+def _ordered(found: Compared, holds: Callable[[BenchmarkResult], bool]) -> list[tuple[str, BenchmarkResult]]:
     """Results in the order of the benchmarks."""
     return [(name, result) for name in found.names for result in found.of(name).values() if holds(result)]
 
 
-def _other(result: Result, metric: str) -> str:
+def _other(result: BenchmarkResult, metric: str) -> str:
     score: Score | None = result.others.get(metric)
     return unit_of(metric).number(score.value) if score else DASH
 

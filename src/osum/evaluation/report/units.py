@@ -11,7 +11,7 @@ from osum.scoring import Score
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class MetricUnit:
     """How values of one metric are shown."""
 
     title: str
@@ -45,24 +45,24 @@ class Unit:
         return f"{value} [{self.number(score.low, digits)}, {self.number(score.high, digits)}]"
 
 
-def _error(title: str) -> Unit:
-    return Unit(title, lower=True, worst=100, best=0)
+def _error(title: str) -> MetricUnit:
+    return MetricUnit(title, lower=True, worst=100, best=0)
 
 
-UNITS: Mapping[str, Unit] = {
+UNITS: Mapping[str, MetricUnit] = {
     "wer": _error("WER"),
     "cer": _error("CER"),
     "mer": _error("MER"),
-    "aas": Unit("AAS", factor=1, sign="ms", lower=True, worst=None, best=0),
-    "accuracy": Unit("accuracy"),
-    "macro_f1": Unit("macro F1"),
-    "unweighted_recall": Unit("unweighted recall"),
-    "free": Unit("accuracy of the free answer"),
-    "judge": Unit("judge, of 10", factor=1, sign="", digits=2, best=10),
-    "bleu": Unit("BLEU", sign=""),
+    "aas": MetricUnit("AAS", factor=1, sign="ms", lower=True, worst=None, best=0),
+    "accuracy": MetricUnit("accuracy"),
+    "macro_f1": MetricUnit("macro F1"),
+    "unweighted_recall": MetricUnit("unweighted recall"),
+    "free": MetricUnit("accuracy of the free answer"),
+    "judge": MetricUnit("judge, of 10", factor=1, sign="", digits=2, best=10),
+    "bleu": MetricUnit("BLEU", sign=""),
 }
 
 
-def unit_of(metric: str) -> Unit:
+def unit_of(metric: str) -> MetricUnit:
     """Of a metric by name; one that is not known here is shown as it is."""
-    return UNITS.get(metric) or Unit(metric.replace("_", " "), factor=1, sign="", digits=3, best=1)
+    return UNITS.get(metric) or MetricUnit(metric.replace("_", " "), factor=1, sign="", digits=3, best=1)

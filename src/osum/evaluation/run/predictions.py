@@ -29,7 +29,7 @@ ASKED_SUFFIX = ".asked.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedBenchmark:
     """All that decides a file of predictions; a run continues a file only where it is the same."""
 
     benchmark: str
@@ -98,14 +98,14 @@ class Predictions:
         """Whether a run has left something here."""
         return self.asked_path.exists() or self.path.exists()
 
-    def asked(self) -> Asked:
+    def asked(self) -> AskedBenchmark:
         """What was asked.
 
         Raises:
             InputError: nobody knows.
         """
         try:
-            return from_row(Asked, read_asked(self.asked_path, self.path))
+            return from_row(AskedBenchmark, read_asked(self.asked_path, self.path))
         except ManifestError as fault:
             raise ManifestError(f"{self.asked_path}: {fault}") from fault
 
@@ -144,14 +144,14 @@ class Predictions:
                 raise ManifestError(f"{self.path}:{number}: {fault}") from fault
             yield found
 
-    def begin(self, asked: Asked) -> None:
+    def begin(self, asked: AskedBenchmark) -> None:
         """Start again: the old lines are removed."""
         self.path.unlink(missing_ok=True)
         keep_asked(self.asked_path, to_row(asked))
         with atomic_file(self.path):
             pass
 
-    def resume(self, asked: Asked, batch: int) -> list[Prediction]:
+    def resume(self, asked: AskedBenchmark, batch: int) -> list[Prediction]:
         """The predictions that are there, up to the last whole batch; others are dropped.
 
         Raises:

@@ -19,7 +19,7 @@ from osum.corpus.clips import PLACE_FIELDS
 from osum.errors import InputError, OsumError, TaskError
 from osum.evaluation.run.clips import Clips, check_list, read_clips
 from osum.evaluation.run.prediction import Prediction, Truth
-from osum.evaluation.run.predictions import Asked, Predictions, folder_name
+from osum.evaluation.run.predictions import AskedBenchmark, Predictions, folder_name
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.peers.recogniser import Question, Recogniser, Recognition
 from osum.utterance import Utterance
@@ -142,8 +142,8 @@ class Run:
         failed = {each.id: each.answer.error for each in self._done if each.answer.error is not None}
         return Ran(self._store.path, len(self._done), self._faulty, failed)
 
-    def _ask_what(self, clips: Clips) -> Asked:
-        return Asked(
+    def _ask_what(self, clips: Clips) -> AskedBenchmark:
+        return AskedBenchmark(
             benchmark=self._benchmark.name,
             model=self._recogniser.name,
             task=self._benchmark.task,

@@ -49,7 +49,7 @@ MIN_CLIPS = 50
 FOLDS = 5
 
 
-class Place(NamedTuple):
+class TemperaturePlace(NamedTuple):
     """What one temperature is for."""
 
     task: str
@@ -57,7 +57,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredClip:
     """What a model makes of one clip whose label is known."""
 
     speaker: str
@@ -68,20 +68,20 @@ class Scored:
     """(L,) of every label, at temperature 1."""
 
 
-Scores = Mapping[Place, Sequence[Scored]]
+Scores = Mapping[TemperaturePlace, Sequence[ScoredClip]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedClip:
     """One clip, with its scores or with why it has none."""
 
     clip: Utterance
-    scores: Mapping[Place, Scored] = field(default_factory=dict)
+    scores: Mapping[TemperaturePlace, ScoredClip] = field(default_factory=dict)
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedTemperature:
     """A temperature, and what it gives on speakers it was not fitted on."""
 
     task: str
@@ -113,7 +113,7 @@ class Calibrated:
     """The tasks with their new temperatures, and where those come from."""
 
     tasks: TaskSet
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FittedTemperature, ...]
     left: tuple[Left, ...]
 
 
@@ -122,7 +122,7 @@ class Calibrated:
 
 def ask(
     recognizer: Recognizer, clips: Iterable[Utterance], names: Sequence[str], batch_size: int = 8
-) -> Iterator[Asked]:
+) -> Iterator[AskedClip]:
     """Score every label of every clip whose true one is known; clips without a known label are passed over.
 
     Args:
@@ -134,12 +134,12 @@ def ask(
     plain = copy(recognizer)  # the same engine under other tasks
     plain.tasks = with_temperatures(recognizer.tasks, dict.fromkeys(places_of(recognizer.tasks.select(names)), 1.0))
     tasks = [task for task in plain.tasks.select(names) if task.label_sets]
-    groups: dict[tuple[str, ...], list[tuple[Utterance, Mapping[Place, int]]]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[Utterance, Mapping[TemperaturePlace, int]]]] = defaultdict(list)
     for clip in clips:
         try:
             truths = _truths(clip, tasks)
         except TaskError as fault:
-            yield Asked(clip, problem=str(fault))
+            yield AskedClip(clip, problem=str(fault))
             continue
         if truths:
             groups[tuple(dict.fromkeys(place.task for place in truths))].append((clip, truths))
@@ -147,25 +147,27 @@ def ask(
         yield from _ask(plain, members, LabelOptions(asked, withhold=False, batch_size=batch_size))
 
 
-def _truths(clip: Utterance, tasks: Sequence[Task]) -> dict[Place, int]:
+def _truths(clip: Utterance, tasks: Sequence[Task]) -> dict[TemperaturePlace, int]:
     """The place of the true label in each set where it is known."""
     known = ((task, labels, task.true_label(clip, labels)) for task in tasks for labels in task.label_sets)
     return {
-        Place(task.name, labels.name): labels.labels.index(label) for task, labels, label in known if label is not None
+        TemperaturePlace(task.name, labels.name): labels.labels.index(label)
+        for task, labels, label in known
+        if label is not None
     }
 
 
 def _ask(
-    recognizer: Recognizer, members: Sequence[tuple[Utterance, Mapping[Place, int]]], options: LabelOptions
-) -> Iterator[Asked]:
+    recognizer: Recognizer, members: Sequence[tuple[Utterance, Mapping[TemperaturePlace, int]]], options: LabelOptions
+) -> Iterator[AskedClip]:
     """Clips that are asked the same; what cannot be read comes last."""
-    sent: deque[tuple[Utterance, Mapping[Place, int]]] = deque()
-    unread: list[Asked] = []
+    sent: deque[tuple[Utterance, Mapping[TemperaturePlace, int]]] = deque()
+    unread: list[AskedClip] = []
 
     def readable() -> Iterator[tuple[Utterance, Audio]]:
         for loaded, member in zip(load_clips(clip for clip, _ in members), members, strict=True):
             if loaded.error is not None:
-                unread.append(Asked(loaded.clip, problem=loaded.error))
+                unread.append(AskedClip(loaded.clip, problem=loaded.error))
             else:
                 sent.append(member)
                 yield Utterance(loaded.clip.id, loaded.clip.path), (loaded.samples, SAMPLE_RATE)
@@ -176,25 +178,27 @@ def _ask(
     yield from unread
 
 
-def _scored(recognizer: Recognizer, clip: Utterance, truths: Mapping[Place, int], result: Utterance) -> Asked:
+def _scored(
+    recognizer: Recognizer, clip: Utterance, truths: Mapping[TemperaturePlace, int], result: Utterance
+) -> AskedClip:
     if result.error is not None:
-        return Asked(clip, problem=result.error)
+        return AskedClip(clip, problem=result.error)
     if len(result.segments) != 1:
         limit = recognizer.max_seconds
-        return Asked(clip, problem=f"longer than the {limit:g} s that this model takes at once: cut it into pieces")
+        return AskedClip(clip, problem=f"longer than the {limit:g} s that this model takes at once: cut it into pieces")
     answers, scores = result.segments[0].labels, {}
     for place, truth in truths.items():
         answer = answers.get(answer_key(recognizer.tasks[place.task], place.label_set))
         if answer is None or answer.distribution is None:
-            return Asked(clip, problem="the clip is silent: leave it out")
+            return AskedClip(clip, problem="the clip is silent: leave it out")
         row = tuple(log_scores_of([list(answer.distribution.values())])[0].tolist())
-        scores[place] = Scored(clip.speaker or clip.id, truth, row)
-    return Asked(clip, scores)
+        scores[place] = ScoredClip(clip.speaker or clip.id, truth, row)
+    return AskedClip(clip, scores)
 
 
-def gathered(asked: Iterable[Asked]) -> dict[Place, list[Scored]]:
+def gathered(asked: Iterable[AskedClip]) -> dict[TemperaturePlace, list[ScoredClip]]:
     """The scores of many clips, each label set's together."""
-    scores: dict[Place, list[Scored]] = defaultdict(list)
+    scores: dict[TemperaturePlace, list[ScoredClip]] = defaultdict(list)
     for one in asked:
         for place, scored in one.scores.items():
             scores[place].append(scored)
@@ -230,29 +234,30 @@ def calibrate(
             continue
         before = tasks[place.task].temperature_of(tasks.label_sets[place.label_set])
         fitted.append(_fitted(place, known, None if valid is None else held_out, before))
-    found = {Place(one.task, one.label_set): one.temperature for one in fitted}
+    found = {TemperaturePlace(one.task, one.label_set): one.temperature for one in fitted}
     return Calibrated(with_temperatures(tasks, found), tuple(fitted), tuple(left))
 
 
-def places_of(tasks: Iterable[Task]) -> list[Place]:
+def places_of(tasks: Iterable[Task]) -> list[TemperaturePlace]:
     """Every label set of some tasks."""
-    return [Place(task.name, labels.name) for task in tasks for labels in task.label_sets]
+    return [TemperaturePlace(task.name, labels.name) for task in tasks for labels in task.label_sets]
 
 
-def with_temperatures(tasks: TaskSet, temperatures: Mapping[Place, float]) -> TaskSet:
+def with_temperatures(tasks: TaskSet, temperatures: Mapping[TemperaturePlace, float]) -> TaskSet:
     """The tasks with some temperatures; the others stay."""
 
     def changed(tasks: TaskSet, name: str) -> TaskSet:
         task = tasks[name]
         values = tuple(
-            temperatures.get(Place(name, labels.name), task.temperature_of(labels)) for labels in task.label_sets
+            temperatures.get(TemperaturePlace(name, labels.name), task.temperature_of(labels))
+            for labels in task.label_sets
         )
         return tasks.with_task(replace(task, temperature=values[0] if len(values) == 1 else values))
 
     return reduce(changed, dict.fromkeys(place.task for place in temperatures), tasks)
 
 
-def _too_little(known: Sequence[Scored], held_out: Sequence[Scored], in_folds: bool, least: int) -> str | None:
+def _too_little(known: Sequence[ScoredClip], held_out: Sequence[ScoredClip], in_folds: bool, least: int) -> str | None:
     """Why a temperature cannot be fitted and measured; None where it can."""
     if len(known) < least:
         return f"{len(known)} labelled clips, {least} are needed"
@@ -272,12 +277,14 @@ def _check_unseen(scores: Scores, valid: Scores) -> None:
         )
 
 
-def _fitted(place: Place, known: Sequence[Scored], valid: Sequence[Scored] | None, before: float) -> Fitted:
+def _fitted(
+    place: TemperaturePlace, known: Sequence[ScoredClip], valid: Sequence[ScoredClip] | None, before: float
+) -> FittedTemperature:
     temperature = _fit(known)
     measured, warmth = (known, _cross_fitted(known)) if valid is None else (valid, np.full(len(valid), temperature))
     scores, truth = _columns(measured)
     after = scores / warmth[:, None]
-    return Fitted(
+    return FittedTemperature(
         *place,
         temperature=temperature,
         clips=len(known),
@@ -289,16 +296,16 @@ def _fitted(place: Place, known: Sequence[Scored], valid: Sequence[Scored] | Non
     )
 
 
-def _columns(scored: Sequence[Scored]) -> tuple[Floats, list[int]]:
+def _columns(scored: Sequence[ScoredClip]) -> tuple[Floats, list[int]]:
     return np.array([one.log_scores for one in scored]), [one.truth for one in scored]
 
 
-def _fit(scored: Sequence[Scored]) -> float:
+def _fit(scored: Sequence[ScoredClip]) -> float:
     # More digits than these are noise, and a file is to be read.
     return round(fit_temperature(*_columns(scored)), 4)
 
 
-def _cross_fitted(scored: Sequence[Scored]) -> Floats:
+def _cross_fitted(scored: Sequence[ScoredClip]) -> Floats:
     """(N,) the temperature of each clip, fitted on the folds that its speaker is not in."""
     speakers = sorted({one.speaker for one in scored}, key=unit_hash)
     fold_of = {speaker: number % FOLDS for number, speaker in enumerate(speakers)}
@@ -309,7 +316,7 @@ def _cross_fitted(scored: Sequence[Scored]) -> Floats:
     return np.array([fits[fold] for fold in folds])
 
 
-def _calibration(scored: Sequence[Scored], log_scores: Floats) -> Calibration:
+def _calibration(scored: Sequence[ScoredClip], log_scores: Floats) -> Calibration:
     probabilities = probabilities_at(log_scores, 1.0)
     speakers = [one.speaker for one in scored]
     right = probabilities.argmax(axis=1) == np.array([one.truth for one in scored])

@@ -17,11 +17,11 @@ from osum.scoring import Calibration, Confusion, Difference, Score, WordTimes
 REPORT = "report.json"
 """File in the folder of results."""
 DECLARED = "declared"
-"""Field of `Result.run`: the test set, where it is in no catalogue."""
+"""Field of `BenchmarkResult.run`: the test set, where it is in no catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BenchmarkResult:
     """One model on one benchmark."""
 
     benchmark: str
@@ -73,7 +73,7 @@ class Comparison:
 class Report:
     """All that is counted from a folder of predictions."""
 
-    results: tuple[Result, ...]
+    results: tuple[BenchmarkResult, ...]
     """By benchmark, then model."""
     comparisons: tuple[Comparison, ...] = ()
     version: int = 1

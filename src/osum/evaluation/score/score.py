@@ -14,8 +14,8 @@ from osum.errors import InputError, OsumError
 from osum.evaluation.judge.judgement import judged_result, judgement_path, read_judgement
 from osum.evaluation.run.clips import is_known
 from osum.evaluation.run.prediction import Prediction
-from osum.evaluation.run.predictions import ASKED_SUFFIX, Asked, Predictions
-from osum.evaluation.score.result import DECLARED, Comparison, Report, Result
+from osum.evaluation.run.predictions import ASKED_SUFFIX, AskedBenchmark, Predictions
+from osum.evaluation.score.result import DECLARED, BenchmarkResult, Comparison, Report
 from osum.evaluation.sets.benchmark import Benchmark
 from osum.records import to_row
 from osum.scoring import (
@@ -49,7 +49,7 @@ Columns = tuple[list[Any], list[Any]]
 """What is right and what was answered, clip by clip."""
 
 
-def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction]) -> Result:
+def score(benchmark: Benchmark, asked: AskedBenchmark, predictions: Sequence[Prediction]) -> BenchmarkResult:
     """All that is counted from one model's predictions for one benchmark.
 
     Raises:
@@ -69,7 +69,7 @@ def score(benchmark: Benchmark, asked: Asked, predictions: Sequence[Prediction])
     resampling, resampled_by = resampling_of(fixed, asked.seed)
     failed = [one.id for one in fixed if one.answer.error is not None]
     labelled = benchmark.target == "label"
-    return Result(
+    return BenchmarkResult(
         benchmark=benchmark.name,
         model=asked.model,
         metric=benchmark.metric,
@@ -93,9 +93,9 @@ class Scored:
     """One file of predictions, and what was counted from it."""
 
     benchmark: Benchmark
-    asked: Asked
+    asked: AskedBenchmark
     predictions: Sequence[Prediction]
-    result: Result
+    result: BenchmarkResult
 
     def renamed(self, model: str) -> Scored:
         """A copy in which the model goes by another name."""
@@ -127,7 +127,7 @@ def score_folder(out: Path, benchmarks: Mapping[str, Benchmark], fault: Callable
     return found
 
 
-def _judged(store: Predictions, predictions: Sequence[Prediction], result: Result) -> Result:
+def _judged(store: Predictions, predictions: Sequence[Prediction], result: BenchmarkResult) -> BenchmarkResult:
     """With the score that `osum judge` has left next to the predictions, where only a judge can decide."""
     place = judgement_path(store.path)
     if result.metric != JUDGE or not place.exists():
@@ -293,7 +293,7 @@ def _real_time_factor(predictions: Iterable[Prediction]) -> float | None:
 
 
 def _run(
-    benchmark: Benchmark, asked: Asked, fixed: Sequence[Prediction], answers: int, failed: Sequence[str]
+    benchmark: Benchmark, asked: AskedBenchmark, fixed: Sequence[Prediction], answers: int, failed: Sequence[str]
 ) -> dict[str, Any]:
     prompts: Sequence[str] = asked.prompts or sorted({one.answer.prompt for one in fixed if one.answer.prompt})
     return {

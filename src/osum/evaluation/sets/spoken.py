@@ -18,7 +18,7 @@ import yaml
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.manifest import read_manifest, write_manifest
-from osum.corpus.synthesis import FEMALE, HELD_OUT, Voice, espeak
+from osum.corpus.synthesis import FEMALE, HELD_OUT, SynthesisVoice, espeak
 from osum.corpus.transcript import chinese_units, english_units, pinyin_units, units_text
 from osum.errors import MissingExtraError, OsumError
 from osum.utterance import Utterance, Word
@@ -93,7 +93,7 @@ def _speak(folder: Path) -> None:
 def _spoken(folder: Path, sentence: _Sentence, variant: str) -> Utterance:
     path = folder / f"{sentence.name}.flac"
     said = sentence.units if sentence.language == "en" else pinyin_units(sentence.units)
-    speech = espeak().speak(said, Voice(_ACCENTS[sentence.language], variant, rate=160))
+    speech = espeak().speak(said, SynthesisVoice(_ACCENTS[sentence.language], variant, rate=160))
     soundfile.write(path, speech.samples, SAMPLE_RATE, subtype="PCM_16")
     times = zip(sentence.units, speech.words, strict=False)
     return Utterance(

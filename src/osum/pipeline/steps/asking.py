@@ -41,7 +41,7 @@ class AskOptions:
 
 
 @step("ask", version=1)
-class Ask(ModelStep):
+class AskStep(ModelStep):
     """Ask a recogniser about each row; its answer is one vote on the text, the words or a label."""
 
     options: AskOptions

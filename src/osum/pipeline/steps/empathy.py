@@ -21,7 +21,7 @@ from osum.pipeline.step import digest, step
 from osum.pipeline.steps.writing import (
     PROMPTS,
     EndpointOptions,
-    Writer,
+    WritingStep,
     check_reply,
     prompt_filled,
     prompt_named,
@@ -62,7 +62,7 @@ class WriteDialogueOptions:
 
 
 @step("write_dialogue", version=1)
-class WriteDialogue(Writer):
+class WriteDialogue(WritingStep):
     """Let a language model write what the user says, what the assistant thinks, and how it replies, from a seed."""
 
     options: WriteDialogueOptions
@@ -73,7 +73,7 @@ class WriteDialogue(Writer):
         return f"{super().identity()} {digest(str(prompts))}"
 
     def messages(self, row: Row) -> list[dict[str, str]]:
-        """See `Writer`."""
+        """See `WritingStep`."""
         cues = {name: label for name, label in row.utterance.labels.items() if name in CUES}
         if not cues or "topic" not in row.extra:
             raise DropError("no seed", "labels and a topic are needed: osum pipeline seeds draws them")
@@ -82,7 +82,7 @@ class WriteDialogue(Writer):
         return prompt_filled(prompt, {"cues": shown, **{name: str(row.extra[name]) for name in ("topic", "persona")}})
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
-        """See `Writer`."""
+        """See `WritingStep`."""
         return Schema("dialogue", {"user": None, "thought": None, "reply": None, "emotion": REPLY_EMOTIONS.labels})
 
     def apply(self, row: Row, answer: Any) -> Row:
@@ -107,7 +107,7 @@ class JudgeDialogueOptions:
 
 
 @step("judge_dialogue", version=1)
-class JudgeDialogue(Writer):
+class JudgeDialogue(WritingStep):
     """Let a language model score from 1 to 5 how well a reply fits words and cues, and leave out what is below."""
 
     options: JudgeDialogueOptions
@@ -118,7 +118,7 @@ class JudgeDialogue(Writer):
         return f"{super().identity()} {digest(str(prompts))}"
 
     def messages(self, row: Row) -> list[dict[str, str]]:
-        """See `Writer`."""
+        """See `WritingStep`."""
         if not (row.utterance.text and row.utterance.reply):
             raise DropError("no dialogue", "a text and a reply are needed")
         cues = ", ".join(f"{name}: {label}" for name, label in sorted(row.utterance.labels.items()) if name in CUES)
@@ -126,7 +126,7 @@ class JudgeDialogue(Writer):
         return prompt_filled(prompt, {"cues": cues, "text": row.utterance.text, "reply": row.utterance.reply})
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
-        """See `Writer`."""
+        """See `WritingStep`."""
         return Schema("score", {"score": (1, 2, 3, 4, 5)})
 
     def apply(self, row: Row, answer: Any) -> Row:

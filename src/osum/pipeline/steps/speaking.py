@@ -18,7 +18,7 @@ from osum.errors import CheckpointError, EndpointError, EndpointUnusableError, M
 from osum.pipeline.row import NO_SOUND, DropError, Row, words_of
 from osum.pipeline.step import ModelStep, a_file, digest, stamp, step
 from osum.pipeline.steps.filters import script_of
-from osum.pipeline.synthesizers import Said, SynthesizerOptions, open_synthesizer
+from osum.pipeline.synthesizers import SpeechMade, SynthesizerOptions, open_synthesizer
 from osum.speech.checkpoint import load_voice_encoder
 from osum.speech.voice_encoder import VoiceEncoder
 
@@ -55,7 +55,7 @@ class Speak(ModelStep):
         """See `ModelStep`."""
         return f"{self._synthesizer.identity()} {self.options.seed}"
 
-    def said(self, row: Row) -> Said:
+    def said(self, row: Row) -> SpeechMade:
         """What is spoken of a row.
 
         Raises:
@@ -66,7 +66,7 @@ class Speak(ModelStep):
         text, labels = row.utterance.text or "", row.utterance.labels
         language = row.utterance.language or script_of(text)[0] or "en"
         number = unit_hash(row.utterance.speaker or row.id, self.options.seed)
-        return Said(text, language, number, labels.get("gender"), labels.get("age"), labels.get("emotion"))
+        return SpeechMade(text, language, number, labels.get("gender"), labels.get("age"), labels.get("emotion"))
 
     def given(self, row: Row) -> str:
         """See `ModelStep`."""
@@ -132,12 +132,12 @@ class ReplyCodes(ModelStep):
         """See `ModelStep`."""
         return f"{self._synthesizer.identity()} {stamp(Path(self.options.tokenizer))} {self.options.speaker}"
 
-    def _said(self, row: Row) -> Said:
+    def _said(self, row: Row) -> SpeechMade:
         if not row.utterance.reply:
             raise DropError("no reply", "to speak")
         feeling = row.utterance.labels.get("reply_emotion", "")
         language = row.utterance.language or script_of(row.utterance.reply)[0] or "en"
-        return Said(
+        return SpeechMade(
             row.utterance.reply, language, unit_hash(self.options.speaker), emotion=MANNER_OF_REPLY.get(feeling)
         )
 

@@ -36,7 +36,7 @@ OTHER_NAMES = (
 
 
 @dataclass(frozen=True)
-class Prompt:
+class WritingPrompt:
     """One question to a language model."""
 
     system: str
@@ -46,7 +46,7 @@ class Prompt:
 
 
 @cache
-def prompt_named(name: str, language: str) -> Prompt:
+def prompt_named(name: str, language: str) -> WritingPrompt:
     """A prompt of the repository.
 
     Raises:
@@ -55,7 +55,7 @@ def prompt_named(name: str, language: str) -> Prompt:
     known: dict[str, Any] = yaml.safe_load((PROMPTS / f"{name}.yaml").read_text("utf-8"))
     if language not in known:
         raise RecipeError(f"prompt {name} has no language {language!r}: {unknown(language, list(known), 'languages')}")
-    return from_row(Prompt, known[language])
+    return from_row(WritingPrompt, known[language])
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class EndpointOptions:
         return {name: getattr(self, name) for name in ("model", "temperature", "max_tokens", "seed")}
 
 
-class Writer(ModelStep):
+class WritingStep(ModelStep):
     """A step that asks a language model; its answers are the values of a schema, and what they cost is counted."""
 
     local = False
@@ -154,7 +154,7 @@ class JudgeTextOptions:
 
 
 @step("ask_text", version=1)
-class AskText(Writer):
+class AskText(WritingStep):
     """Ask a language model for a label by the transcript alone: one vote (style, emotion)."""
 
     options: JudgeTextOptions
@@ -169,7 +169,7 @@ class AskText(Writer):
         return f"{super().identity()} {self.options.of} {self.options.language} {digest(str(prompts))}"
 
     def messages(self, row: Row) -> list[dict[str, str]]:
-        """See `Writer`."""
+        """See `WritingStep`."""
         if not row.utterance.text:
             raise DropError("no text", "to ask about")
         prompt = prompt_named("label", _prompt_language(self.options.language, row))
@@ -177,7 +177,7 @@ class AskText(Writer):
         return prompt_filled(prompt, filled)
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
-        """See `Writer`."""
+        """See `WritingStep`."""
         return Schema("label", {"label": (*self._labels.labels, "unclear")})
 
     def apply(self, row: Row, answer: Any) -> Row:
@@ -200,7 +200,7 @@ class ReplyOptions:
 
 
 @step("reply", version=1)
-class ReplyTo(Writer):
+class ReplyTo(WritingStep):
     """Let a language model answer what is said, and leave out what deserves no answer or is answered badly."""
 
     options: ReplyOptions
@@ -211,7 +211,7 @@ class ReplyTo(Writer):
         return f"{super().identity()} {self.options.language} {digest(str(prompts))}"
 
     def messages(self, row: Row) -> list[dict[str, str]]:
-        """See `Writer`."""
+        """See `WritingStep`."""
         if not row.utterance.text:
             raise DropError("no text", "to answer")
         cues = ", ".join(f"{name}: {label}" for name, label in sorted(row.utterance.labels.items())) or "-"
@@ -219,7 +219,7 @@ class ReplyTo(Writer):
         return prompt_filled(prompt, {"text": row.utterance.text, "cues": cues})
 
     def schema(self, row: Row) -> Schema:  # noqa: ARG002
-        """See `Writer`."""
+        """See `WritingStep`."""
         return Schema("reply", {"deserves_answer": ("yes", "no"), "reply": None, "emotion": REPLY_EMOTIONS.labels})
 
     def apply(self, row: Row, answer: Any) -> Row:
@@ -253,7 +253,7 @@ def _prompt_language(told: str, row: Row) -> str:
     return found if found in ("en", "zh") else "en"
 
 
-def prompt_filled(prompt: Prompt, values: Mapping[str, str]) -> list[dict[str, str]]:
+def prompt_filled(prompt: WritingPrompt, values: Mapping[str, str]) -> list[dict[str, str]]:
     """The messages of a prompt whose names in braces are filled in; braces in the values stay as they are."""
     user = prompt.user
     for name, value in values.items():
