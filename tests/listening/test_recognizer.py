@@ -156,7 +156,7 @@ def test_an_empty_list_gives_an_empty_list(recognizer: Recognizer) -> None:
         ({"tasks": "gendr"}, "did you mean 'gender'"),
         ({"tasks": ["ASR", "mood"]}, "unknown task 'mood'"),
         ({"prompt_language": "fr"}, "no prompts in 'fr'"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
 def test_an_unknown_option_is_one_line(recognizer: Recognizer, options: dict[str, Any], reason: str) -> None:

@@ -161,7 +161,7 @@ def test_a_reply_is_not_searched_by_beams(nano: Recognizer, clip: Path) -> None:
     beams = osum.GenerationOptions(num_beams=2)
     with pytest.raises(InputError, match="without beams"):
         list(nano.label_files([row], LabelOptions(tasks="STTC", transcript="given", generation=beams)))
-    with pytest.raises(InputError, match="transcript 'gvien': choose one of decoded, given"):
+    with pytest.raises(InputError, match="transcript is 'gvien': give decoded or given"):
         LabelOptions(transcript="gvien")
 
 

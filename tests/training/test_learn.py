@@ -52,7 +52,7 @@ def test_a_stage_moves_its_parts(config: MakeConfig, tiny: Path, learn: str, par
 @pytest.mark.parametrize(
     ("learn", "reason"),
     [
-        ("adapter", "'adapter' is none of encoder, adaptor, llm, decoder, speech, lora, full; did you mean 'adaptor'"),
+        ("adapter", "speech, flow, vocoder, lora, full; did you mean 'adaptor'"),
         ("full+lora", "'full' is all there is; give it once, and full alone"),
         ("lora+lora", "'lora' stands twice; give it once"),
         ("llm+lora", "learns whole .llm. or by LoRA, not both"),

@@ -42,7 +42,7 @@ _COMMANDS = {
     "judge": ("judge",),
     "rate": ("rate",),
     "talk": ("talk", "speak"),
-    "serve": ("serve",),
+    "serve": ("serve", "studio"),
     "codes": ("codes",),
     "voice": ("voice",),
     "pipeline": ("pipeline",),

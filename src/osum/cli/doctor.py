@@ -28,7 +28,7 @@ CORE = (
 OPTIONAL = {
     "accelerate": ("train", "training"),
     "peft": ("train", "LoRA, and checkpoints with an adapter"),
-    "pypinyin": ("train", "the sounds of Chinese characters while training"),
+    "pypinyin": ("speak", "the sounds of Chinese characters, to train on and to speak"),
     "bitsandbytes": ("qlora", "training on a language model in 4 bit"),
     "jiwer": ("eval", "error rates"),
     "rapidfuzz": ("eval", "error rates"),
@@ -51,6 +51,7 @@ OPTIONAL = {
     "prometheus-client": ("serve", "figures of osum serve"),
     "matplotlib": ("plot", "figures"),
     "mkdocs-material": ("docs", "these docs as a site"),
+    "kokoro-onnx": ("speak", "voices of a pipeline"),
     "ray": ("ray", "a pipeline on many machines"),
     "tensorboard": ("track", "runs on TensorBoard"),
     "trackio": ("track", "runs on Trackio"),

@@ -16,7 +16,7 @@ from osum.errors import ManifestError
 from osum.files import atomic_file, seen_from
 from osum.records import from_row, to_row
 from osum.tasks import AGES, EMOTIONS, EVENTS, GENDERS, REPLY_EMOTIONS, LabelSet
-from osum.text import closest, to_json
+from osum.text import did_you_mean, to_json
 from osum.utterance import Utterance
 
 Stream = Literal["s2t", "s2s", "t2s", "t2t"]
@@ -163,8 +163,7 @@ def _label(labels: LabelSet | None, name: str, label: str, number: int) -> str:
         raise ManifestError(f"turn {number} has label {name!r}: a user's turn has {', '.join(USER_LABELS)}")
     found = labels.canonical(label.strip().removeprefix("<").removesuffix(">"))
     if found is None:
-        near = closest(label.lower(), labels.labels)
-        hint = f"did you mean {near!r}? " if near else ""
+        hint = did_you_mean(label.lower(), labels.labels)
         raise ManifestError(f"turn {number}: {name} is {label!r}: {hint}use one of {', '.join(labels.labels)}")
     return found
 

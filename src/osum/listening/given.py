@@ -2,7 +2,7 @@
 
 1. A row that was labelled has segments with a text each; they are aligned one by one, and keep their labels.
 2. Any other row is cut into windows. One window holds the whole text.
-3. Windows are transcribed; a single one is where times are decoded. Where transcript and given text agree says which
+3. Several windows are transcribed. Where transcript and given text agree says which
    words each window holds; words between two such places are dealt out in proportion.
 4. Where both hardly agree, all words are spread over the sound, and the row says so: a model that does not recognise
    the text knows no times of it either, and a few words that agree by chance would send the others anywhere.
@@ -168,7 +168,7 @@ class GivenText:
             )
             return
         spoken = [unit.spoken for unit in units]
-        if len(sounding) == 1 and (self.aligner.by_letters or self.transcript is None):
+        if len(sounding) == 1:
             sounding[0].units = units
             return
         transcripts = self._transcripts(sounding, options)

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from osum.server.faults import bad
-from osum.text import closest
+from osum.text import did_you_mean
 
 MAX_TEXT = 4 * 2**20
 """Bytes of one text of a form; references of speakers are data URLs of some seconds."""
@@ -131,7 +131,6 @@ def checked(value: str, name: str, allowed: tuple[str, ...]) -> str:
         ApiError: it is none of them.
     """
     if value not in allowed:
-        near = closest(value.lower(), allowed)
-        hint = f"did you mean {near!r}? " if near else ""
+        hint = did_you_mean(value.lower(), allowed)
         raise bad(f"{name} is {value[:40]!r}: {hint}use one of {', '.join(allowed)}", name, "invalid_value")
     return value
