@@ -217,13 +217,13 @@ from pathlib import Path
 from pipeline.stage import WHOLE, plan, sounds
 from osum.pipeline.run import run
 print("ready", flush=True)
-run(plan(*WHOLE), sounds(Path(sys.argv[1]), 40), Path(sys.argv[2]))
+run(plan(*WHOLE), sounds(Path(sys.argv[1]), 24), Path(sys.argv[2]))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills are those of POSIX")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    run(plan(*WHOLE), sounds(tmp_path / "in", 40), tmp_path / "whole")
+    run(plan(*WHOLE), sounds(tmp_path / "in", 24), tmp_path / "whole")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     chance, kills = random.Random(5), 0
     for _ in range(60):
@@ -233,7 +233,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path)
         )  # fmt: skip
         assert child.stdout is not None and child.stdout.readline() == b"ready\n"
         with suppress(subprocess.TimeoutExpired):
-            child.wait(chance.uniform(0.0, 0.15) if kills < 6 else None)
+            child.wait(chance.uniform(0.0, 0.15) if kills < 4 else None)
         if child.poll() is None:
             os.kill(child.pid, signal.SIGKILL)
         _, err = child.communicate()

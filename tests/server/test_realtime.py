@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 import socket
 import threading
 import time
@@ -590,8 +591,8 @@ def test_a_session_that_ends_in_the_middle_of_a_reply_frees_its_place(live: Live
 def test_a_message_that_is_too_large_ends_one_session_alone(live: Live) -> None:
     async def talk() -> None:
         async with Talking(live, READ) as other, Talking(live) as client:
-            await client.send("x" * (5 * 2**20))
-            with pytest.raises(ConnectionClosed):
+            with pytest.raises(ConnectionClosed):  # while it is sent, or behind it
+                await client.send("x" * (5 * 2**20))
                 await client.until("never")
             await other.send({"type": "session.update", "session": {"tracing": None}})
             await other.until("session.updated")
@@ -672,7 +673,7 @@ def test_a_client_that_reads_nothing_is_left_and_the_others_notice_nothing() -> 
         "type": "message",
         "id": "long",
         "role": "user",
-        "content": [{"type": "input_text", "text": "x" * 1_000_000}],
+        "content": [{"type": "input_text", "text": random.Random(1).randbytes(500_000).hex()}],  # a socket packs "xxx"
     }
     again = json.dumps({"type": "conversation.item.retrieve", "item_id": "long"})
 
@@ -680,7 +681,7 @@ def test_a_client_that_reads_nothing_is_left_and_the_others_notice_nothing() -> 
         async with Talking(server, READ) as other:
             async with Talking(server, READ) as client:
                 await client.send({"type": "conversation.item.create", "item": long})
-                await client.send(*[again] * 40)  # 40 MB, of which nothing is read
+                await client.send(*[again] * 120)  # 120 MB, more than all buffers hold, of which nothing is read
                 until = time.monotonic() + 20
                 while server.talks > 1 and time.monotonic() < until:
                     await asyncio.sleep(0.05)
