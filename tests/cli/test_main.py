@@ -11,6 +11,21 @@ import pytest
 from cli.conftest import MakeClip, Run
 from osum.errors import OsumError
 
+SAMPLES = Path(__file__).parents[2] / "samples"
+NOT_FOR_A_LABEL = {
+    "onnxruntime",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "pyarrow",
+    "openai",
+    "fastapi",
+    "uvicorn",
+    "aiohttp",
+}
+NOT_FOR_A_LABEL |= {"peft", "rich", "pypinyin", "trackio", "osum.training", "osum.evaluation", "osum.dialogue"}
+NOT_FOR_A_LABEL |= {"osum.server", "osum.speech", "osum.pipeline"}
+
 
 def stopped_by(fault: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
@@ -31,6 +46,17 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"torch", "transformers", "numpy", "rich", "yaml", "tqdm", "osum.tasks", "osum.results.formats"}
+
+
+def test_labelling_a_clip_loads_only_what_it_needs_and_collects_none_of_it(tmp_path: Path) -> None:
+    words = ["label", str(SAMPLES / "zh_sentence_3.flac"), "-o", str(tmp_path / "a.json"), "--quiet"]
+    code = "import gc, sys; from osum.cli import main; code = main(sys.argv[1:])\n"
+    code += "print(code, gc.isenabled(), gc.get_freeze_count()); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    ends, loaded = done.stdout.splitlines()
+    code, collects, kept = ends.split()
+    assert (code, collects) == ("0", "True") and int(kept) > 100_000, done.stderr
+    assert {"torch", "osum.listening.run"} <= set(loaded.split()) and not NOT_FOR_A_LABEL & set(loaded.split())
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import multiprocessing
+import re
 import resource
 import shutil
 from dataclasses import replace
@@ -19,7 +20,7 @@ import osum
 from osum.checkpoints.folder import STATE
 from osum.corpus.manifest import read_manifest, write_manifest
 from osum.engine.options import GenerationOptions
-from osum.errors import InputError
+from osum.errors import InputError, OsumError
 from osum.model.letters import BLANK
 from osum.model.modeling_osum import next_token_loss
 from osum.tasks import OSUM, LabelSet, Task
@@ -229,6 +230,23 @@ def test_no_validation_set_is_no_validation(config: MakeConfig, data: Path, tmp_
     write_manifest(tmp_path / "train.jsonl", read_manifest(data / "train.jsonl"))
     last = Trainer(config(data=str(tmp_path))).run()
     assert last.name == "step-4" and not (last.parent / "best").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "valid.jsonl: no line is a JSON object (it is empty, with no rows)"),
+        ('{"id": "1", "path": "a.wav", "labels": {"age": "adult"}}\n', "valid.jsonl holds no row to validate on ("),
+    ],
+)
+def test_a_validation_set_of_which_nothing_can_be_asked_is_one_line(
+    config: MakeConfig, data: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    write_manifest(tmp_path / "train.jsonl", read_manifest(data / "train.jsonl"))
+    (tmp_path / "valid.jsonl").write_text(text)
+    with pytest.raises(OsumError, match=re.escape(message)) as caught:
+        Trainer(config(data=str(tmp_path)))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (10, 1.0), (15, 1.0), (18, 0.5), (20, 0.0)])

@@ -252,7 +252,6 @@ def _measured(row: Utterance) -> Utterance:
 
 def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) -> int:
     from osum.cli.outputs import FailedList
-    from osum.cli.tally import RunTally
     from osum.errors import as_usage
     from osum.listening.workers import context
 
@@ -260,9 +259,10 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     workers = _num_workers(arguments.num_workers, usable)
     if workers:
         context()  # before anything heavy is imported here, so that they are ready when the model is
+    model = load_model(arguments) if usable else None
+    from osum.cli.tally import RunTally  # this and the next import torch too, which the line above does in less time
     from osum.listening.run import asked_of, label_all
 
-    model = load_model(arguments) if usable else None
     with as_usage():
         options = _options(arguments, tasks, model, workers)
         transcriber = _transcriber(arguments) if model else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -126,11 +126,16 @@ class Silero:
     """Samples of the frame before that each frame is judged with."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _session(self) -> Any:
+        """Opened by the first frames: a clip of one window asks for none."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # a frame is too small to share out
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
 
     def start(self) -> SileroState:
         """Nothing was read yet."""

@@ -125,6 +125,11 @@ class Trainer:
         if not self.config.valid and not Path(manifest).is_file():
             return (), 0, ()
         mixture = self._read({"valid": MixturePart(manifest)})
+        if not mixture.rows:
+            raise InputError(
+                f"{manifest} holds no row to validate on ({_summary(mixture)}): add some, or remove the file to train "
+                "without validation"
+            )
         mixture = replace(mixture, weights=(1.0,) * len(mixture.rows))
         collator = self._collator(mixture, learns=False)
         if self.config.encoder_copies:
