@@ -109,7 +109,7 @@ def test_a_spoken_reply_is_graded_with_the_emotion_of_its_sound(server: Server) 
     spoken = {"reply_audio": "1.wav", "reply_emotion": "happy"}
     found = judged(server, [item("1", "oh", **spoken), item("2", "dear")])
     assert (found.mode, round(found.score.value, 1)) == ("empathy_aloud", 33.3)
-    assert [case["reply_emotion"] for case in cases_sent(server)] == ["happy", "no sound"]
+    assert {case["reply"]: case["reply_emotion"] for case in cases_sent(server)} == {"oh": "happy", "dear": "no sound"}
 
 
 def test_a_spoken_reply_of_unknown_emotion_is_not_judged(server: Server) -> None:

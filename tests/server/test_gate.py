@@ -211,7 +211,7 @@ def test_one_request_too_many_is_asked_to_come_again(live: Live) -> None:
 
 
 def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
-    url, service = live(request_seconds=0.3)
+    url, service = live(request_seconds=0.02)
     with connected(url, LONG) as sock:
         answer = sock.recv(65536)
     assert b" 504 " in answer and b"x-should-retry: false" in answer
