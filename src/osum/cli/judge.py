@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osum.cli.arguments import Subparsers, log, positive
+from osum.peers.language_model import ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from osum.evaluation.judge.judgement import ModelJudgement, Verdict
     from osum.peers.budget import Prices
     from osum.peers.language_model import Endpoint, Usage
 
-_ENDPOINT_VARIABLE = "OSUM_LLM_ENDPOINT"
 _SHOWN = 5
 """Clips without a verdict that are named on the terminal; the file names all."""
 _EXAMPLES = """\
@@ -52,7 +52,7 @@ def register(commands: Subparsers) -> None:
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("endpoint")
     group.add_argument(
-        "--endpoint", metavar="URL", help=f"base address; the environment's {_ENDPOINT_VARIABLE} without it"
+        "--endpoint", metavar="URL", help=f"base address; the environment's {ENDPOINT_VARIABLE} without it"
     )
     group.add_argument("--judge", required=True, metavar="MODEL", help="as the endpoint names it")
     group.add_argument(
@@ -151,9 +151,9 @@ def _endpoint(arguments: Namespace) -> Endpoint:
     from osum.errors import UsageError
     from osum.peers.language_model import Endpoint
 
-    url = arguments.endpoint or os.environ.get(_ENDPOINT_VARIABLE, "")
+    url = arguments.endpoint or os.environ.get(ENDPOINT_VARIABLE, "")
     if not url:
-        raise UsageError(f"there is no endpoint: give --endpoint http://HOST/v1, or set {_ENDPOINT_VARIABLE}")
+        raise UsageError(f"there is no endpoint: give --endpoint http://HOST/v1, or set {ENDPOINT_VARIABLE}")
     return Endpoint.from_environment(url, timeout=arguments.timeout, tries=arguments.tries)
 
 

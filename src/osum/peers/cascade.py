@@ -18,8 +18,7 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.synthesis import SynthesisVoice, espeak
 from osum.errors import AudioError, InputError
 from osum.peers import open_recogniser
-from osum.peers.chat_endpoint import VARIABLE
-from osum.peers.language_model import Endpoint, LanguageModel
+from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint, LanguageModel
 from osum.peers.recogniser import Options, Question, Recogniser
 from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of, wav
 from osum.text import is_chinese
@@ -53,7 +52,7 @@ class Cascade(DialogueModel):
             CheckpointError: no recogniser of that name.
         """
         extra = options.extra
-        url = extra.get("endpoint") or os.environ.get(VARIABLE, "")
+        url = extra.get("endpoint") or os.environ.get(ENDPOINT_VARIABLE, "")
         if not url or "llm" not in extra:
             raise InputError(
                 f"cascade:{name} needs a language model: "

@@ -20,12 +20,11 @@ import soundfile
 from osum.audio import SAMPLE_RATE
 from osum.errors import EndpointError, InputError, MissingExtraError
 from osum.peers.completion import short
-from osum.peers.language_model import Endpoint
+from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint
 from osum.peers.recogniser import Options
 from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of, wav
 
 MAX_TOKENS = 1024
-VARIABLE = "OSUM_LLM_ENDPOINT"
 
 
 class ChatEndpoint(DialogueModel):
@@ -52,9 +51,11 @@ class ChatEndpoint(DialogueModel):
         Raises:
             InputError: no endpoint, or one that is no address.
         """
-        url = options.extra.get("endpoint") or os.environ.get(VARIABLE, "")
+        url = options.extra.get("endpoint") or os.environ.get(ENDPOINT_VARIABLE, "")
         if not url:
-            raise InputError(f"chat:{name} has no endpoint: give --set chat.endpoint=http://HOST/v1, or set {VARIABLE}")
+            raise InputError(
+                f"chat:{name} has no endpoint: give --set chat.endpoint=http://HOST/v1, or set {ENDPOINT_VARIABLE}"
+            )
         return cls(Endpoint.from_environment(url), name, options.extra.get("voice"), folder_of(options))
 
     def reply(self, conversation: Messages) -> SpokenReply:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
+ENDPOINT_VARIABLE = "OSUM_LLM_ENDPOINT"
+"""Base address, where none is given."""
 KEY_VARIABLE = "OSUM_LLM_KEY"
 """Of our own: the key of another service must not go to whatever address a command line names."""
 HOPELESS = 3
