@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -71,31 +72,49 @@ def studio() -> Iterator[str]:
         thread.join()
 
 
+# A state may last less than a frame: the page keeps each one that the talk has left, whatever the test does meanwhile.
+RECORD = """
+globalThis.left = [];
+new MutationObserver((changes) => globalThis.left.push(...changes.map((change) => change.oldValue)))
+  .observe(document.querySelector("#talk-live"), { attributeFilter: ["data-state"], attributeOldValue: true });
+"""
+STATES = "[...globalThis.left, document.querySelector('#talk-live').dataset.state]"
+
+
 def talking(browser: Any, studio: str, **options: Any) -> Watched:
     """A page that has begun to talk live."""
     watched = opened(browser, studio, **options)
+    watched.page.evaluate(RECORD)
     watched.page.click('a[href="#talk"]')
     watched.page.click("#live-toggle")
     return watched
 
 
-def until(page: Any, state: str) -> None:
-    page.wait_for_selector(f'#talk-live[data-state="{state}"]', timeout=READY)
+def until(page: Any, *states: str) -> None:
+    """Wait until the talk has been through these states, in this order."""
+    end = time.monotonic() + READY / 1000
+    while not in_order(states, passed := page.evaluate(STATES)):
+        assert time.monotonic() < end, f"waited for {states}, the talk went through {passed}"
+        page.wait_for_timeout(30)
+
+
+def in_order(wanted: Sequence[str], passed: Sequence[str]) -> bool:
+    rest = iter(passed)
+    return all(state in rest for state in wanted)
 
 
 @pytest.mark.parametrize("size", [(1280, 900), PHONE], ids=["desk", "phone"])
 def test_a_question_is_answered_aloud(browser: Any, studio: str, size: tuple[int, int]) -> None:
     watched = talking(browser, studio, size=size)
     page = watched.page
-    for state in ("hearing", "thinking", "speaking", "listening"):
-        until(page, state)
+    until(page, "hearing", "thinking", "speaking", "listening")
     page.wait_for_selector(".turn.you .cue", timeout=READY)
     said = [bubble.inner_text() for bubble in page.query_selector_all(".turn .bubble > p:last-child")]
     assert len(said) == 2 and all(said) and "…" not in said
     assert page.query_selector(".cut") is None
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.click("#live-toggle")
-    until(page, "off")
+    until(page, "speaking", "off")
     page.context.close()
     watched.check()
 
@@ -105,7 +124,7 @@ def test_a_key_stops_the_reply_and_what_was_not_played_is_greyed(browser: Any, s
     page = watched.page
     until(page, "speaking")
     page.keyboard.press("Escape")
-    until(page, "listening")
+    until(page, "speaking", "listening")
     cut = page.wait_for_selector(".turn.model .cut", timeout=READY)
     whole = page.inner_text(".turn.model .bubble > p:last-child")
     assert cut.inner_text().strip() and whole.endswith(cut.inner_text())
