@@ -10,6 +10,7 @@ import torch
 
 from osum.errors import AudioError, InputError
 from osum.training import recorded
+from osum.training.batch import Pick
 from osum.training.recorded import RecordedStates
 from osum.training.trainer import Trainer
 from training.conftest import MakeConfig
@@ -61,7 +62,7 @@ def test_storing_that_was_stopped_continues(
     make = RecordedStates._make
 
     def stopped(self: RecordedStates, name: str, *rest: object) -> None:
-        if name == "00001":
+        if name == "0-00001":
             raise OSError(errno.ENOSPC, "No space left on device")
         make(self, name, *rest)  # type: ignore[arg-type]
 
@@ -80,10 +81,27 @@ def test_a_full_disk_leaves_no_half_file(config: MakeConfig, monkeypatch: pytest
     assert [path.name for path in (tmp_path / "run/encoder/train").iterdir()] == ["made_from"]
 
 
-def test_states_of_another_encoder_are_refused(config: MakeConfig) -> None:
+def test_more_copies_are_added_to_those_that_are_stored(config: MakeConfig, tmp_path: Path) -> None:
+    Trainer(config(**FROZEN, encoder_copies=1))
+    before = states(tmp_path / "run")
+    Trainer(config(**FROZEN, encoder_copies=2))
+    after = states(tmp_path / "run")
+    assert before.items() < after.items()
+
+
+def test_states_of_other_clips_are_refused(config: MakeConfig) -> None:
     Trainer(config(**FROZEN, encoder_copies=1))
     with pytest.raises(InputError, match="another encoder or of other clips: delete it"):
-        Trainer(config(**FROZEN, encoder_copies=2))
+        Trainer(config(**FROZEN | {"seed": 2}, encoder_copies=1))
+
+
+def test_a_copy_is_masked_anew_each_time_it_is_read(config: MakeConfig) -> None:
+    collator = Trainer(config(**FROZEN | {"augment": 1.0}, encoder_copies=1)).loader.collate_fn
+    kept = collator.recorded  # type: ignore[attr-defined]
+    plain = kept.read(0, 0)[1]
+    one, again, two = (collator._recorded(kept, Pick(0, seed))[1] for seed in (1, 1, 2))  # type: ignore[attr-defined]
+    assert torch.equal(one, again) and not torch.equal(one, two)
+    assert (one[one != plain] == 0).all() and (one == plain).float().mean() > 0.5
 
 
 def test_an_encoder_that_learns_has_no_stored_states(config: MakeConfig) -> None:

@@ -30,7 +30,7 @@ from osum.model.processing_osum import pad_features
 from osum.tasks import LabelSet, Task, TaskSet, normalise_target
 from osum.training.augment import DEFAULT, Augmentation, augment
 from osum.training.recorded import FRAMES, RecordedStates
-from osum.training.spec_augment import spec_augment
+from osum.training.spec_augment import STATES, mask, spec_augment
 from osum.utterance import Utterance
 
 BLUR = 0.06
@@ -383,7 +383,9 @@ class Collator:
         return utterance, self.processor.log_mel(waveform)
 
     def _recorded(self, recorded: RecordedStates, pick: Pick) -> tuple[Utterance, Tensor]:
-        return recorded.read(pick.index, random.Random(f"copies/{pick.seed}").randrange(recorded.copies))
+        rng = random.Random(f"copies/{pick.seed}")
+        utterance, states = recorded.read(pick.index, rng.randrange(recorded.copies))
+        return utterance, mask(states, rng, STATES, fill=0.0) if self._changes(pick) else states
 
     def _features(self, waveform: Float32, pick: Pick, rng: random.Random) -> Tensor:
         mel = self.processor.log_mel(waveform)

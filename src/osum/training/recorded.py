@@ -3,8 +3,9 @@
 Of each clip there are several copies: the clip as it is, and augmented ones. States are kept in bfloat16, 51 kB for a
 second of Whisper base. Knows nothing of the loop.
 
-1. Clips are taken in the order of their length, `PER_FILE` copies to a file, so that batches have few shapes.
-2. A file is written under a hidden name and renamed with its list: a run that was stopped continues with the next.
+1. Clips are taken in the order of their length, `PER_FILE` to a file, so that batches have few shapes.
+2. A file is written under a hidden name and renamed with its list: a run that was stopped continues with the next, and
+   a run that wants more copies than there are adds them.
 3. A batch gets the states in place of log-mel features, in every second column, since two frames make one state:
    of the states `a b c` of 5 or 6 frames it gets `a 0 b 0 c` or `a 0 b 0 c 0`, and the encoder passes them on.
 """
@@ -70,13 +71,14 @@ class RecordedStates:
         # What is frozen is held in half precision but for its vectors; all of it in one dtype is quickest.
         encoder = deepcopy(encoder).to(encoder.conv1.weight.dtype)
         encoder.__dict__.pop("forward", None)  # of `pass_on`: it would encode with the weights of before
-        wanted = [(index, copy) for copy in range(self.copies) for index in indices]
-        files = [wanted[first : first + PER_FILE] for first in range(0, len(wanted), PER_FILE)]
-        for number, keys in enumerate(files):
-            name = f"{number:05d}"
+        starts = range(0, len(indices), PER_FILE)
+        files = [(copy, first) for copy in range(self.copies) for first in starts]
+        for number, (copy, first) in enumerate(files, 1):
+            name = f"{copy}-{first // PER_FILE:05d}"
             if not (self.folder / f"{name}.jsonl").is_file():
+                keys = [(index, copy) for index in indices[first : first + PER_FILE]]
                 self._make(name, encoder, keys, features, batch_frames)
-                log.info("encoder output: file %d of %d", number + 1, len(files))
+                log.info("encoder output: file %d of %d", number, len(files))
             self._list(name)
 
     def __contains__(self, index: int) -> bool:

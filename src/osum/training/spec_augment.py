@@ -34,6 +34,8 @@ class SpecAugment:
 
 
 OURS = SpecAugment()
+STATES = SpecAugment(frequency_masks=0, max_share=0.1)
+"""For what an encoder gives (D, F): spans only, since a channel of it is no band of the sound."""
 RELEASED = SpecAugment(max_frames=50, substitute_probability=1.0, max_share=1.0)
 """As released, but for the fill: ours is the clip's lowest value, which is silence; theirs is 0."""
 
@@ -47,11 +49,11 @@ def spec_augment(features: Tensor, rng: random.Random, options: SpecAugment = OU
     return features
 
 
-def mask(features: Tensor, rng: random.Random, options: SpecAugment = OURS) -> Tensor:
-    """SpecAugment: bands of bins and spans of frames take the lowest value; (M, F), F >= 1, to a new (M, F)."""
+def mask(features: Tensor, rng: random.Random, options: SpecAugment = OURS, fill: float | None = None) -> Tensor:
+    """SpecAugment: bands of bins and spans of frames take `fill`, or the lowest value; (M, F), F >= 1, to a new one."""
     masked = features.clone()
     mel, frames = features.shape
-    floor = features.min()
+    floor = features.min() if fill is None else fill
     longest = _longest(options.max_frames, frames, options)
     for turn in range(max(options.frequency_masks, options.time_masks)):
         if turn < options.frequency_masks:

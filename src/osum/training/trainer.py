@@ -157,7 +157,7 @@ class Trainer:
         used = [index for index, weight in enumerate(mixture.weights) if weight > 0]
         used.sort(key=lambda index: (mixture.seconds[index], index))
         rows = [mixture.rows[index].with_(path="").to_dict() for index in used]
-        changes = [copies, self.config.seed, self.config.augmentation]
+        changes = [self.config.seed, self.config.augmentation]
         made_from = json.dumps([rows, changes], ensure_ascii=False, sort_keys=True)
         frames = round(self.config.batch_seconds * 100)
         with self.processes.local_main_process_first():
