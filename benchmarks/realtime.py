@@ -17,43 +17,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from label import machine
+from realtime_talks import Outcome, Samples, Scenario, Stopwatch, in_real_time, simulated
 
 import osum
 from osum import audio
 from osum.audio import SAMPLE_RATE
-from osum.dialogue.live import LiveTalk, Parts
-from osum.dialogue.news import CutOff, Event, ReplyStarted, Said, TurnTaken
+from osum.dialogue.live import Parts
 from osum.dialogue.talk import TalkRules
-from osum.dialogue.talker import AudioPiece, Piece, Reply, TextPiece
+from osum.dialogue.talker import Piece, Reply, TextPiece
 from osum.dialogue.task_replies import TaskReplies
-from osum.dialogue.turn_policy import TURN, EndOfTurn, Evidence, Judgement, Semantic, SilenceOnly, TurnPolicy
-from osum.dialogue.voiced import EspeakVoice, Voiced
-from osum.listening.vad import FRAME, detector_named
+from osum.dialogue.turn_policy import EndOfTurn, Evidence, Judgement, Semantic, SilenceOnly, TurnPolicy
+from osum.dialogue.voiced import EspeakVoice, Synthesizer, Voiced
+from osum.listening.vad import detector_named
 from osum.scoring.duplex import INTERRUPTIONS, REJECTIONS, humdial
+from osum.utterance import Word
 
 ROOT = Path(__file__).parents[1]
-OVER = 0.6
-"""Seconds from the first sound of a reply to what comes over it."""
-LISTENS_ON = 3.0
-"""Seconds behind the last sound of the user in which an answer may begin."""
 MORE = {
     "en": ", and there is much more to say about that, if you have a moment",
     "zh": "，关于这个问题我们还可以再谈很多很多",
 }
 FAR = 0.05
 """Of somebody in the background: 26 dB below the user."""
-Samples = Any
 
 
 @dataclass(frozen=True)
@@ -65,20 +61,6 @@ class Clips:
     """Short ones, as people say them while they listen."""
     no: Sequence[Samples]
     stop: Sequence[Samples]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One conversation: a turn of the user, and what comes over the reply to it or in the middle of it."""
-
-    name: str
-    language: str
-    first: Samples
-    over: Samples | None = None
-    must_stop: bool = False
-    """Whether the reply must stop for it."""
-    num_turns: int = 1
-    """Turns that must be answered."""
 
 
 def scenarios(language: str, clips: Clips, noises: Sequence[Samples], rounds: int) -> Iterator[Scenario]:
@@ -191,134 +173,67 @@ class Lengthened:
         yield Reply(text + more)
 
 
-class Timed:
-    """A policy that keeps how long it took."""
+class TimedPolicy:
+    """A policy whose processor time is kept."""
 
-    def __init__(self, policy: TurnPolicy) -> None:
-        self.policy, self.seconds = policy, list[float]()
+    def __init__(self, policy: TurnPolicy, watch: Stopwatch) -> None:
+        self.policy, self.watch = policy, watch
         self.after, self.instant = policy.after, policy.instant
 
     def judge(self, evidence: Evidence) -> Judgement:
-        begun = time.monotonic()
+        begun = time.thread_time()
         judgement = self.policy.judge(evidence)
-        self.seconds.append(time.monotonic() - begun)
+        self.watch.add("policy", begun)
         return judgement
 
 
-def systems(model: Any, end_of_turn: str | None) -> dict[str, tuple[Parts, TalkRules]]:
+class TimedWriter:
+    """A generator whose processor time until its first text is kept."""
+
+    def __init__(self, writer: Any, watch: Stopwatch) -> None:
+        self.writer, self.watch = writer, watch
+
+    def stream_reply(self, conversation: Any, options: Any = None, /) -> Iterator[Piece]:
+        begun, first = time.thread_time(), True
+        for piece in self.writer.stream_reply(conversation, options):
+            if first and isinstance(piece, TextPiece):
+                self.watch.add("encode, prefill, first text", begun)
+                first = False
+            yield piece
+
+
+class TimedVoice:
+    """A synthesizer whose processor time is kept, clause by clause."""
+
+    def __init__(self, voice: Synthesizer, watch: Stopwatch) -> None:
+        self.voice, self.watch = voice, watch
+        self.sampling_rate = voice.sampling_rate
+
+    def speak(self, text: str) -> tuple[Samples, tuple[Word, ...]]:
+        begun = time.thread_time()
+        spoken = self.voice.speak(text)
+        self.watch.add("speak a clause", begun)
+        return spoken
+
+
+def policy_named(name: str, model: Any, end_of_turn: str | None) -> TurnPolicy:
+    """A turn policy as the command line names it."""
+    if name == "network":
+        return EndOfTurn(end_of_turn or "")
+    return Semantic(model) if name == "model" else SilenceOnly()
+
+
+def systems(model: Any, policy: TurnPolicy, watch: Stopwatch) -> dict[str, tuple[Parts, TalkRules]]:
     """What is compared, by name."""
-    writer, voice, detector = Lengthened(TaskReplies(model)), EspeakVoice(), detector_named()
-    policy: TurnPolicy = SilenceOnly()
-    if end_of_turn:
-        policy = EndOfTurn(end_of_turn)
-    elif TURN in model.tasks:
-        policy = Semantic(model)
+    writer, detector = TimedWriter(Lengthened(TaskReplies(model)), watch), detector_named()
+    voice = TimedVoice(EspeakVoice(), watch)
     live = TalkRules(judge_after=policy.after, speculate_after=0.15)
     plain = SilenceOnly(interrupts_after=0.0)
     cascade = TalkRules(judge_after=plain.after, judge_over_reply=0.1)
     return {
-        "live": (Parts(detector, Timed(policy), Voiced(writer, voice)), live),
-        "cascade": (Parts(detector, Timed(plain), Voiced(writer, voice, whole=True)), cascade),
+        "live": (Parts(detector, TimedPolicy(policy, watch), Voiced(writer, voice)), live),
+        "cascade": (Parts(detector, TimedPolicy(plain, watch), Voiced(writer, voice, whole=True)), cascade),
     }
-
-
-# One conversation
-
-
-@dataclass
-class Outcome:
-    """What happened in one conversation; times in seconds."""
-
-    scenario: str
-    language: str
-    system: str
-    first_sound: list[float] = field(default_factory=list)
-    """From the end of the user's speech."""
-    waiting: list[float] = field(default_factory=list)
-    """... of which until the turn was taken,"""
-    writing: list[float] = field(default_factory=list)
-    """... from there to the first text (less than nothing where it was speculated),"""
-    speaking: list[float] = field(default_factory=list)
-    """... and from there to the first sound."""
-    stop: float | None = None
-    """From the onset of what came over the reply to the end of the reply."""
-    stopped: bool = False
-    overlapped: bool = False
-    """Whether something came while the reply played."""
-    turns: int = 0
-
-
-class Recording:
-    """The events of a talk with their times."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[float, Event]] = []
-        self.sounds = threading.Event()
-
-    def __call__(self, event: Event, _: float) -> None:
-        self.events.append((time.monotonic(), event))
-        if isinstance(event, Said) and isinstance(event.piece, AudioPiece):
-            self.sounds.set()
-
-    def times(self, kind: type, piece: type | None = None) -> list[tuple[float, Any]]:
-        return [
-            (at, event)
-            for at, event in self.events
-            if isinstance(event, kind) and (piece is None or isinstance(getattr(event, "piece", None), piece))
-        ]
-
-
-def play(talk: LiveTalk, samples: Samples, until: threading.Event | None = None) -> float:
-    """Send sound as it would be spoken; when the last of it was. `until` ends it early."""
-    begun = time.monotonic()
-    for number, at in enumerate(range(0, len(samples), FRAME), 1):
-        talk.hear(samples[at : at + FRAME])
-        time.sleep(max(0.0, begun + number * FRAME / SAMPLE_RATE - time.monotonic()))
-        if until is not None and until.is_set():
-            break
-    return time.monotonic()
-
-
-def converse(scenario: Scenario, system: str, parts: Parts, rules: TalkRules) -> Outcome:
-    """Play one conversation through one system."""
-    recording, found = Recording(), Outcome(scenario.name, scenario.language, system)
-    silence = np.zeros(round(LISTENS_ON * SAMPLE_RATE), np.float32)
-    with LiveTalk(parts, rules, recording) as talk:
-        play(talk, silence[: SAMPLE_RATE // 2])
-        ends = [play(talk, scenario.first)]
-        play(talk, silence, until=recording.sounds)
-        if scenario.over is not None:
-            play(talk, silence[: round(OVER * SAMPLE_RATE)])
-            answer = talk.talk.answer
-            found.overlapped = answer is not None and answer.playback.plays(time.monotonic())
-            onset = time.monotonic()
-            ends.append(play(talk, scenario.over))
-            cuts = [at for at, _ in recording.times(CutOff) if at >= onset]
-            play(talk, silence)
-            cuts = [at for at, _ in recording.times(CutOff) if at >= onset]
-            found.stopped = bool(cuts)
-            found.stop = cuts[0] - onset if cuts else None
-        else:
-            play(talk, silence)
-    measure(found, recording, ends[: scenario.num_turns])
-    return found
-
-
-def measure(found: Outcome, recording: Recording, ends: Sequence[float]) -> None:
-    """Times of each turn that was answered."""
-    taken = [at for at, _ in recording.times(TurnTaken)]
-    found.turns = len(recording.times(ReplyStarted))
-    for end in ends:
-        sounds = [(at, said.reply) for at, said in recording.times(Said, AudioPiece) if at > end]
-        turn = next((at for at in taken if at > end), None)
-        if not sounds or turn is None:
-            continue
-        first, reply = sounds[0]
-        text = next(at for at, said in recording.times(Said, TextPiece) if said.reply == reply)
-        found.first_sound.append(first - end)
-        found.waiting.append(turn - end)
-        found.writing.append(text - turn)
-        found.speaking.append(first - text)
 
 
 # Figures
@@ -328,7 +243,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     return round(float(np.percentile(values, share)), 3) if values else None
 
 
-def figures(outcomes: Sequence[Outcome], policy_seconds: Sequence[float]) -> dict[str, Any]:
+def figures(outcomes: Sequence[Outcome], watch: Stopwatch) -> dict[str, Any]:
     """The figures of one system."""
     first = [seconds for each in outcomes for seconds in each.first_sound]
     interrupted = [each for each in outcomes if each.scenario in INTERRUPTIONS and each.overlapped]
@@ -360,7 +275,10 @@ def figures(outcomes: Sequence[Outcome], policy_seconds: Sequence[float]) -> dic
         "conversations": len(outcomes),
         "first_sound": {"n": len(first), "p50": percentile(first, 50), "p95": percentile(first, 95)},
         "stages_p50": {name: percentile(values, 50) for name, values in stages.items()},
-        "policy_p50": percentile(policy_seconds, 50),
+        "processor": {
+            name: {"n": len(each), "p50": percentile(each, 50), "p95": percentile(each, 95)}
+            for name, each in sorted(watch.seconds.items())
+        },
         "stop_from_onset": {"n": len(stops), "p50": percentile(stops, 50), "p95": percentile(stops, 95)},
         "missed_interruptions": f"{sum(not each.stopped for each in interrupted)}/{len(interrupted)}",
         "false_interruptions": f"{sum(not kept for kept in over)}/{len(over)}",
@@ -390,31 +308,62 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     )
     for name in ("missed_interruptions", "false_interruptions", "wrong_rejections"):
         add(name.replace("_", " "), lambda row, name=name: row[name])  # type: ignore[misc]
+    parts = sorted({name for row in rows.values() for name in row["processor"]})
+    for name in parts:
+        add(
+            f"processor: {name}, p50 / p95, s",
+            lambda row, name=name: "{p50} / {p95}".format(**row["processor"][name]) if name in row["processor"] else "",  # type: ignore[misc]
+        )
     add("rejected, by scenario", lambda row: ", ".join(f"{name} {share}" for name, share in row["rejected"].items()))
     return "\n".join(lines)
+
+
+def load() -> float:
+    """Processes that wanted a core in the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the kits `real` and `real2`; without it, samples/")
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--end-of-turn", metavar="FILE.onnx", help="a network that detects ends of turns")
+    parser.add_argument("--policy", choices=("silence", "words", "model", "network"), default="words")
+    parser.add_argument("--end-of-turn", metavar="FILE.onnx", help="the network of `--policy network`")
+    parser.add_argument("--systems", nargs="+", choices=("live", "cascade"), default=("live", "cascade"))
+    parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="these alone")
     parser.add_argument("--rounds", type=int, default=1, help="conversations of each scenario and language (1)")
     parser.add_argument("--talks", type=int, default=1, help="talks at once (1)")
+    parser.add_argument(
+        "--simulated", action="store_true", help="by a simulated clock, in which work takes processor time"
+    )
+    parser.add_argument("--cores", type=int, default=1, help="cores of the simulated processor (1)")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     model = osum.load(arguments.model)
+    policy = policy_named(arguments.policy, model, arguments.end_of_turn)
     clips, noises = from_data(arguments.data, 12) if arguments.data else from_samples()
     script = [one for language, each in clips.items() for one in scenarios(language, each, noises, arguments.rounds)]
-    rows = {}
-    for name, (parts, rules) in systems(model, arguments.end_of_turn).items():
-        converse(script[0], name, parts, rules)  # the first pass of a model is slower
-        with ThreadPoolExecutor(arguments.talks) as pool:
-            outcomes = list(pool.map(lambda one: converse(one, name, parts, rules), script))  # noqa: B023
-        rows[name] = figures(outcomes, parts.policy.seconds)  # type: ignore[attr-defined]
+    script = [one for one in script if not arguments.scenarios or one.name in arguments.scenarios]
+    rows, found = {}, load()
+    for name in arguments.systems:
+        watch = Stopwatch()
+        parts, rules = systems(model, policy, watch)[name]
+        simulated(script[:2], name, parts, rules, 1, 1)  # the first pass of a model is slower
+        watch.seconds.clear()
+        if arguments.simulated:
+            outcomes = simulated(script, name, parts, rules, arguments.talks, arguments.cores)
+        else:
+            with ThreadPoolExecutor(arguments.talks) as pool:
+                outcomes = list(pool.map(lambda one: in_real_time(one, name, parts, rules), script))  # noqa: B023
+        rows[name] = figures(outcomes, watch)
         rows[name]["outcomes"] = [asdict(outcome) for outcome in outcomes]
     print(table(rows))
-    report = {"machine": machine(), "model": arguments.model, "talks": arguments.talks, "systems": rows}
+    clock = (
+        f"simulated, {arguments.cores} cores" if arguments.simulated else f"real, load {found} before, {load()} after"
+    )
+    print(f"clock: {clock}; policy: {arguments.policy}; talks at once: {arguments.talks}")
+    report = {"machine": machine(), "model": arguments.model, "policy": arguments.policy, "talks": arguments.talks,
+              "clock": clock, "systems": rows}  # fmt: skip
     if arguments.out:
         arguments.out.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", "utf8")
 
