@@ -38,6 +38,7 @@ from osum.dialogue.talk import TalkRules
 from osum.dialogue.talker import Piece, Reply, TextPiece
 from osum.dialogue.task_replies import TaskReplies
 from osum.dialogue.turn_policy import EndOfTurn, Evidence, Judgement, Semantic, SilenceOnly, TurnPolicy
+from osum.dialogue.turn_words import ByWords
 from osum.dialogue.voiced import EspeakVoice, Synthesizer, Voiced
 from osum.listening.vad import detector_named
 from osum.scoring.duplex import INTERRUPTIONS, REJECTIONS, humdial
@@ -48,6 +49,8 @@ MORE = {
     "en": ", and there is much more to say about that, if you have a moment",
     "zh": "，关于这个问题我们还可以再谈很多很多",
 }
+LISTENING, REFUSING, STOPPING = ("是", "是的", "就是", "明白", "不错"), ("不行", "不等", "不得"), ("停顿", "等候")
+"""Mandarin words of the kit that serve as a backchannel, a negation, and a request to stop."""
 FAR = 0.05
 """Of somebody in the background: 26 dB below the user."""
 
@@ -131,8 +134,10 @@ def from_data(data: Path, count: int) -> tuple[dict[str, Clips], list[Samples]]:
         of_data(data, "real/speechocean762", lambda row: int(row["age"]) > 17 and length(2.0, 4.0)(row), count),
         *(of_data(data, commands, spoken(*texts), count) for texts in (("yes", "right"), ("no",), ("stop",))),
     )
-    short = of_data(data, words, lambda row: len(row["text"]) <= 2, count)
-    mandarin = Clips(of_data(data, "real/aishell3", length(2.0, 6.0), count), short, short, short)
+    mandarin = Clips(
+        of_data(data, "real/aishell3", length(2.0, 6.0), count),
+        *(of_data(data, words, spoken(*texts), count) for texts in (LISTENING, REFUSING, STOPPING)),
+    )
     noises = of_data(data, "real2/covid19-cough", length(0.5, 2.0), count)
     noises += of_data(data, "real/emogator", lambda row: row["emotion"] == "amusement", count)
     noises += of_data(data, "real/esc10", lambda row: row.get("event") == "none", count)
@@ -219,15 +224,15 @@ class TimedVoice:
 def policy_named(name: str, model: Any, end_of_turn: str | None) -> TurnPolicy:
     """A turn policy as the command line names it."""
     if name == "network":
-        return EndOfTurn(end_of_turn or "")
-    return Semantic(model) if name == "model" else SilenceOnly()
+        return EndOfTurn(end_of_turn or "", over_reply=ByWords(model))
+    return {"silence": SilenceOnly, "words": ByWords, "model": Semantic}[name](*([model] if name != "silence" else []))
 
 
 def systems(model: Any, policy: TurnPolicy, watch: Stopwatch) -> dict[str, tuple[Parts, TalkRules]]:
     """What is compared, by name."""
     writer, detector = TimedWriter(Lengthened(TaskReplies(model)), watch), detector_named()
     voice = TimedVoice(EspeakVoice(), watch)
-    live = TalkRules(judge_after=policy.after, speculate_after=0.15)
+    live = TalkRules(judge_after=policy.after, speculate_after=0.15, judge_again=0.5)
     plain = SilenceOnly(interrupts_after=0.0)
     cascade = TalkRules(judge_after=plain.after, judge_over_reply=0.1)
     return {
@@ -348,7 +353,7 @@ def main() -> None:
     for name in arguments.systems:
         watch = Stopwatch()
         parts, rules = systems(model, policy, watch)[name]
-        simulated(script[:2], name, parts, rules, 1, 1)  # the first pass of a model is slower
+        simulated(script[:1] + script[-1:], name, parts, rules, 1, 1)  # the first pass of a model or a voice is slower
         watch.seconds.clear()
         if arguments.simulated:
             outcomes = simulated(script, name, parts, rules, arguments.talks, arguments.cores)

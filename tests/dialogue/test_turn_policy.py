@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from engine.tiny_checkpoint import CLIPS, checkpoint_of
 
+from dialogue.tiny_network import network
 from osum.dialogue.turn_policy import EndOfTurn, Evidence, Semantic, SilenceOnly
 from osum.errors import CheckpointError, InputError
 from osum.listening.recognizer import Recognizer
@@ -48,27 +49,6 @@ def test_a_model_without_the_task_is_refused() -> None:
 # The network
 
 
-def network(path: Path, shape: tuple[int | str, ...] = (1, 80, 200), name: str = "input_features") -> Path:
-    """A network whose probability is the sigmoid of the mean of the newest frame: loud ends are complete."""
-    onnx = pytest.importorskip("onnx")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    given = helper.make_tensor_value_info(name, kind, list(shape))
-    out = helper.make_tensor_value_info("logits", kind, [1, 1])
-    last = [onnx.numpy_helper.from_array(np.array(value, np.int64), key) for key, value in
-            {"from": [-1], "to": [2**31], "axis": [len(shape) - 1]}.items()]  # fmt: skip
-    nodes = [
-        helper.make_node("Slice", [name, "from", "to", "axis"], ["end"]),
-        helper.make_node("ReduceMean", ["end"], ["mean"], keepdims=1),
-        helper.make_node("Squeeze", ["mean"], ["flat"]),
-        helper.make_node("Sigmoid", ["flat"], ["odds"]),
-        helper.make_node("Reshape", ["odds", "one"], ["logits"]),
-    ]
-    last.append(onnx.numpy_helper.from_array(np.array([1, 1], np.int64), "one"))
-    graph = helper.make_graph(nodes, "end_of_turn", [given], [out], last)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
 def test_a_network_judges_the_end_of_what_was_said(tmp_path: Path) -> None:
     policy = EndOfTurn(network(tmp_path / "turn.onnx"))
     random = np.random.default_rng(0)
@@ -77,7 +57,9 @@ def test_a_network_judges_the_end_of_what_was_said(tmp_path: Path) -> None:
     assert policy.probability(loud) > policy.probability(fading)
     complete, incomplete = (policy.judge(replace(SPEECH, samples=each)) for each in (loud, fading))
     assert complete.verdict == "complete" and complete.wait == 0
-    assert incomplete.verdict == "incomplete" and incomplete.wait == policy.max_wait
+    unsure = policy.probability(fading) / policy.threshold
+    assert 0 < unsure < 1 and incomplete.verdict == "incomplete"
+    assert incomplete.wait == pytest.approx(policy.max_wait - unsure * (policy.max_wait - policy.least_wait))
     assert complete.labels["complete"] + complete.labels["incomplete"] == pytest.approx(1.0)
 
 
@@ -90,6 +72,14 @@ def test_any_length_of_sound_fits_the_network(tmp_path: Path, size: int) -> None
 def test_over_a_reply_the_network_goes_by_durations(tmp_path: Path) -> None:
     policy = EndOfTurn(network(tmp_path / "turn.onnx"))
     assert policy.judge(replace(SPEECH, paused=False, over_reply=True, seconds=0.1)).verdict == "noise"
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_over_a_reply_another_policy_can_decide(tmp_path: Path, paused: bool) -> None:
+    network_alone = EndOfTurn(network(tmp_path / "turn.onnx"))
+    policy = network_alone.adapted(SilenceOnly(interrupts_after=0.05), max_wait=1.0)
+    short = replace(SPEECH, paused=paused, over_reply=True, seconds=0.1)
+    assert policy.judge(short).verdict == "complete" and network_alone.judge(short).verdict == "noise"
 
 
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import soxr
 import uvicorn
+from dialogue.tiny_network import network
 from openai import AsyncOpenAI, OpenAI
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
@@ -365,7 +367,7 @@ def test_names_of_others_are_replaced_and_what_is_not_known_is_echoed(live: Live
         "interrupt_response": True,
         "osum_note": 1,
     }
-    assert session["osum"]["turn_policy"] == "SilenceOnly"  # nano has no task of turns
+    assert session["osum"]["turn_policy"] == "ByWords"  # nano has no task of turns
 
 
 def test_a_change_that_cannot_be_changes_nothing(live: Live) -> None:
@@ -480,6 +482,7 @@ def test_a_key_that_ends_ends_its_talk_and_no_other(live: Live) -> None:
         desk = live.app.state.service.realtime
         desk.remember(secret.value, time.monotonic() + 0.5, {})
         async with Talking(live, READ) as other, Talking(live, key=secret.value) as client:
+            await client.send(append(pcm(silence=0.0)))  # it ends in the middle of what is said
             error = await client.until("error")
             with pytest.raises(ConnectionClosed) as closed:
                 await client.until("never")
@@ -490,30 +493,58 @@ def test_a_key_that_ends_ends_its_talk_and_no_other(live: Live) -> None:
     assert run(talk()) == ("key_expired", 1008, "the key has ended")
 
 
-def test_one_talk_too_many_is_refused_and_the_others_notice_nothing() -> None:
-    small = Live(max_talks=2)
+def test_a_hundred_talks_where_four_fit_are_refused_and_the_four_notice_nothing() -> None:
+    small = Live(max_talks=4)
+
+    async def refused() -> int:
+        with pytest.raises(InvalidStatus) as fault:
+            async with Talking(small):
+                pass
+        return int(fault.value.response.status_code)
 
     async def crowd() -> list[int]:
-        async with Talking(small, READ) as one, Talking(small, READ) as two:
-            refused = []
-            for _ in range(20):
-                with pytest.raises(InvalidStatus) as fault:
-                    async with Talking(small):
-                        pass
-                refused.append(int(fault.value.response.status_code))
-            for client in (one, two):
+        async with AsyncExitStack() as held:
+            clients = [await held.enter_async_context(Talking(small, READ)) for _ in range(4)]
+            statuses = await asyncio.gather(*(refused() for _ in range(96)))
+            for client in clients:
                 await client.send({"type": "session.update", "session": {"tracing": None}})
                 await client.until("session.updated")
-            return refused
+            return statuses
 
     try:
-        assert run(crowd()) == [503] * 20
-        until = time.monotonic() + 10
+        assert run(crowd()) == [503] * 96
+        until = time.monotonic() + 60
         while small.talks and time.monotonic() < until:
             time.sleep(0.05)
         assert small.talks == 0
     finally:
         small.stop()
+
+
+def test_a_session_is_led_by_the_end_of_turn_network_of_its_server(tmp_path: Path) -> None:
+    judging = Live(end_of_turn=str(network(tmp_path / "turn.onnx")))
+    asked = {"type": "semantic_vad", "eagerness": "high", "turn_policy": "network"}
+
+    async def talk() -> tuple[str, dict[str, Any], dict[str, Any]]:
+        async with Talking(judging) as client:
+            await client.send(
+                {
+                    "type": "session.update",
+                    "session": {"type": "realtime", "audio": {"input": {"turn_detection": asked}}},
+                }
+            )
+            session = (await client.until("session.updated"))["session"]
+            await client.send(append(pcm(silence=1.5)))
+            turn = (await client.until("conversation.item.done"))["item"]
+            return session["osum"]["turn_policy"], turn, await client.until("response.done")
+
+    try:
+        policy, turn, done = run(talk())
+    finally:
+        judging.stop()
+    assert policy == "EndOfTurn" and done["response"]["status"] == "completed"
+    assert turn["osum"]["turn"] in ("complete", "incomplete")
+    assert set(turn["osum"]["probabilities"]) == {"complete", "incomplete"}
 
 
 # What no SDK sends

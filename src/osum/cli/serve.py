@@ -60,6 +60,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--review", "--data", metavar="FILE", help="manifest of osum (.jsonl) whose rows are reviewed")
     group.add_argument("--audio-root", metavar="DIR", help="folder that holds its recordings; its own without it")
     _add_models(parser)
+    _add_talks(parser)
     _add_access(parser)
     _add_limits(parser)
 
@@ -76,6 +77,17 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--codec", metavar="DIR", help="speech model, by osum convert COSYVOICE DIR, to reply aloud")
     group.add_argument("--voices", metavar="PATH", help="voice file, or a folder of them, by osum voice make")
     group.add_argument("--refuse-sensitive", action="store_true", help="never answer about gender, age or emotion")
+
+
+def _add_talks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("live talks")
+    group.add_argument(
+        "--turn-policy",
+        choices=("auto", "silence", "words", "model", "network"),
+        help="who decides about turns where a session of semantic_vad names nobody (auto)",
+    )
+    group.add_argument("--end-of-turn", metavar="FILE", help="ONNX file of an end-of-turn network, such as Smart Turn")
+    group.add_argument("--max-talks", type=positive, metavar="N", help="live talks at once; one more gets 503 (8)")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +161,8 @@ def _options(arguments: Namespace) -> ServerOptions:
     if arguments.review is not None and not Path(arguments.review).is_file():
         raise InputError(f"--review {arguments.review}: there is no such file: name a manifest (.jsonl)")
     limits = ("max_audio_seconds", "request_seconds", "max_running", "max_waiting", "num_readers", "drain_seconds",
-              "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root")  # fmt: skip
+              "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root",
+              "turn_policy", "end_of_turn", "max_talks")  # fmt: skip
     given = {name: getattr(arguments, name) for name in limits if getattr(arguments, name) is not None}
     if arguments.max_upload_mb is not None:
         given["max_upload_bytes"] = round(arguments.max_upload_mb * 2**20)

@@ -48,6 +48,12 @@ class HearingRules:
     """dBFS; what is quieter is nobody near."""
     far: float = 15.0
     """dB below the voice of the turns before at which somebody is too far away to be meant."""
+    far_over_reply: float = 10.0
+    """The same while a reply plays: people raise their voice to be heard over another (Lombard effect)."""
+
+    def over_reply(self) -> HearingRules:
+        """The rules while a reply plays."""
+        return replace(self, far=min(self.far, self.far_over_reply))
 
 
 class Frame(NamedTuple):

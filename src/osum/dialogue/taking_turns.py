@@ -84,7 +84,8 @@ def _sound(step: Advance, sound: Sound, detector: Detector[Any]) -> None:
         return
     for at, samples in enumerate(cut_into(sound.samples, FRAME)):
         reference = None if sound.reference is None else sound.reference[at * FRAME : (at + 1) * FRAME]
-        frames, state = hearing.listen(step.talk.hearing, samples, reference, detector, step.rules.hearing)
+        rules = step.rules.hearing.over_reply() if replying.is_playing(step) else step.rules.hearing
+        frames, state = hearing.listen(step.talk.hearing, samples, reference, detector, rules)
         step.set(hearing=state)
         for frame in frames:
             step.set(clock=step.talk.clock + FRAME)

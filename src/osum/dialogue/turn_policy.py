@@ -1,13 +1,15 @@
 """Turn policy: somebody has paused, or speaks while a reply plays. Is it their whole turn?
 
-Three policies. `SilenceOnly` answers by durations. `Semantic` asks the model with the turn prompt (task `TURN`, as Easy
-Turn does; echat 6.2). `EndOfTurn` asks a small network by onnxruntime that has learned how turns end (Smart Turn).
-Policies hold weights alone, so that one serves many talks, and are asked from any thread.
+Four policies. `SilenceOnly` answers by durations. `Semantic` asks the model with the turn prompt (task `TURN`, as Easy
+Turn does; echat 6.2). `ByWords` (`turn_words`) goes by the words that a model recognises. `EndOfTurn` asks a small
+network by onnxruntime that has learned how turns end (Smart Turn). Policies hold weights alone, so that one serves many
+talks, and are asked from any thread.
 Shapes: S samples at 16 kHz, M mel bins, F frames.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,21 +124,36 @@ class EndOfTurn:
     """A network that has learned how turns end, such as Smart Turn v3 (BSD-2, pipecat-ai).
 
     The file takes Whisper's log-mel features (1, M, F) of the last seconds, silence before them, and returns the
-    probability that the turn is over. It says nothing of backchannels: over a reply, speech that is long enough
-    interrupts, as with `SilenceOnly`.
+    probability that the turn is over. Below a half, the lower it is, the longer is the silence that is waited for. It
+    says nothing of backchannels: what comes over a reply is judged by another policy.
     """
 
     instant = False
     threshold = 0.5
 
-    def __init__(self, path: str | PathLike[str], after: float = 0.2, max_wait: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        after: float = 0.2,
+        least_wait: float = 0.6,
+        max_wait: float = 2.0,
+        over_reply: TurnPolicy | None = None,
+    ) -> None:
         """Open an ONNX file.
+
+        Args:
+            path: of the file.
+            after: seconds of silence after which it is asked.
+            least_wait: seconds of silence that end a turn which is as likely over as not.
+            max_wait: seconds of silence that end a turn which is surely incomplete.
+            over_reply: the policy for what comes over a reply; by durations without it.
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
             CheckpointError: no file, or one that takes something else.
         """
-        self.after, self.max_wait, self.path = after, max_wait, Path(path)
+        self.after, self.least_wait, self.max_wait, self.path = after, least_wait, max_wait, Path(path)
+        self.over_reply = over_reply or SilenceOnly()
         self._session = _open(self.path)
         (given,) = self._session.get_inputs()
         self._input, shape = given.name, given.shape
@@ -146,15 +163,23 @@ class EndOfTurn:
             )
         self._mels, self._frames = shape[1:]
 
+    def adapted(self, over_reply: TurnPolicy, max_wait: float) -> EndOfTurn:
+        """The same network for another talk: who judges over a reply, and the longest wait in seconds."""
+        other = copy.copy(self)
+        other.over_reply, other.max_wait = over_reply, max_wait
+        other.least_wait = min(self.least_wait, max_wait)
+        return other
+
     def judge(self, evidence: Evidence) -> Judgement:
-        """`complete` or `incomplete` at a pause; over a reply by the length of what was said."""
-        if evidence.over_reply and not evidence.paused:
-            return SilenceOnly().judge(evidence)
+        """`complete` or `incomplete` at a pause; over a reply what the other policy says."""
+        if evidence.over_reply:
+            return self.over_reply.judge(evidence)
         odds = self.probability(evidence.samples)
         labels = {"complete": odds, "incomplete": 1 - odds}
         if odds >= self.threshold:
             return Judgement("complete", labels=labels)
-        return Judgement("incomplete", self.max_wait, labels=labels)
+        unsure = odds / self.threshold
+        return Judgement("incomplete", self.max_wait - unsure * (self.max_wait - self.least_wait), labels=labels)
 
     def probability(self, samples: Samples) -> float:
         """How likely a turn (S,) is over."""

@@ -23,7 +23,9 @@ from osum.server.metrics import Metrics
 from osum.server.models import Models
 from osum.server.options import ServerOptions
 from osum.server.reading import Readers
+from osum.server.realtime_desk import RealtimeDesk
 from osum.server.service import Service
+from osum.server.turn_policies import TurnPolicies
 from osum.server.voices import Voices
 
 LOG = logging.getLogger("osum.server")
@@ -61,7 +63,9 @@ def create_app(
     desk.waited = metrics.queue_time.observe
     desk.refused = lambda reason: metrics.rejections.labels(reason).inc()
     readers = Readers(options.num_readers, options.max_audio_seconds, options.decode_seconds)
-    service = Service(options, held, desk, Access(options), metrics, readers, voices or Voices.open(options))
+    talks = RealtimeDesk(TurnPolicies.open(options))
+    speakers = voices or Voices.open(options)
+    service = Service(options, held, desk, Access(options), metrics, readers, speakers, realtime=talks)
     app = FastAPI(title="osum", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
     for kind in (errors.OsumError, HTTPException):

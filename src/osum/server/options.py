@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from osum.errors import InputError
 
@@ -48,6 +49,10 @@ class ServerOptions:
     """Live talks at once; one more is refused."""
     talk_seconds: float = 3600.0
     """Seconds after which a live talk ends."""
+    turn_policy: Literal["auto", "silence", "words", "model", "network"] = "auto"
+    """Who decides about turns in sessions of `semantic_vad` that name nobody; see `server.turn_policies`."""
+    end_of_turn: str | None = None
+    """ONNX file of an end-of-turn network, such as Smart Turn."""
     idle_unload: float | None = None
     """Seconds without a request after which a model leaves memory; None keeps it."""
     drain_seconds: float = 0.0
@@ -87,5 +92,7 @@ class ServerOptions:
             )
         if self.review is not None and not self.studio:
             raise InputError(f"{self.review} is to be reviewed and there is no page to review it on: give --studio")
+        if self.turn_policy == "network" and self.end_of_turn is None:
+            raise InputError("turns are to be judged by a network and there is none: give --end-of-turn FILE.onnx")
         if bool(self.codec) != bool(self.voices):
             raise InputError("a codec without voices, or voices without a codec: give both or neither")

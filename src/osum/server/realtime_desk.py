@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from osum.dialogue.voiced import EspeakVoice, Synthesizer
 from osum.errors import OsumError
+from osum.server.turn_policies import TurnPolicies
 
 LOG = logging.getLogger("osum.server")
 
@@ -16,7 +18,9 @@ LOG = logging.getLogger("osum.server")
 class RealtimeDesk:
     """One for each server."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: TurnPolicies | None = None) -> None:
+        self.turns = turns or TurnPolicies()
+        """Who decides about turns."""
         self.talks = 0
         """Talks that are open."""
         self._made: dict[str, tuple[float, dict[str, Any]]] = {}
@@ -39,6 +43,13 @@ class RealtimeDesk:
         except OsumError as missing:
             LOG.info("replies of live talks are text alone: %s", missing)
             return None
+
+    def warm(self) -> None:
+        """Open what the first words of a talk would wait for: the voice, and its dictionary of Mandarin."""
+        if self.synthesizer is not None:
+            with suppress(OsumError):  # Mandarin needs pypinyin, which may not be there
+                self.synthesizer.speak("ok")
+                self.synthesizer.speak("好")
 
     @property
     def voice(self) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,18 +17,20 @@ import msgspec
 from osum.dialogue.hearing import HearingRules
 from osum.dialogue.live import Parts
 from osum.dialogue.talk import TalkRules
-from osum.dialogue.turn_policy import TURN, Semantic, SilenceOnly, TurnPolicy
+from osum.dialogue.turn_policy import SilenceOnly, TurnPolicy
+from osum.errors import InputError
 from osum.listening.recognizer import Recognizer
 from osum.server.realtime_events import RefusedError
+from osum.server.turn_policies import PolicyName, TurnPolicies
 
 LOG = logging.getLogger("osum.server")
 RATE = 24_000
 """Hz of pcm where a client asks for nothing else."""
 TELEPHONE = 8_000
-EAGERNESS = {"auto": 4.0, "low": 8.0, "medium": 4.0, "high": 2.0}
-"""Seconds of silence after which an incomplete turn is taken."""
-SPECULATE_AFTER = 0.2
+SPECULATE_AFTER = 0.15
 """Seconds of silence after which a reply is begun that may be thrown away."""
+JUDGE_AGAIN = 0.5
+"""Seconds of speech over a reply after which the policy is asked once more, where it did not interrupt."""
 MAX_SOUND = 30.0
 """Seconds of one turn that are kept as sound; of a longer one the model is given the last of it and the text before."""
 THINKING, LABELS = "osum.thinking", "osum.labels"
@@ -65,6 +67,8 @@ class _TurnDetection(msgspec.Struct):
     create_response: bool = True
     interrupt_response: bool = True
     eagerness: Literal["auto", "low", "medium", "high"] = "auto"
+    turn_policy: PolicyName | None = None
+    """Ours: who decides about turns."""
 
 
 class _Input(msgspec.Struct):
@@ -133,8 +137,12 @@ class RealtimeSession:
         }
         self.known = _checked(self.fields)
 
-    def update(self, changes: Mapping[str, Any]) -> None:
+    def update(self, changes: Mapping[str, Any], able: Callable[[RealtimeSession], object] | None = None) -> None:
         """Merge changes into the session; null clears. Nothing changes where one of them cannot be.
+
+        Args:
+            changes: as the client sent them.
+            able: is given the changed session, and raises what it cannot be.
 
         Raises:
             RefusedError: a field that is not what it must be.
@@ -145,7 +153,14 @@ class RealtimeSession:
         known = _checked(fields)
         if known.type != self.known.type and changes.get("type") == "transcription":
             fields["object"] = "realtime.transcription_session"
+        before = self.fields, self.known
         self.fields, self.known = fields, known
+        try:
+            if able is not None:
+                able(self)
+        except RefusedError:
+            self.fields, self.known = before
+            raise
 
     def _replace_names(self, fields: dict[str, Any], changes: Mapping[str, Any]) -> None:
         """Put our model and voice in place of names that are not ours."""
@@ -181,14 +196,20 @@ class RealtimeSession:
         """Whether transcripts of the user are sent."""
         return self.known.audio.input.transcription is not None or self.known.type == "transcription"
 
-    def policy(self, model: Recognizer) -> TurnPolicy:
-        """Who decides about turns: the model where it can and is asked to, else silence."""
+    def policy(self, turns: TurnPolicies, model: Recognizer) -> TurnPolicy:
+        """Who decides about turns.
+
+        Raises:
+            RefusedError: it cannot be whom the session names.
+        """
         turn = self.known.audio.input.turn_detection
         if turn is None or turn.type == "server_vad":
             return SilenceOnly((turn.silence_duration_ms if turn else 500) / 1000)
-        if TURN in model.tasks:
-            return Semantic(model, max_wait=EAGERNESS[turn.eagerness])
-        return SilenceOnly()
+        try:
+            return turns.named(turn.turn_policy, model, turn.eagerness)
+        except InputError as fault:
+            place = "session.audio.input.turn_detection.turn_policy"
+            raise RefusedError(f"{place} is {turn.turn_policy!r}: {fault}", "invalid_value", place) from fault
 
     def rules(self, policy: TurnPolicy, reply_options: Any, longest: float) -> TalkRules:
         """How its talk is led, with a model that takes `longest` seconds of sound at once."""
@@ -207,6 +228,7 @@ class RealtimeSession:
             interrupts=turn.interrupt_response,
             padding=turn.prefix_padding_ms / 1000,
             judge_after=policy.after,
+            judge_again=JUDGE_AGAIN,
             speculate_after=SPECULATE_AFTER if turn.create_response and replies else None,
             max_sound=min(MAX_SOUND, longest),
             aloud=self.aloud,

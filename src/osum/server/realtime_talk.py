@@ -29,6 +29,7 @@ from osum.dialogue.live import Generator, LiveTalk, Microphone, Parts
 from osum.dialogue.talk import TalkRules
 from osum.dialogue.talker import AudioPiece, Piece, Talker, TalkOptions
 from osum.dialogue.task_replies import TaskReplies
+from osum.dialogue.turn_policy import SilenceOnly, TurnPolicy
 from osum.dialogue.voiced import Voiced
 from osum.engine.options import GenerationOptions
 from osum.errors import OsumError
@@ -105,9 +106,9 @@ class RealtimeTalk:
         self.session.model = self.session.fields["model"] = name
         with ExitStack() as held:
             self.model: Recognizer = await asyncio.to_thread(held.enter_context, self.service.models.lease(name))
-            policy = self.session.policy(self.model)
-            self.parts = Parts(detector_named(), policy, self._generator(), self._write)
+            self.parts = Parts(detector_named(), self._first_policy(), self._generator(), self._write)
             self.live = LiveTalk(self.parts, self._rules(), self._listen)
+            self._loop.run_in_executor(None, self.service.realtime.warm)
             try:
                 self.send("session.created", session=self._shown())
                 await self._until_one_ends()
@@ -207,6 +208,17 @@ class RealtimeTalk:
         voice = self.service.realtime.synthesizer
         return _AsWished(writer, writer if voice is None else Voiced(writer, voice))
 
+    def _policy(self, session: RealtimeSession) -> TurnPolicy:
+        return session.policy(self.service.realtime.turns, self.model)
+
+    def _first_policy(self) -> TurnPolicy:
+        """That of a new session; the one that a key was made for may name a policy that its model cannot be."""
+        try:
+            return self._policy(self.session)
+        except RefusedError as refused:
+            LOG.warning("session %s goes by silence: %s", self.session.name, refused)
+            return SilenceOnly()
+
     def _rules(self) -> TalkRules:
         wish = self._wish(self.session.known.max_output_tokens, self.session.aloud)
         return self.session.rules(self.parts.policy, wish, self.model.max_seconds)
@@ -259,10 +271,9 @@ class RealtimeTalk:
     def update(self, event: SessionUpdate) -> None:
         """Change the session, and with it how the talk is led."""
         before = self.session.known
-        self.session.update(event.session)
-        policy = self.session.policy(self.model)
+        self.session.update(event.session, able=self._policy)
         if before.audio.input.turn_detection != self.session.known.audio.input.turn_detection:
-            self.parts = self.live.parts = with_policy(self.parts, policy)
+            self.parts = self.live.parts = with_policy(self.parts, self._policy(self.session))
         self.live.tell(self._rules(), lambda _: self.send("session.updated", session=self._shown()))
 
     def append(self, event: Append) -> None:
