@@ -129,6 +129,9 @@ def run_studio(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> int:
+    from osum.server.allocators import bound_allocators
+
+    bound_allocators()
     options, models = _options(arguments), _models(arguments)
     try:
         from osum.server.app import create_app

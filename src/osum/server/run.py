@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -17,8 +15,6 @@ from fastapi import FastAPI
 from osum.server.service import Service
 
 LOG = logging.getLogger("osum.server")
-M_ARENA_MAX = -8  # of malloc.h
-MAX_ARENAS = 2
 MAX_SOCKET_BYTES = 4 * 2**20
 """Of one message of a WebSocket."""
 
@@ -70,14 +66,6 @@ class StoppableServer(uvicorn.Server):
         LOG.info("stopped%s", f", {left} requests were not finished" if left else ", nothing was left unfinished")
 
 
-def bound_arenas() -> None:
-    """Let all threads allocate from a few arenas: with glibc's 8 for each core, whichever thread makes a pass of the
-    model keeps its own free memory, and a server with many threads seems to grow."""
-    with suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MAX_ARENAS)
-
-
 def serve(app: FastAPI, started: Callable[[int], None] = lambda _: None) -> None:
     """Run an app until SIGTERM or Ctrl-C; `started` is given the port when it listens."""
-    bound_arenas()
     StoppableServer(app, started).run()
