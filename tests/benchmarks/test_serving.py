@@ -17,7 +17,10 @@ LOG = logging.getLogger(__name__)
 
 
 @pytest.mark.slow
-def test_eight_clients_get_most_of_the_throughput_of_one_process(tmp_path: Path) -> None:
+def test_eight_clients_get_most_of_the_throughput_of_one_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "httpx2")  # a line for each request
     nano, once = osum.load("nano"), sorted(SAMPLES.glob("*.flac"))
     clips = once * 4
     with running(tmp_path, "--model", "model=nano", key=None) as (url, _):

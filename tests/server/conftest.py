@@ -101,8 +101,10 @@ def nano() -> Recognizer:
 
 
 def wav(seconds: float, rate: int = 16_000, level: float = 0.01, **options: str) -> bytes:
-    """A file of noise."""
-    samples = np.random.default_rng(0).normal(0, level, int(seconds * rate)).astype(np.float32)
+    """A file of noise, or of silence at a level of 0."""
+    samples = np.zeros(int(seconds * rate), np.float32)
+    if level:
+        samples += np.random.default_rng(0).normal(0, level, len(samples)).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=options.get("format", "wav"), subtype=options.get("subtype"))
     return file.getvalue()

@@ -152,10 +152,15 @@ def speech(draw: random.Random) -> dict[str, Any]:
     return {"model": "tiny", "input": "hello", "voice": draw.choice(["a", {"id": "b"}]), "response_format": "wav"}
 
 
+@_json
+def client_secrets(draw: random.Random) -> dict[str, Any]:
+    return {"expires_after": {"anchor": "created_at", "seconds": 60}, "session": {"type": "realtime", "audio": {}}}
+
+
 ROUTES = [
     ("/v1/audio/transcriptions", form), ("/v1/audio/translations", form), ("/v1/decisions", decisions),
     ("/v1/decisions", form), ("/v1/systemone", system_one), ("/v1/chat/completions", chat),
-    ("/v1/audio/speech", speech),
+    ("/v1/audio/speech", speech), ("/v1/realtime/client_secrets", client_secrets),
 ]  # fmt: skip
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import selectors
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ import uvicorn
 from engine.tiny_checkpoint import checkpoint_of
 from fastapi.testclient import TestClient
 from openai import OpenAI
+from starlette.datastructures import Headers
 
 from osum.errors import CheckpointError, InputError
 from osum.listening.recognizer import Recognizer
 from osum.server.app import create_app
+from osum.server.faults import ApiError
+from osum.server.gate import Gate
 from osum.server.models import Models
 from osum.server.options import ServerOptions
+from osum.server.run import TimedHeads
 from osum.server.service import Service
 from server.conftest import KEY, WORDS, running, wav
 
@@ -42,7 +48,7 @@ def listening(options: ServerOptions) -> Iterator[tuple[str, Service]]:
     app = create_app({"tiny": Recognizer(checkpoint_of("speech_first"))}, options)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, http=TimedHeads))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
         try:
@@ -66,13 +72,33 @@ def _until(true: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def connected(url: str, body: bytes, length: int | None = None) -> socket.socket:
+def connected(url: str, body: bytes, length: int | None = None, key: str = "none") -> socket.socket:
     """A connection over which a form is sent, all of it or its beginning."""
     host, port = url.removeprefix("http://").split(":")
     sock = socket.create_connection((host, int(port)), timeout=30)
     head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {length or len(body)}\r\n"
+    head += f"Authorization: Bearer {key}\r\n"
     sock.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode() + body)
     return sock
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def loop_that_jumps() -> asyncio.AbstractEventLoop:
+    """An event loop that does not wait: its clock goes on to what is waited for."""
+    now = 0.0
+
+    class Selector(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            nonlocal now
+            now += max(timeout or 0, 0)
+            return super().select(0)
+
+    loop = asyncio.SelectorEventLoop(Selector())
+    loop.time = lambda: now  # type: ignore[method-assign]
+    return loop
 
 
 def transcribe(url: str, **options: Any) -> httpx2.Response:
@@ -166,7 +192,7 @@ def test_figures_have_the_names_that_dashboards_know(raw: httpx2.Client) -> None
 
 def test_the_log_has_a_line_of_json_for_each_request_and_no_content(raw: httpx2.Client, log_folder: Path) -> None:
     answer = raw.post(
-        "/v1/audio/transcriptions?secret=1",
+        "/v1/audio/transcriptions?hush=1",
         data={"model": "nano", "prompt": "private words"},
         files={"file": WORDS.read_bytes()},
     )
@@ -176,7 +202,7 @@ def test_the_log_has_a_line_of_json_for_each_request_and_no_content(raw: httpx2.
     (line,) = [json.loads(line) for line in text.splitlines() if name in line]
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/audio/transcriptions", 200)
     assert line["model"] == "nano" and line["audio_seconds"] == 1.36 and line["bytes_in"] > 10_000
-    for private in (KEY, "private words", "secret", answer.json()["text"]):
+    for private in (KEY, "private words", "hush", answer.json()["text"]):
         assert private not in text
 
 
@@ -210,6 +236,28 @@ def test_one_request_too_many_is_asked_to_come_again(live: Live) -> None:
     assert transcribe(url).status_code == 200
 
 
+def test_a_key_that_has_its_share_in_flight_is_asked_to_come_again(live: Live) -> None:
+    url, service = live(api_keys=("a", "b"), max_per_key=1)
+    service.access.issue("ek_a", time.monotonic() + 60, service.access.check_key(Headers(bearer("a"))))
+    with connected(url, LONG, key="a"):
+        _until(lambda: service.desk.running == 1)
+        for key in ("a", "ek_a"):
+            answer = transcribe(url, headers=bearer(key))
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+            error = answer.json()["error"]
+            assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+        assert transcribe(url, headers=bearer("b")).status_code == 200
+        assert httpx2.get(f"{url}/v1/models", headers=bearer("a")).status_code == 200
+        assert 'admission_rejections_total{reason="key_limit"} 2.0' in httpx2.get(f"{url}/metrics").text
+    _until(lambda: not service.desk.running)
+    assert transcribe(url, headers=bearer("ek_a")).status_code == 200
+
+
+def test_a_limit_of_each_key_needs_keys() -> None:
+    with pytest.raises(InputError, match="there is no key"):
+        ServerOptions(max_per_key=2)
+
+
 def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
     url, service = live(request_seconds=0.02)
     with connected(url, LONG) as sock:
@@ -222,14 +270,71 @@ def test_an_answer_that_takes_too_long_is_given_up(live: Live) -> None:
 def test_a_body_that_does_not_come_is_given_up(live: Live, options: dict[str, float]) -> None:
     url, service = live(**options)
     with connected(url, FORM, length=9999) as sock:
-        for _ in range(30):  # a byte now and then
+        for _ in range(30 if "body_seconds" in options else 0):  # a byte now and then
             time.sleep(0.05)
             try:
-                sock.sendall(b"x" if "body_seconds" in options else b"")
+                sock.sendall(b"x")
             except OSError:
                 break
         assert b" 408 " in sock.recv(65536)
     assert service.desk.running == service.desk.waiting == 0
+
+
+def test_a_gigabyte_is_refused_before_any_of_it_is_read(live: Live) -> None:
+    url, _ = live()
+    with connected(url, b"", length=2**30) as sock:
+        answer = sock.recv(65536)
+    assert b" 413 " in answer and b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    ("sends", "takes", "given_up"), [(60, 0, 30), (20, 0, 300), (0, 60, 30)], ids=["idle", "trickling", "not reading"]
+)
+def test_a_client_of_one_byte_a_minute_is_given_up(sends: float, takes: float, given_up: float) -> None:
+    """With the limits that a server has, on a clock that jumps to whatever is waited for."""
+    sent: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(20):
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(sends)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("status", 200))
+        await asyncio.sleep(takes)
+
+    async def ask() -> float:
+        service: Service = create_app(Models({}, Recognizer), ServerOptions()).state.service
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")]}
+        gate = Gate(app, service)
+        with pytest.raises(ApiError) if takes else nullcontext():  # the connection is closed in the middle of an answer
+            await gate(scope, receive, send)
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=loop_that_jumps) as runner:
+        assert runner.run(ask()) == pytest.approx(given_up, abs=0.01)
+    assert sent[0] == (200 if takes else 408)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"GET /health HTTP/1.1\r\nHost: "]
+)
+def test_a_head_that_does_not_come_is_given_up(live: Live, head: bytes) -> None:
+    url, _ = live(idle_seconds=0.2)
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=30) as sock:
+        if head:
+            sock.sendall(
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )  # a whole one before it, on the same connection
+            assert b" 200 " in sock.recv(65536)
+            sock.sendall(head)
+        assert sock.recv(65536) == b""
 
 
 def test_threads_ask_at_once_and_each_gets_the_answer_that_it_gets_alone(live: Live) -> None:

@@ -32,8 +32,11 @@ def memory(process: subprocess.Popen[bytes]) -> float:
 
 
 @pytest.mark.slow
-def test_many_clients_lose_no_request_and_memory_stays_flat(tmp_path: Path, nano: Recognizer) -> None:
+def test_many_clients_lose_no_request_and_memory_stays_flat(
+    tmp_path: Path, nano: Recognizer, caplog: pytest.LogCaptureFixture
+) -> None:
     """Flat: in the last third of the time it takes at most 2 % more than in the second; the first is the warm-up."""
+    caplog.set_level(logging.WARNING, "httpx2")  # a line for each request
     wanted = {clip: nano.transcribe(clip).text for clip in CLIPS}
     until, asked = time.monotonic() + SECONDS, itertools.count()
     times, sizes = list[float](), list[float]()

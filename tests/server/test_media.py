@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -25,6 +26,9 @@ class Site(BaseHTTPRequestHandler):
             self.send_header("Location", "http://127.0.0.1/secret")
             self.end_headers()
             return
+        if self.path in ("/heads", "/bytes"):
+            self.trickle(b"x: y\r\n" if self.path == "/heads" else b"\r\n")
+            return
         self.send_response(200)
         self.end_headers()
         self.wfile.write(f"host {self.headers['Host']}".encode())
@@ -33,6 +37,16 @@ class Site(BaseHTTPRequestHandler):
                 self.wfile.write(bytes(4096))
             except OSError:
                 break
+
+    def trickle(self, content: bytes) -> None:
+        """Send a status and some of it ever again, so that no read waits for long, until nobody reads any more."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            try:
+                self.wfile.write(content)
+            except OSError:
+                return
+            time.sleep(0.02)
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -90,6 +104,17 @@ def test_an_answer_that_never_ends_is_cut_at_the_limit(
     with pytest.raises(ApiError) as caught:
         fetch(f"http://localhost:{port}/endless", tmp_path, "localhost")
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("page", ["heads", "bytes"])
+def test_an_answer_that_trickles_is_given_up(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setattr(media, "is_public", lambda _: True)
+    monkeypatch.setattr(media, "FETCH_SECONDS", 0.3)
+    with pytest.raises(ApiError) as caught:
+        fetch(f"http://localhost:{port}/{page}", tmp_path, "localhost")
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(

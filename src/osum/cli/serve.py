@@ -110,6 +110,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         ("request-seconds", over_zero, "longest time for an answer (600)"),
         ("max-running", positive, "requests answered at once (32)"),
         ("max-waiting", _whole, "requests that wait behind those; one more gets 503 (64)"),
+        ("max-per-key", positive, "requests and live talks of one key at once; one more gets 429 (no limit)"),
         ("num-readers", positive, "processes that decode recordings (2)"),
         ("drain-seconds", _seconds, "between SIGTERM and the end of listening, for a balancer (0)"),
         ("stop-seconds", _seconds, "that requests may take to finish when it stops (30)"),
@@ -163,8 +164,8 @@ def _options(arguments: Namespace) -> ServerOptions:
 
     if arguments.review is not None and not Path(arguments.review).is_file():
         raise InputError(f"--review {arguments.review}: there is no such file: name a manifest (.jsonl)")
-    limits = ("max_audio_seconds", "request_seconds", "max_running", "max_waiting", "num_readers", "drain_seconds",
-              "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root",
+    limits = ("max_audio_seconds", "request_seconds", "max_running", "max_waiting", "max_per_key", "num_readers",
+              "drain_seconds", "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root",
               "turn_policy", "end_of_turn", "max_talks")  # fmt: skip
     given = {name: getattr(arguments, name) for name in limits if getattr(arguments, name) is not None}
     if arguments.max_upload_mb is not None:

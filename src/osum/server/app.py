@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from osum import errors
 from osum.listening.recognizer import Recognizer
 from osum.server import about, chat, decisions, realtime, speech, studio, studio_review, transcriptions
-from osum.server.access import Access
+from osum.server.access import Access, KeyPlaces
 from osum.server.desk import Desk
 from osum.server.faults import ApiError, respond, respond_to_invalid
 from osum.server.gate import Gate
@@ -63,9 +63,11 @@ def create_app(
     desk.waited = metrics.queue_time.observe
     desk.refused = lambda reason: metrics.rejections.labels(reason).inc()
     readers = Readers(options.num_readers, options.max_audio_seconds, options.decode_seconds)
+    access, key_places = Access(options), KeyPlaces(options.max_per_key)
+    key_places.refused = metrics.rejections.labels("key_limit").inc
     talks = RealtimeDesk(TurnPolicies.open(options))
     speakers = voices or Voices.open(options)
-    service = Service(options, held, desk, Access(options), metrics, readers, speakers, realtime=talks)
+    service = Service(options, held, desk, access, key_places, metrics, readers, speakers, realtime=talks)
     app = FastAPI(title="osum", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
     for kind in (errors.OsumError, HTTPException):

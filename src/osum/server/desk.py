@@ -19,11 +19,9 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from osum.errors import CancelledError
-from osum.server.faults import NO_RETRY, ApiError
+from osum.server.faults import NO_RETRY, RETRY_AFTER, ApiError
 
 T = TypeVar("T")
-RETRY_AFTER = {"Retry-After": "1"}
-"""Seconds after which a refused client may ask again; a request takes about as long."""
 
 
 class Stop:

@@ -15,6 +15,8 @@ KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_
 """Status to type; other client errors are `invalid_request_error`, and those of the server `server_error`."""
 LONGEST = 500
 """Characters of a message."""
+RETRY_AFTER = {"Retry-After": "1"}
+"""Seconds after which a client that got no place may ask again; a request takes about as long."""
 NO_RETRY = {"x-should-retry": "false"}
 """Of a failure that would come again: the SDKs then do not ask twice."""
 

@@ -12,6 +12,8 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,26 +46,30 @@ class Gate:
         passage = _Passage(scope, receive, send, self._service)
         try:
             try:
-                self._check(scope)
-                await self._app(scope, passage.receive, passage.send)
+                with self._admitted(scope):
+                    await self._app(scope, passage.receive, passage.send)
             except Exception as fault:
                 await passage.refuse(fault)
         finally:
             passage.log()
 
-    def _check(self, scope: Scope) -> None:
-        """Raise what refuses a request before anything of it is read."""
+    @contextmanager
+    def _admitted(self, scope: Scope) -> Iterator[None]:
+        """Raise what refuses a request before anything of it is read, or count it while it is answered."""
         headers, access = Headers(scope=scope), self._service.access
         method, path = scope.get("method", "GET"), scope["path"]
         is_socket = scope["type"] == "websocket"
-        access.check_place(headers, writes=is_socket or method not in SAFE)
+        writes, key = is_socket or method not in SAFE, None
+        access.check_place(headers, writes)
         if method != "OPTIONS" and (path.rstrip("/") or "/") not in OPEN and not path.startswith(STATIC):
-            access.check_key(headers)
-        if is_socket or method not in SAFE:
+            key = access.check_key(headers)
+        if writes:
             self._service.desk.check()
         size = headers.get("content-length", "")
         if size.isdecimal() and int(size) > self._service.options.max_upload_bytes:
             raise _too_large(self._service.options.max_upload_bytes)
+        with self._service.key_places.one(key if writes else None):
+            yield
 
 
 class _Passage:
@@ -71,7 +77,8 @@ class _Passage:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
         self._scope, self._receive, self._send, self._service = scope, receive, send, service
-        self._began = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
         self._id = f"req_{uuid.uuid4().hex}"
         self._num_bytes = 0
         self._body_read = False
@@ -86,7 +93,7 @@ class _Passage:
         if self._scope["type"] == "websocket" or self._body_read:
             return await self._receive()
         options = self._service.options
-        left = min(options.idle_seconds, options.body_seconds - (time.monotonic() - self._began))
+        left = min(options.idle_seconds, options.body_seconds - (self._clock() - self._began))
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except TimeoutError:
@@ -136,7 +143,7 @@ class _Passage:
 
     def log(self) -> None:
         """One line about the request, and its figures."""
-        seconds = time.monotonic() - self._began
+        seconds = self._clock() - self._began
         route = getattr(self._scope.get("route"), "path", None)
         status = self._status or 499
         if self._scope["type"] == "http":

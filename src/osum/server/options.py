@@ -45,6 +45,8 @@ class ServerOptions:
     """Requests answered at once, batched together."""
     max_waiting: int = 64
     """Requests that wait behind those; one more is refused."""
+    max_per_key: int | None = None
+    """Requests and live talks of one key at once; one more is refused. None leaves a key all places."""
     max_talks: int = 8
     """Live talks at once; one more is refused."""
     talk_seconds: float = 3600.0
@@ -77,14 +79,16 @@ class ServerOptions:
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_audio_seconds", "decode_seconds", "num_readers", "body_seconds",
                      "idle_seconds", "request_seconds", "max_running", "max_questions", "max_talks",
-                     "talk_seconds"):  # fmt: skip
-            if not getattr(self, name) > 0:
+                     "talk_seconds", "max_per_key"):  # fmt: skip
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be more than 0")
         for name in ("max_waiting", "drain_seconds", "stop_seconds"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: it must be 0 or more")
         if any(not key.strip() or not key.isascii() for key in self.api_keys):
             raise InputError("an API key is empty or not ASCII: give keys of letters and digits, one a line")
+        if self.max_per_key is not None and not self.api_keys:
+            raise InputError("max_per_key limits what one key may ask and there is no key: give --api-key-file")
         if self.host not in LOOPBACK and not (self.api_keys or self.insecure):
             raise InputError(
                 f"host {self.host} is reached by other machines and there is no API key: "

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from osum.server.access import given_keys
+from osum.server.body import json_of
 from osum.server.faults import ApiError, bad
 from osum.server.realtime_events import RefusedError
 from osum.server.realtime_session import RealtimeSession
@@ -32,13 +33,10 @@ async def client_secrets(request: Request, service: Used) -> JSONResponse:
     """A key for a browser, which ends soon and brings a session with it."""
     if any(key.startswith("ek_") for key in given_keys(request.headers)):
         raise ApiError(403, "a key for a while makes no further keys: use an API key")
-    try:
-        body = await request.json()
-    except ValueError:
-        raise bad("the body is no JSON: send {} for the defaults") from None
-    asked, wanted = (
-        (body.get(name) or {} for name in ("expires_after", "session")) if isinstance(body, dict) else ({}, {})
-    )
+    body = await json_of(request)
+    if not isinstance(body, dict):
+        raise bad(f"the body is a JSON {type(body).__name__}: send an object, {{}} for the defaults")
+    asked, wanted = (body.get(name) or {} for name in ("expires_after", "session"))
     seconds = asked.get("seconds", 600) if isinstance(asked, dict) else None
     if not isinstance(seconds, int) or not 10 <= seconds <= 7200:
         raise bad(f"expires_after.seconds is {seconds!r}: use 10 to 7200", "expires_after.seconds")
@@ -46,7 +44,7 @@ async def client_secrets(request: Request, service: Used) -> JSONResponse:
     session = _new_session(service, wanted)
     key, now = f"ek_{secrets.token_urlsafe(32)}", time.monotonic()
     service.realtime.remember(key, now + seconds, wanted)
-    service.access.issue(key, now + seconds)
+    service.access.issue(key, now + seconds, service.access.check_key(request.headers))
     return JSONResponse({"value": key, "expires_at": int(time.time()) + seconds, "session": session.fields})
 
 

@@ -9,14 +9,48 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from osum.server.options import ServerOptions
 from osum.server.service import Service
 
 LOG = logging.getLogger("osum.server")
 MAX_SOCKET_BYTES = 4 * 2**20
 """Of one message of a WebSocket."""
+
+
+class TimedHeads(H11Protocol):
+    """HTTP whose heads must come in time: of a request whose head has not ended, nothing else counts the seconds."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a head, or no longer where it has ended."""
+        super().data_received(data)
+        ended = self.conn.their_state is not h11.IDLE
+        if ended and self._late is not None:
+            self._late.cancel()
+            self._late = None
+        elif not ended and self._late is None:
+            self._expect()
+
+    def _expect(self) -> None:
+        options: ServerOptions = self.config.app.state.service.options  # type: ignore[union-attr]
+        self._late = self.loop.call_later(options.idle_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
 
 
 class StoppableServer(uvicorn.Server):
@@ -34,6 +68,7 @@ class StoppableServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http=TimedHeads,
                 ws="websockets-sansio",
                 ws_per_message_deflate=False,  # sound in base64 hardly becomes smaller, and it takes the loop's time
                 ws_max_size=MAX_SOCKET_BYTES,

@@ -10,7 +10,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from osum.errors import AudioError
-from osum.server.access import Access
+from osum.server.access import Access, KeyPlaces
 from osum.server.desk import Desk, Stop
 from osum.server.faults import ApiError
 from osum.server.metrics import Metrics
@@ -30,6 +30,7 @@ class Service:
     models: Models
     desk: Desk
     access: Access
+    key_places: KeyPlaces
     metrics: Metrics
     readers: Readers
     voices: Voices
