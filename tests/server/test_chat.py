@@ -16,8 +16,9 @@ from dialogue.tiny_voice import VOICE, TinyVoice
 from engine.tiny_checkpoint import checkpoint_of
 from fastapi.testclient import TestClient
 from openai import OpenAI
+from peers.models import write_qwen2_audio
 
-from osum.listening.recognizer import Recognizer
+from osum.listening.recognizer import Recognizer, load
 from osum.server.app import create_app
 from osum.server.options import ServerOptions
 from osum.server.voices import FORMATS, PCM_RATE, Voices, encoded
@@ -25,6 +26,7 @@ from server.conftest import WORDS
 
 PART = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WORDS.read_bytes()).decode(), "format": "wav"}}
 SAID = [{"role": "user", "content": [PART]}]
+WHAT = {"type": "text", "text": "What is that?"}
 WRITTEN = [{"role": "user", "content": "hello"}]
 OPTIONS: dict[str, Any] = {"max_tokens": 24, "temperature": 0}
 
@@ -36,6 +38,29 @@ def talking() -> Iterator[OpenAI]:
     options = ServerOptions(allowed_hosts=("testserver",), num_readers=1)
     with TestClient(create_app(models, options, Voices(TinyVoice(), {"tiny": VOICE}))) as inner:
         yield OpenAI(base_url="http://testserver/v1", api_key="none", http_client=inner, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+    """The stock client of a server with a tiny Qwen2-Audio, which takes 2 s at once."""
+    folder = write_qwen2_audio(tmp_path_factory.mktemp("qwen") / "tiny")
+    with TestClient(create_app({"qwen": load(folder)}, ServerOptions(allowed_hosts=("testserver",)))) as inner:
+        yield OpenAI(base_url="http://testserver/v1", api_key="none", http_client=inner, max_retries=0)
+
+
+# Qwen2-Audio
+
+
+def test_a_qwen2_audio_is_served_with_several_recordings_in_one_talk(hosted: OpenAI) -> None:
+    turns = [*SAID, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": [PART, WHAT]}]
+    answers = [
+        hosted.chat.completions.create(model="qwen", messages=talk, **OPTIONS)  # type: ignore[arg-type]
+        for talk in (turns, turns[2:])
+    ]
+    assert all(answer.choices[0].message.content for answer in answers)
+    assert [answer.usage.prompt_tokens_details.audio_tokens for answer in answers] == [68, 34]  # type: ignore[union-attr]
+    heard = hosted.audio.transcriptions.create(model="qwen", file=("a.flac", WORDS.read_bytes()))
+    assert isinstance(heard.text, str)
 
 
 # nano

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
@@ -17,8 +19,15 @@ from osum.checkpoints.locate import first_line, locate, read_tasks
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, MissingExtraError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
+from osum.model.interface import EngineModel
 from osum.model.letters import LetterHead
 from osum.tasks import TaskSet
+
+HOSTED = {"qwen2_audio": "osum.model.qwen2_audio"}
+"""Model type of other classes that the engine runs, and the module of each."""
+
+_UNUSABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+"""How transformers and its parts say that a folder cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Checkpoint:
 
     name: str
     revision: str
-    model: OsumForConditionalGeneration
+    model: EngineModel
     processor: OsumProcessor
     tasks: TaskSet
     letters: LetterHead | None = None
@@ -45,8 +54,9 @@ def open_checkpoint(
     folder = locate(name, offline, notice)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{name!r}: {folder} has no config.json, so it is no checkpoint; see `osum convert`")
-    _check_config(name, folder)
     transformers_logging.disable_progress_bar()
+    if _checked_type(name, folder) in HOSTED:
+        return _hosted(name, folder, device, dtype)
     model = _model(name, folder, dtype).to(device).eval()
     try:
         processor = OsumProcessor.from_pretrained(folder)
@@ -60,8 +70,23 @@ def open_checkpoint(
     )
 
 
-def _check_config(name: str, folder: Path) -> None:
-    """Another model's configuration would be filled up with our defaults: billions of weights, made for nothing."""
+def _hosted(name: str, folder: Path, device: str, dtype: torch.dtype) -> Checkpoint:
+    """A checkpoint of another class, with the class of ours that gives the engine what it needs."""
+    home = import_module(HOSTED[_checked_type(name, folder)])
+    try:
+        model, info = home.opened(folder, dtype=dtype)
+        processor = home.processor_of(folder, model.config)
+    except _UNUSABLE as fault:
+        raise CheckpointError(f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get it again") from fault
+    _check_whole(name, info)
+    return Checkpoint(name, revision_of(folder), model.to(device).eval(), processor, read_tasks(folder))
+
+
+def _checked_type(name: str, folder: Path) -> str:
+    """The model type of a folder that can be opened.
+
+    Another model's configuration would be filled up with our defaults: billions of weights, made for nothing.
+    """
     try:
         config = json.loads((folder / "config.json").read_text("utf8"))
         kind, parts = config.get("model_type"), [config.get(part) for part in OsumConfig.sub_configs]
@@ -69,8 +94,11 @@ def _check_config(name: str, folder: Path) -> None:
         raise CheckpointError(
             f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
         ) from fault
+    if kind in HOSTED:
+        return str(kind)
     if kind != OsumConfig.model_type or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{name!r}: {folder} holds a model of type {kind!r}, not osum; see `osum convert`")
+    return OsumConfig.model_type
 
 
 def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
@@ -80,17 +108,22 @@ def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGen
         model, info = OsumForConditionalGeneration.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
+    except _UNUSABLE as fault:
         raise CheckpointError(
             f"{name!r}: {folder} cannot be loaded ({first_line(fault)}): get or convert it again"
         ) from fault
     finally:
         transformers_logging.set_verbosity(verbosity)
+    _check_whole(name, info)
+    return _with_adapter(model, folder)
+
+
+def _check_whole(name: str, info: Mapping[str, Any]) -> None:
+    """Refuse weights that do not fit, which transformers would make up."""
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
     if wrong:
         shown = ", ".join(sorted(wrong)[:3])
         raise CheckpointError(f"{name!r}: {len(wrong)} tensors are missing or do not fit ({shown} ...): get it again")
-    return _with_adapter(model, folder)
 
 
 def _with_adapter(model: OsumForConditionalGeneration, folder: Path) -> OsumForConditionalGeneration:

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -65,16 +66,17 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
     runs, own = runs_behind(source), dtype_of(source)
     small = dtype == torch.int8
     opened = open_checkpoint(str(source), "cpu", torch.float32 if small else dtype or own, offline=True)
+    model: Any = opened.model
     try:
         for old in target.glob("*.safetensors*"):
             old.unlink()
         if small:
             target.mkdir(parents=True, exist_ok=True)
-            opened.model.config.save_pretrained(target)
-            opened.model.generation_config.save_pretrained(target)
-            int8.write(opened.model.state_dict(), target)
+            model.config.save_pretrained(target)
+            model.generation_config.save_pretrained(target)
+            int8.write(model.state_dict(), target)
         else:
-            opened.model.save_pretrained(target, max_shard_size=SHARD_SIZE)
+            model.save_pretrained(target, max_shard_size=SHARD_SIZE)
         opened.processor.save_pretrained(target)
         if opened.letters is not None:
             opened.letters.save(target)
@@ -86,7 +88,7 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
     files = _weights(target)
     return ExportReport(
         folder=target,
-        num_parameters=opened.model.num_parameters(),
+        num_parameters=model.num_parameters(),
         dtype=dtype or own,
         kept=dtype in (None, own),
         num_files=len(files),

@@ -5,18 +5,23 @@ Loads no torch, so that asking what a model can do is quick.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from osum.errors import CheckpointError, TaskError
-from osum.tasks import RELEASE, TaskSet
+from osum.tasks import QWEN2_AUDIO, RELEASE, TaskSet
 
 PACKAGED = ("nano",)
 """Checkpoints inside the package."""
 TASKS_FILE = "tasks.json"
 WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.md", "adapter/*")
 """What is fetched from a hub: no pickles, no code."""
+TASKS_OF = {"qwen2_audio": QWEN2_AUDIO}
+"""Model type of other classes that osum runs, to what they are asked."""
 HUB_TIMEOUT = 10.0
 """Seconds until a hub that does not answer is given up."""
 
@@ -72,14 +77,25 @@ def _download(name: str, offline: bool, notice: Callable[[str], None] | None) ->
         ) from fault
 
 
+def model_type_of(folder: Path) -> Any:
+    """What `config.json` calls the model's class.
+
+    Raises:
+        OSError, ValueError, AttributeError: there is no such file, or no configuration in it.
+    """
+    return json.loads((folder / "config.json").read_text("utf8")).get("model_type")
+
+
 def read_tasks(folder: Path) -> TaskSet:
-    """The tasks a checkpoint carries; one without the file is taken for the release.
+    """The tasks a checkpoint carries; one without the file has those of its class, and else those of the release.
 
     Raises:
         CheckpointError: the file cannot be read.
     """
     path = folder / TASKS_FILE
     if not path.is_file():
+        with suppress(OSError, ValueError, AttributeError):
+            return TASKS_OF.get(model_type_of(folder), RELEASE)
         return RELEASE
     try:
         return TaskSet.load(path)

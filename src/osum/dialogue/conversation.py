@@ -108,8 +108,7 @@ def _text(part: Mapping[str, Any], number: int, processor: OsumProcessor) -> str
     text = part.get("text")
     if not isinstance(text, str):
         raise InputError(f"message {number} has a text part with text {text!r}: give it a string")
-    marks = (*PLACEHOLDERS, *processor.tokenizer.all_special_tokens)
-    if mark := next((mark for mark in marks if mark in text), None):
+    if mark := next((mark for mark in processor.marks if mark in text), None):
         raise InputError(f"message {number} holds {mark!r}, which steers the model: take it out of the text")
     return text
 
@@ -144,7 +143,7 @@ def written(
     Raises:
         LayoutError: a code outside the codebook.
     """
-    system = [] if turns[0].role == "system" else [Turn("system", mode.system_prompt)]
+    system = [] if turns[0].role == "system" or not mode.system_prompt else [Turn("system", mode.system_prompt)]
     messages = [_message(turn) for turn in (*system, *turns)]
     text = processor.render(messages, template=template or mode.template)
     return text, tuple(processor.speech_ids.of_codes(turn.codes) for turn in turns if turn.codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -44,6 +44,10 @@ class Model(Recognizer):
     def reply(self, conversation: Messages, options: TalkOptions | None = None) -> Reply:
         """See `Talker.reply`."""
         return self.talker.reply(conversation, options)
+
+    def replies(self, conversations: Sequence[Messages], options: TalkOptions | None = None) -> list[Reply]:
+        """See `Talker.replies`."""
+        return self.talker.replies(conversations, options)
 
     def stream_reply(self, conversation: Messages, options: TalkOptions | None = None) -> Iterator[Piece]:
         """See `Talker.stream_reply`."""

@@ -22,13 +22,14 @@ class Mode:
 
     name: str
     system_prompt: str
+    """Where a conversation brings none; empty leaves that to the template."""
     says: Says
     options: GenerationOptions
     """How the release decodes in this mode (echat 2.3)."""
     thinks: bool = False
     """Whether the answer begins with a thought."""
-    template: str = CHATML
-    """How its conversation is written."""
+    template: str | None = CHATML
+    """How its conversation is written; None takes the checkpoint's own template."""
 
     def in_turns(self, system_prompt: str) -> Mode:
         """The same mode with text and speech in turns, which the release was trained for and cannot decode."""
@@ -119,6 +120,9 @@ MODES = {
     )
 }
 """Every mode by name."""
+
+PLAIN = Mode("plain", "", "text", GenerationOptions(max_new_tokens=256), template=None)
+"""A model of another class, by its own template: greedy, as long as the page of Qwen2-Audio lets it answer."""
 
 RELEASED = MODES | {
     UNDERSTAND.name: replace(

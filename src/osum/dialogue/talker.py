@@ -9,7 +9,8 @@ Talkers share one engine with everything else that asks it. Knows nothing of wir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -25,7 +26,7 @@ from osum.dialogue.writing import Writing
 from osum.engine.engine import Engine
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Request
-from osum.errors import CheckpointError, InputError
+from osum.errors import CheckpointError, InputError, LayoutError
 from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, ThoughtBudget
 from osum.records import check_fields
 from osum.speech.synthesizer import Token2Wav
@@ -35,6 +36,8 @@ from osum.utterance import Word
 
 Samples = NDArray[np.float32]
 Thinking = Literal["tag", "language", "off"]
+TOGETHER = 16
+"""Conversations that `replies` has in flight."""
 MAX_NEW_TOKENS = 2000
 """Longest reply in ids, speech included (echat 1.6)."""
 
@@ -148,6 +151,15 @@ class Talker:
         assert isinstance(last, Reply)
         return last
 
+    def replies(self, conversations: Sequence[Messages], options: TalkOptions | None = None) -> list[Reply]:
+        """The reply to each of many conversations, by shared passes; each is what it is alone (float32).
+
+        Raises:
+            InputError, AudioError, LayoutError: see `stream_reply`; of the first that cannot be replied to.
+        """
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            return list(pool.map(lambda conversation: self.reply(conversation, options), conversations))
+
     def stream_reply(self, conversation: Messages, options: TalkOptions | None = None) -> Iterator[Piece]:
         """Yield the reply as it comes, and last of all the whole. `close()` on the stream interrupts the model.
 
@@ -186,6 +198,8 @@ class Talker:
 
     def _mode(self, turns: tuple[Turn, ...], options: TalkOptions) -> Mode:
         """The mode that fits what is given and what is wanted."""
+        if self.engine.processor.chats_plainly:
+            return self._plain_mode(options)
         can = self.engine.model.config.speech_output and self.speech is not None
         aloud = can if options.aloud is None else options.aloud
         thinks = options.thinking != "off"
@@ -195,6 +209,15 @@ class Talker:
         else:
             name = "talk" + "_think" * thinks + "_in_turns" * options.in_turns
         return (modes.RELEASED if options.released else modes.MODES)[name]
+
+    @staticmethod
+    def _plain_mode(options: TalkOptions) -> Mode:
+        """The one mode of a model of another class."""
+        if options.thinking != "off" or options.released or options.in_turns:
+            raise InputError("thinking, turns and the release's ways are of OSUM-EChat: leave them out with this model")
+        if options.aloud:
+            raise LayoutError("this model has no speech head: ask for an answer in text, or open one that speaks")
+        return modes.PLAIN
 
     def _plan(self, mode: Mode, options: TalkOptions) -> AnswerPlan:
         """How an answer in a mode goes."""

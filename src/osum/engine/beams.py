@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers.generation import GenerationConfig
 
 from osum.engine.options import GenerationOptions
-from osum.model import OsumForConditionalGeneration, OsumProcessor
+from osum.model import OsumProcessor
+from osum.model.interface import EngineModel
 from osum.model.processing_osum import pad_rows
 
 
 def search(
-    model: OsumForConditionalGeneration,
+    model: EngineModel,
     processor: OsumProcessor,
     rows: Sequence[tuple[list[int], Tensor]],
     limit: int,
@@ -29,7 +30,7 @@ def search(
     """
     ids = pad_rows([row for row, _ in rows], processor.pad_token_id, "left").to(model.device)  # (R, L)
     mask = pad_rows([[1] * len(row) for row, _ in rows], 0, "left").to(model.device)
-    embeds = model.model.embed_ids(ids)  # (R, L, D)
+    embeds = model.embed_ids(ids)  # (R, L, D)
     holes = (ids == processor.audio_token_id)[..., None]
     embeds = embeds.masked_scatter(holes, torch.cat([audio for _, audio in rows]).to(embeds.dtype))
     config = GenerationConfig(

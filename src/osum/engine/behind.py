@@ -65,7 +65,8 @@ class Behind(Branch):
         labels = self._sets.pop(0)
         self._scores[labels.name] = values
         likeliest = max(range(len(values)), key=values.__getitem__)
-        self._said += labels.tags[likeliest]
+        assert self.ask.task is not None
+        self._said += self.ask.task.label_texts(labels)[likeliest]
         return likeliest
 
     def _next_set(self) -> None:
@@ -85,7 +86,8 @@ class Behind(Branch):
 
     def _offer(self) -> None:
         """Feed the tags of the next label set behind what is said, or that alone; what is known is not fed again."""
-        tags = self._sets[0].tags if self._sets else ("",)
+        task = self.ask.task
+        tags = task.label_texts(self._sets[0]) if task is not None and self._sets else ("",)
         self._offered_ids = [self.text_ids(self._said + tag) for tag in tags]
         # Tags are tokenised with the text before them, because a tag's `<` may melt into the token before it.
         self._known = min(common([self.ids, *self._offered_ids]), max(0, min(map(len, self._offered_ids)) - 1))

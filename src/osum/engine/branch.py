@@ -269,12 +269,13 @@ class Branch:
     def _tags(self, task: Task, text: str, place: int) -> list[list[int]]:
         """The ids of each tag of a label set behind the answer's transcript."""
         labels, before = task.label_sets[place], before_label(task, text, place)
-        rows = [self.text_ids(before + tag) for tag in labels.tags]
+        tags = task.label_texts(labels)
+        rows = [self.text_ids(before + tag) for tag in tags]
         if max(map(len, rows)) <= self.room:
             return rows
         # Ids that a model says need not be those that a tokenizer makes of the same text, which may be more.
         earlier = before.removeprefix(task.transcript_of(text))
-        return [self.ids + self.text_ids(earlier + tag) for tag in labels.tags]
+        return [self.ids + self.text_ids(earlier + tag) for tag in tags]
 
     def _read(self, tree: Tree, seen: Seen, offset: int) -> bool:
         """Score every tag from a tree whose root stands behind `offset` ids of the answer; False if one is missing."""
@@ -330,7 +331,7 @@ def tag_room(task: Task | None, text_ids: TextIds) -> int:
     if task is None:
         return 0
     separator = len(text_ids(REPLY_SEPARATOR)) if task.reply else 0
-    return separator + sum(max(len(text_ids(tag)) for tag in labels.tags) for labels in task.label_sets)
+    return separator + sum(max(map(len, map(text_ids, task.label_texts(labels)))) for labels in task.label_sets)
 
 
 def shared(rows: Sequence[Sequence[int]]) -> int:
@@ -347,7 +348,7 @@ def guesses(task: Task | None, transcript: str | None) -> list[str]:
         return []
     text = transcript or "" if task.transcript == "plain" else ""
     if task.label_sets:
-        return [text + tag for tag in task.label_sets[0].tags]
+        return [text + tag for tag in task.label_texts(task.label_sets[0])]
     if task.reply:
         return [text + REPLY_SEPARATOR] if task.transcript == "plain" else []
     return [text]

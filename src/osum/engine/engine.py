@@ -34,7 +34,6 @@ from osum.engine.request import Ask, Event, Request, Result
 from osum.engine.rows import CacheRow, look
 from osum.engine.tree import common
 from osum.errors import CancelledError, LayoutError, OsumError
-from osum.model.configuration_osum import audio_token_length
 from osum.model.processing_osum import pad_features
 from osum.tasks import Task
 
@@ -150,7 +149,7 @@ class Engine:
         frames, most = max((clip.shape[-1] for clip in request.features), default=0), self.processor.max_frames
         if frames > most:
             raise LayoutError(f"a clip of {frames} frames: this model takes at most {most} at once; cut it")
-        lengths = [audio_token_length(clip.shape[-1]) for clip in request.features]
+        lengths = [self.processor.num_audio_tokens(clip.shape[-1]) for clip in request.features]
         ids = [self.processor.joint_ids(ask.text, lengths, ask.runs) for ask in request.asks]
         for ask, row in zip(request.asks, ids, strict=True):
             self._check_room(ask, len(row))
@@ -343,7 +342,7 @@ class Engine:
         processor = self.processor
         kind = Planned if ask.plan is not None else Branch if ask.given is None else Behind
         room = self._max_positions - len(ids)
-        return kind(ask, ids[cut:], room, processor.answer_end_token_id, processor.text_ids, processor.decode)
+        return kind(ask, ids[cut:], room, processor.end_of(ask.text), processor.text_ids, processor.decode)
 
     def _search(self, asked: Sequence[tuple[Branch, list[int]]], sound: Tensor) -> None:
         """Answer by beam search; where it draws, each question alone, so that its seed alone decides."""
@@ -396,7 +395,7 @@ class Engine:
 
     def _look(self, rows: Sequence[CacheRow]) -> None:
         """One pass over what these rows feed; each keeps what was found until `_take`."""
-        look(self.model, self._cache, rows, self.processor.answer_end_token_id)
+        look(self.model, self._cache, rows)
         self.counts.passes += 1
         self.counts.tokens += sum(row.num_tokens for row in rows)
 

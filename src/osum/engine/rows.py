@@ -19,7 +19,7 @@ from torch import Tensor
 from osum.engine.branch import Branch, Seen
 from osum.engine.cache import CachePlace, TokenCache, View
 from osum.engine.decoder import decode
-from osum.model import OsumForConditionalGeneration
+from osum.model.interface import EngineModel
 
 SCORES = 1 << 26
 """Logits held at once; bounds memory, never answers."""
@@ -137,35 +137,31 @@ def feed_of(row: CacheRow) -> Feed:
     return Feed(ids, positions, sees, first)
 
 
-def look(model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[CacheRow], end: int) -> None:
+def look(model: EngineModel, cache: TokenCache, rows: Sequence[CacheRow]) -> None:
     """One pass over what these rows feed. Changes no row but its `found`, so a pass that fails can be made again."""
     rows = sorted(rows, key=lambda row: (row.place.width if row.place else 0, row.num_tokens))
     feeds = [feed_of(row) for row in rows]
     cache.aim([View(row.place, feed.sees) for row, feed in zip(rows, feeds, strict=True) if row.place is not None])
     hidden = _hidden(model, cache, rows, feeds)
-    seen = list(_seen(model, hidden, rows, feeds, end))
+    seen = list(_seen(model, hidden, rows, feeds))
     for row in rows:
         row.found, seen = seen[: len(row.open)], seen[len(row.open) :]
 
 
-def _hidden(
-    model: OsumForConditionalGeneration, cache: TokenCache, rows: Sequence[CacheRow], feeds: Sequence[Feed]
-) -> Tensor:
+def _hidden(model: EngineModel, cache: TokenCache, rows: Sequence[CacheRow], feeds: Sequence[Feed]) -> Tensor:
     """States (N, D) of what is fed, row by row, placeholders replaced by sound."""
-    device, inner = model.device, model.model
+    device = model.device
     ids = torch.tensor([token for feed in feeds for token in feed.ids], device=device)  # (N,)
     positions = torch.tensor([position for feed in feeds for position in feed.positions], device=device)
-    embeds = inner.embed_ids(ids)  # (N, D)
+    embeds = model.embed_ids(ids)  # (N, D)
     audio = [row.audio for row in rows if not row.filled and len(row.audio)]
     if audio:
         holes = (ids == model.config.audio_token_id)[:, None]
         embeds = embeds.masked_scatter(holes, torch.cat(audio).to(embeds.dtype))
-    return decode(inner.language_model, cache, embeds, positions)
+    return decode(model.model.language_model, cache, embeds, positions)
 
 
-def _seen(
-    model: OsumForConditionalGeneration, hidden: Tensor, rows: Sequence[CacheRow], feeds: Sequence[Feed], end: int
-) -> Iterator[Seen]:
+def _seen(model: EngineModel, hidden: Tensor, rows: Sequence[CacheRow], feeds: Sequence[Feed]) -> Iterator[Seen]:
     """What is said of each open question's tree, in order, from states (N, D)."""
     spans: list[tuple[int, int, bool] | None] = []  # first place, number of places, whether logits are needed
     places: list[int] = []  # token of each scored place
@@ -180,7 +176,7 @@ def _seen(
                 spoken.append(before + first + tree.root)
                 spans.append(None)
                 continue
-            pairs.append((base, end))
+            pairs.append((base, branch.end))
             guessed = range(tree.root + 1, len(tree))
             pairs += [(base + tree.parents[node] - tree.root, tree.ids[node]) for node in guessed]
             places += [before + first + node for node in range(tree.root, len(tree))]
@@ -204,7 +200,7 @@ def _seen(
 
 
 def _scored(
-    model: OsumForConditionalGeneration, states: Tensor, pairs: Sequence[tuple[int, int]], kept: Sequence[int]
+    model: EngineModel, states: Tensor, pairs: Sequence[tuple[int, int]], kept: Sequence[int]
 ) -> tuple[list[int], list[float], list[float], Tensor]:
     """Likeliest id and its log-probability behind each state (N, D), log-probabilities of pairs, logits where kept.
 

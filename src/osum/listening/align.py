@@ -71,8 +71,8 @@ class Aligner:
 
     def __init__(self, engine: Engine, head: LetterHead | None, task: Task | None, prompt: str = "") -> None:
         self._engine, self._head, self._task, self._prompt = engine, head, task, prompt
-        audio = engine.model.config.audio_config
-        self._frame = 2 * audio.hop_length / audio.sampling_rate
+        extractor = engine.processor.feature_extractor
+        self._frame = 2 * extractor.hop_length / extractor.sampling_rate
         """Seconds of a frame of the encoder, which is two of its features."""
 
     @property

@@ -50,7 +50,6 @@ from osum.listening.sources import load as load_sound
 from osum.listening.timing import Answered, timed
 from osum.listening.transcripts import Transcriber, TranscriptWindow, in_batches
 from osum.listening.watch import UNWATCHED, Watch
-from osum.model.templates import PLACEHOLDERS
 from osum.tasks import LabelSet, Task, TaskSet
 from osum.utterance import Segment, Utterance, Word
 
@@ -308,8 +307,7 @@ class Recognizer:
         self, inquiries: Sequence[Inquiry], context: str = "", refuse: frozenset[str] = frozenset()
     ) -> DecisionPlan:
         """What typed questions ask this model; raises `QuestionError` for one that cannot be asked."""
-        marks = (*PLACEHOLDERS, *self.engine.processor.tokenizer.all_special_tokens)
-        return DecisionPlan.of(inquiries, self.tasks, context, marks, refuse)
+        return DecisionPlan.of(inquiries, self.tasks, context, self.engine.processor.marks, refuse)
 
     def _run(
         self,

@@ -236,6 +236,10 @@ class OsumForConditionalGeneration(OsumPreTrainedModel, GenerationMixin):
         """The audio tower, whatever the modality."""
         return self.model.audio_tower
 
+    def embed_ids(self, input_ids: Tensor) -> Tensor:
+        """See `OsumModel.embed_ids`."""
+        return self.model.embed_ids(input_ids)
+
     def get_audio_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
         """See `OsumModel.get_audio_features`."""
         return self.model.get_audio_features(*args, **kwargs)

@@ -47,6 +47,8 @@ class OsumProcessor(ProcessorMixin):
 
     audio_token = AUDIO
     chat_template: str
+    chats_plainly = False
+    """Whether a conversation is written by the checkpoint's own template alone, without the modes of OSUM-EChat."""
 
     def __init__(
         self,
@@ -97,6 +99,19 @@ class OsumProcessor(ProcessorMixin):
     def speech_ids(self) -> SpeechIds:
         """Where speech ids stand: right before the ids of audio."""
         return SpeechIds(self.audio_bos_token_id - self.num_speech_ids, self.num_speech_ids)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What steers the model, so that no text of a user may hold it."""
+        return (*PLACEHOLDERS, *self.tokenizer.all_special_tokens)
+
+    def num_audio_tokens(self, num_frames: int) -> int:
+        """Audio tokens of a clip whose `log_mel` has so many frames."""
+        return int(audio_token_length(num_frames))
+
+    def end_of(self, text: str) -> int:
+        """The id that ends the answer to a rendered text."""
+        return self.answer_end_token_id
 
     @property
     def model_input_names(self) -> list[str]:

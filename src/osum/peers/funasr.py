@@ -20,9 +20,9 @@ from osum.errors import CheckpointError, InputError, MissingExtraError, TaskErro
 from osum.listening.recognizer import placement
 from osum.peers.clips import LoadedClip, in_batches
 from osum.peers.facts import check_no_prompt, check_question, versions
-from osum.peers.reading import read_label
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import EMOTIONS, OSUM, LabelSet
+from osum.tasks.free_answer import read_label
 from osum.utterance import Utterance
 
 LANGUAGES = ("zh", "en", "yue", "ja", "ko")

@@ -10,11 +10,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from osum.audio import SAMPLE_RATE
 from osum.engine.options import LabelOptions
+from osum.errors import TaskError
 from osum.listening.recognizer import Recognizer, load
 from osum.listening.sources import Audio
 from osum.peers.clips import load_clips, placed
@@ -22,6 +24,9 @@ from osum.peers.facts import check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition
 from osum.tasks import Task, TaskResult
 from osum.utterance import Segment, Utterance
+
+ASKED_AS = {"S2TT": "STTC"}
+"""What a model that follows instructions is asked in a prompt of the benchmark, and the task that reads the answer."""
 
 
 class Ours:
@@ -37,6 +42,8 @@ class Ours:
         self.name = _short(recognizer.name)
         self.tasks = frozenset(task.name for task in recognizer.tasks.values() if len(task.label_sets) <= 1)
         """Without those that ask for several labels at once: an answer here holds one."""
+        if recognizer.engine.processor.chats_plainly:
+            self.tasks |= {*ASKED_AS}
         self._batch_size = batch_size
 
     @classmethod
@@ -52,6 +59,8 @@ class Ours:
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`. The prompt is taken as it is; the language is not given to the model."""
         check_question(self, question)
+        if question.task in ASKED_AS:
+            question = replace(question, task=ASKED_AS[question.task], prompt=question.prompt or _no_prompt(self.name))
         prompts = {} if question.prompt is None else {question.task: question.prompt}
         options = LabelOptions((question.task,), prompts=prompts, withhold=False, batch_size=self._batch_size)
         waiting: deque[_Place] = deque()
@@ -71,7 +80,7 @@ class Ours:
 
     def prompts(self, task: str) -> tuple[str, ...]:
         """See `Recogniser`: those that the checkpoint carries."""
-        return self.recognizer.prompts(task)
+        return () if task in ASKED_AS else tuple(filter(None, self.recognizer.prompts(task)))
 
     def describe(self) -> Mapping[str, Any]:
         """See `Recogniser`; `tasks` stands for prompts, labels and temperatures, which the weights do not contain."""
@@ -85,6 +94,10 @@ class Ours:
             "decoding": "greedy",
             "versions": versions("osum", "torch", "transformers", "numpy"),
         }
+
+
+def _no_prompt(name: str) -> NoReturn:
+    raise TaskError(f"{name} needs the language to translate into: give the question a prompt")
 
 
 def _short(name: str) -> str:

@@ -18,25 +18,12 @@ from osum.errors import AudioError, InputError, TaskError
 from osum.peers.clips import LoadedClip, Samples, in_batches
 from osum.peers.facts import check_question
 from osum.peers.pretrained import Pretrained, open_pretrained
-from osum.peers.reading import read_label, read_transcript
 from osum.peers.recogniser import Options, Question, Recognition
-from osum.tasks import OSUM
+from osum.tasks import OSUM, QWEN2_AUDIO
+from osum.tasks.free_answer import read_label, read_transcript
 from osum.utterance import Utterance
 
 MODES = ("chat", "base")
-PUBLISHED = {
-    "ASR": "Detect the language and recognize the speech:",
-    "SER": "Recognize the emotion with keywords in English:",
-    "VED": "Classify the human vocal sound to VocalSound in English:",
-}
-"""Of the evaluation files that https://github.com/QwenLM/Qwen2-Audio/blob/main/eval_audio/EVALUATION.md names; a
-language that is known stands behind that of ASR, `<|en|>`."""
-OWN = {
-    "SGC": "Is the speaker female or male? Answer with one word.",
-    "SAP": "Is the speaker a child, an adult or old? Answer with one word.",
-    "LID": "Is the language Chinese or English? Answer with one word.",
-}
-"""Ours, where none is published."""
 VOICE_CHAT, TRANSLATION = "STTC", "S2TT"
 SPOKEN_TO = "You are a helpful assistant."
 """The system prompt of its page."""
@@ -45,13 +32,13 @@ MAX_NEW_TOKENS = 256
 
 
 class Qwen2Audio:
-    """Free answers of a Qwen2-Audio, read by `osum.peers.reading`; they may depend on the batch by rounding."""
+    """Free answers of a Qwen2-Audio, read by `osum.tasks.free_answer`; they may depend on the batch by rounding."""
 
     def __init__(self, opened: Pretrained, mode: str = "chat") -> None:
         if mode not in MODES:
             raise InputError(f"mode {mode!r}: choose {' or '.join(MODES)}; chat is for the instruction-tuned release")
         self.name = opened.name
-        self.tasks = frozenset({*PUBLISHED, *OWN, VOICE_CHAT, TRANSLATION})
+        self.tasks = frozenset({*QWEN2_AUDIO, TRANSLATION})
         self._opened = opened
         self._mode = mode
         extractor = opened.processor.feature_extractor
@@ -76,7 +63,7 @@ class Qwen2Audio:
 
     def prompts(self, task: str) -> tuple[str, ...]:
         """See `Recogniser`; none for voice chat and for translation, where the benchmark says into what."""
-        return tuple(prompts[task] for prompts in (PUBLISHED, OWN) if task in prompts)
+        return tuple(filter(None, QWEN2_AUDIO.prompts(task, "en"))) if task in QWEN2_AUDIO else ()
 
     def describe(self) -> Mapping[str, Any]:
         """See `Recogniser`."""

@@ -13,7 +13,6 @@ from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Request
 from osum.errors import InputError
 from osum.listening.recognizer import ASK_TOKENS, CHAT, Recognizer
-from osum.model.templates import PLACEHOLDERS
 from osum.server.desk import Stop
 from osum.server.hearing import RouteHearing
 from osum.server.voices import Voices
@@ -72,7 +71,7 @@ class ByTask:
 
     def _asked(self, clip: Any, question: str, how: GenerationOptions) -> Iterator[Piece]:
         processor = self.model.engine.processor
-        if mark := next((m for m in (*PLACEHOLDERS, *processor.tokenizer.all_special_tokens) if m in question), None):
+        if mark := next((m for m in processor.marks if m in question), None):
             raise InputError(f"the text holds {mark!r}, which steers the model: take it out")
         ask = Ask(processor.request(question), how.max_new_tokens or ASK_TOKENS, options=how)
         ids, given = list[int](), ""

@@ -160,6 +160,16 @@ RELEASE = TaskSet(
 )
 """What the released OSUM answers. Its Chinese prompts are the ones it was trained with; it saw no English ones."""
 
+QWEN2_AUDIO = TaskSet(
+    "qwen2-audio",
+    tuple(
+        replace(task, transcript="plain" if task is ASR else "none", free=True)
+        for task in (ASR, VED, SER, SGC, SAP, STTC, LID)
+    ),
+    prompt_sets=("qwen2_audio",),
+)
+"""What Qwen2-Audio is asked: each task alone, answered in free words."""
+
 ECHAT = TaskSet(
     "echat",
     (*RELEASE.tasks, *(_released(task) for task in _ECHATS)),

@@ -20,6 +20,7 @@ from osum.tasks.answer import (
     read_timed,
     scan,
 )
+from osum.tasks.free_answer import read_label, read_transcript
 from osum.tasks.label_set import LabelSet
 from osum.text import did_you_mean, has_punctuation, normalise_target, repetition
 from osum.utterance import Utterance, Word
@@ -58,6 +59,8 @@ class Task:
     """
     punctuated: bool = False
     """Whether the transcript has punctuation: an utterance whose text has none does not answer the task."""
+    free: bool = False
+    """Whether it is answered in sentences and words of no fixed form, as by a model that was not taught our tags."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or set(self.name) & set("<>,"):
@@ -72,6 +75,8 @@ class Task:
             raise TaskError(f"task {self.name} asks for nothing: give it a transcript, a label set or a reply")
         if self.punctuated and self.transcript != "plain":
             raise TaskError(f"task {self.name} is punctuated with transcript {self.transcript!r}: use 'plain'")
+        if self.free and (self.transcript != "none") + len(self.label_sets) + self.reply != 1:
+            raise TaskError(f"task {self.name} is free and asks for several things: ask for one of them")
         self._check_label_sets()
 
     def _one_of(self, field: str, value: object, allowed: tuple[object, ...]) -> None:
@@ -107,7 +112,7 @@ class Task:
             TaskError: a field is missing, a label is unknown, or a text holds `<` or `>`.
         """
         parts = [self._transcript_text(utterance)]
-        parts += [f"<{self._label(utterance, labels)}>" for labels in self.label_sets]
+        parts += [self._written(labels, self._label(utterance, labels)) for labels in self.label_sets]
         if self.reply:
             separator = REPLY_SEPARATOR if self._reply_follows else ""
             parts.append(separator + self._free_text(utterance, "reply", utterance.reply))
@@ -194,11 +199,22 @@ class Task:
         problems: list[str] = []
         if loop := repetition(raw):
             problems.append(f"repetition loop: {loop[0][:20]!r} {loop[1]} times")
+        if self.free:
+            return self._read_free(raw, problems)
         pieces, reply = self._split_reply(raw, problems)
         text, words = self._read_transcript(pieces, problems)
         tags = [piece for piece in pieces if piece.kind == "tag"]
         labels = read_labels(self.label_sets, tags, problems)
         return TaskResult(self.name, raw, text, words, labels, reply, tuple(dict.fromkeys(problems)))
+
+    def _read_free(self, raw: str, problems: list[str]) -> TaskResult:
+        """The one thing that a free answer was asked for."""
+        if self.reply:
+            return TaskResult(self.name, raw, reply=raw.strip(), problems=tuple(problems))
+        if not self.label_sets:
+            return TaskResult(self.name, raw, read_transcript(raw), problems=tuple(problems))
+        label, found = read_label(raw, self.label_sets[0])
+        return TaskResult(self.name, raw, labels={self.label_sets[0].name: label}, problems=(*problems, *found))
 
     def transcript_of(self, raw: str) -> str:
         """The raw text before the first tag or separator, exactly as it was generated."""
@@ -217,13 +233,17 @@ class Task:
         return self.temperature or 1.0
 
     def label_texts(self, labels: LabelSet | str) -> tuple[str, ...]:
-        """The tags that may follow the transcript for one label set: what an engine scores."""
+        """What may follow the transcript for one label set, tags or words: what an engine scores."""
         name = labels if isinstance(labels, str) else labels.name
         for own in self.label_sets:
             if own.name == name:
-                return own.tags
+                return tuple(self._written(own, label) for label in own.labels)
         known = ", ".join(own.name for own in self.label_sets) or "none"
         raise TaskError(f"task {self.name} has no label set {name!r}: its label sets are {known}")
+
+    def _written(self, labels: LabelSet, label: str) -> str:
+        """A label as an answer names it."""
+        return labels.title(label) if self.free else f"<{label}>"
 
     def _split_reply(self, raw: str, problems: list[str]) -> tuple[list[AnswerPiece], str | None]:
         pieces = list(scan(raw, self.label_sets))

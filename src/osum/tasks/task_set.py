@@ -192,7 +192,8 @@ class TaskSet(Mapping[str, Task]):
 
     def _task_row(self, task: Task) -> dict[str, Any]:
         prompts = {language: list(self.prompts(task, language)) for language in self.languages_of(task)}
-        return {**vars(task), **_plain(task), "prompts": prompts}
+        fields = {name: value for name, value in vars(task).items() if name != "free" or value}  # few tasks are free
+        return {**fields, **_plain(task), "prompts": prompts}
 
     @classmethod
     def load(cls, path: Path) -> TaskSet:

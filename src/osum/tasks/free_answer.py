@@ -12,9 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
-from osum.tasks import LabelSet
+from osum.tasks.label_set import LabelSet
 
 _EDGES = " \t\n\r.,;:!?\"'“”‘’「」。，！？"
 _TAG = re.compile(r"<\|([^|<>]*)\|>")
@@ -82,7 +80,9 @@ def _patterns(labels: LabelSet) -> Mapping[str, re.Pattern[str]]:
 
 @cache
 def _synonyms() -> Mapping[str, Mapping[str, list[Any]]]:
+    import yaml  # a catalogue is imported far more often than a free answer is read
+
     content: Mapping[str, Mapping[str, list[Any]]] = yaml.safe_load(
-        (files("osum.peers") / "synonyms.yaml").read_text("utf8")
+        (files("osum.tasks") / "synonyms.yaml").read_text("utf8")
     )
     return content

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osum.peers.reading import read_label, read_transcript
 from osum.tasks import AGES, EMOTIONS, GENDERS, LANGUAGES, OSUM, LabelSet
+from osum.tasks.free_answer import read_label, read_transcript
 
 (EVENTS,) = OSUM["VED"].label_sets
 SETS = tuple(OSUM.label_sets.values())
