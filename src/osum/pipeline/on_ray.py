@@ -72,7 +72,7 @@ class OnRay:
         resources = self._ray.cluster_resources()
         for at, placed in enumerate(steps):
             if placed.step.asks:
-                needs, most = _needs(placed.step.run, resources)
+                needs, most = _needs(placed.step.run(placed.options), resources)
                 actors = self._ray.data.ActorPoolStrategy(min_size=1, max_size=most)
                 rows = rows.map(_Actor, fn_constructor_args=(root, placed, answers, at), compute=actors, **needs)
             else:
@@ -93,7 +93,7 @@ def _parts(segment: Sequence[tuple[Placed, Sequence[Unit]]]) -> Iterator[list[tu
         yield part
 
 
-def _needs(step: type[ModelStep], resources: dict[str, float]) -> tuple[dict[str, float], int]:
+def _needs(step: ModelStep, resources: dict[str, float]) -> tuple[dict[str, float], int]:
     """What an actor takes, and how many there may be: one on each accelerator, else on each processor but one."""
     gpus, cpus = resources.get("GPU", 0.0) if step.local else 0.0, resources.get("CPU", 1.0)
     if gpus:

@@ -35,8 +35,11 @@ class ModelStep(ABC):
 
     batch: ClassVar[int] = 16
     """Rows of one question; after a fault each of them is asked alone."""
-    local: ClassVar[bool] = True
-    """Whether the model runs in this process, so that it can use an accelerator."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the model runs in this process, so that it can use an accelerator."""
+        return True
 
     def __init__(self, options: Any) -> None:
         self.options = options

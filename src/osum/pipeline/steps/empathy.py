@@ -93,7 +93,7 @@ class WriteDialogue(WritingStep):
                 check_reply(answer[part], longest)
             except DropError as fault:
                 raise DropError(fault.reason.replace("reply", part, 1), fault.detail) from fault
-        writer = self.endpoint.model
+        writer = self.endpoint.name
         made = row.labelled("text", answer["user"].strip(), writer).labelled("reply", answer["reply"].strip(), writer)
         return made.labelled("reply_emotion", answer["emotion"], writer).noting(thought=answer["thought"].strip())
 
@@ -134,4 +134,4 @@ class JudgeDialogue(WritingStep):
         score = cast(int, answer["score"])
         if score < self.options.min_score:
             raise DropError("judged badly", str(score))
-        return row.noting(judge_score=score, judge=self.endpoint.model)
+        return row.noting(judge_score=score, judge=self.endpoint.name)

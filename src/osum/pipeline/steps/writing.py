@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from msgspec import Meta
 
+from osum.checkpoints.revision import revision_of
 from osum.errors import EndpointError, EndpointUnusableError, OsumError, RecipeError
 from osum.peers.budget import Prices
-from osum.peers.completion import Schema
+from osum.peers.completion import CompletionRequest, Messages, Schema
 from osum.peers.language_model import Endpoint, LanguageModel
+from osum.peers.local_language_model import LocalLanguageModel
 from osum.pipeline.row import DropError, Row, Vote
 from osum.pipeline.step import ModelStep, digest, step
 from osum.records import from_row, unknown
@@ -62,9 +64,10 @@ def prompt_named(name: str, language: str) -> WritingPrompt:
 class EndpointOptions:
     """Which language model, and what it may cost."""
 
-    url: str
-    """Base address, such as `http://127.0.0.1:8000/v1`; the key is in `OSUM_LLM_KEY`."""
     model: str
+    """As the endpoint names it; without `url` the folder of a model of transformers, which is run here."""
+    url: str = ""
+    """Base address, such as `http://127.0.0.1:8000/v1`; the key is in `OSUM_LLM_KEY`."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Meta(ge=1, le=100_000)] = 512
     seed: int = 0
@@ -78,32 +81,62 @@ class EndpointOptions:
     patience: Annotated[int, Meta(ge=1, le=100)] = 8
     """Tries of one request; the wait before each is twice that before the last, up to two minutes: 8 tries last over
     four minutes, 12 more than ten."""
+    device: str = ""
+    """Of a folder, as are `dtype` and `batch_size`; empty is the best that there is."""
+    dtype: str = ""
+    batch_size: Annotated[int, Meta(ge=1, le=1024)] = 16
 
-    def open(self, cache_folder: Path | None = None) -> LanguageModel:
-        """The client; its key comes from the environment."""
+    def open(self) -> LanguageModel | LocalLanguageModel:
+        """The client, whose key comes from the environment, or the model of a folder."""
+        if not self.url:
+            return LocalLanguageModel(Path(self.model), self.device, self.dtype, self.batch_size)
         endpoint = Endpoint.from_environment(self.url, timeout=self.timeout, tries=self.patience)
         prices = Prices(*self.prices) if any(self.prices) else None
         settings = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         return LanguageModel(
-            endpoint, self.model, cache=cache_folder, prices=prices, max_cost=self.max_cost or None, **settings  # type: ignore[arg-type]
-        )  # fmt: skip
+            endpoint,
+            self.model,
+            prices=prices,
+            max_cost=self.max_cost or None,
+            **settings,  # type: ignore[arg-type]
+        )
 
     def told(self) -> dict[str, Any]:
         """What decides an answer."""
-        return {name: getattr(self, name) for name in ("model", "temperature", "max_tokens", "seed")}
+        told = {name: getattr(self, name) for name in ("model", "temperature", "max_tokens", "seed")}
+        if self.url:
+            return told
+        if not Path(self.model).is_dir():
+            raise RecipeError(
+                f"model {self.model!r} is no folder: name one, or the url of an endpoint that has the model"
+            )
+        return {**told, "model": revision_of(Path(self.model)), "dtype": self.dtype}
+
+    @property
+    def name(self) -> str:
+        """Of the model, for votes and cards."""
+        return self.model if self.url else Path(self.model).name
+
+    def request(self, messages: Messages, schema: Schema) -> CompletionRequest:
+        """What a model that runs here is asked; its name is that of what it is, not of where it is stored."""
+        return CompletionRequest(self.name, messages, schema, self.temperature, self.max_tokens, self.seed)
 
 
 class WritingStep(ModelStep):
     """A step that asks a language model; its answers are the values of a schema, and what they cost is counted."""
 
-    local = False
     batch = 64
     endpoint: EndpointOptions
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.endpoint = options.endpoint
-        self._model: LanguageModel | None = None
+        self._model: LanguageModel | LocalLanguageModel | None = None
+
+    @property
+    def local(self) -> bool:
+        """See `ModelStep`."""
+        return not self.endpoint.url
 
     def messages(self, row: Row) -> list[dict[str, str]]:
         """What is asked about a row; raises DropError where nothing can be asked."""
@@ -123,21 +156,26 @@ class WritingStep(ModelStep):
 
     def answer(self, rows: Sequence[Row]) -> Sequence[Any]:
         """See `ModelStep`."""
-        if self._model is None:
-            self._model = self.endpoint.open()
+        model = self._model = self._model or self.endpoint.open()
+        if isinstance(model, LocalLanguageModel):
+            found = model.ask([self.endpoint.request(self.messages(row), self.schema(row)) for row in rows])
+            return [_unusable(one) if isinstance(one, EndpointError) else dict(one.values) for one in found]
         with ThreadPoolExecutor(min(self.endpoint.parallel, len(rows))) as pool:
-            return list(pool.map(self._ask, rows))
+            return list(pool.map(partial(self._ask, model), rows))
 
-    def _ask(self, row: Row) -> Any:
-        assert self._model is not None
+    def _ask(self, model: LanguageModel, row: Row) -> Any:
         try:
-            return dict(self._model.complete(self.messages(row), self.schema(row)).values)
+            return dict(model.complete(self.messages(row), self.schema(row)).values)
         except EndpointUnusableError:
             raise
         except EndpointError as fault:
-            return DropError("refused" if str(fault).startswith("refused") else "no usable answer", str(fault))
+            return _unusable(fault)
         except OsumError as fault:
             return fault
+
+
+def _unusable(fault: EndpointError) -> DropError:
+    return DropError("refused" if str(fault).startswith("refused") else "no usable answer", str(fault))
 
 
 @dataclass(frozen=True)
@@ -183,7 +221,7 @@ class AskText(WritingStep):
     def apply(self, row: Row, answer: Any) -> Row:
         """See `ModelStep`."""
         label = None if answer["label"] == "unclear" else answer["label"]
-        name = self.options.name or self.endpoint.model
+        name = self.options.name or self.endpoint.name
         return row.voted(self.options.of, Vote(name, label, digest(self.identity())))
 
 
@@ -227,8 +265,8 @@ class ReplyTo(WritingStep):
         if self.options.only_if_asked and answer["deserves_answer"] == "no":
             raise DropError("deserves no answer")
         check_reply(answer["reply"], self.options.longest)
-        replied = row.labelled("reply", answer["reply"].strip(), self.endpoint.model)
-        return replied.labelled("reply_emotion", answer["emotion"], self.endpoint.model)
+        replied = row.labelled("reply", answer["reply"].strip(), self.endpoint.name)
+        return replied.labelled("reply_emotion", answer["emotion"], self.endpoint.name)
 
 
 def check_reply(said: str, longest: int) -> None:
