@@ -56,6 +56,19 @@ def test_speech_with_an_event_gets_no_second_one() -> None:
         insert_events(Row(SAMPLES["laugh_1"]), InsertEventsOptions(events=str(MANIFEST)))
 
 
+def test_a_dialogue_gets_the_event_of_its_cue_and_keeps_the_rest() -> None:
+    options = InsertEventsOptions(events=str(MANIFEST), of="label")
+    cued = SPEECH[4].with_(labels={"event": "sneeze", "emotion": "sad"}, reply="Bless you!")
+    made = insert_events(cued, options).utterance
+    assert [event.event for event in made.events] == ["sneeze"] and made.extra["event_from"] == "samples/sneeze"
+    assert (made.labels, made.reply) == (cued.utterance.labels, "Bless you!")
+    assert insert_events(SPEECH[4], options) is SPEECH[4]
+    with pytest.raises(DropError, match=r"no sound of this event: cough: .* has cry, laugh, sneeze"):
+        insert_events(cued.with_(labels={"event": "cough"}), options)
+    with pytest.raises(DropError, match="has an event already"):
+        insert_events(cued.with_(events=made.events), options)
+
+
 def test_a_conversion_that_is_not_installed_is_named() -> None:
     with pytest.raises(RecipeError, match="did you mean 'shift'"):
         insert_events(SPEECH[0], InsertEventsOptions(events=str(MANIFEST), conversion="shft"))

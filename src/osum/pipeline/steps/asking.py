@@ -231,6 +231,8 @@ class Align(ModelStep):
         named = [name for name in (self.options.model, self.options.second) if name]
         try:
             return [[asdict(word) for word in self._words(name, row)] for name in named]
+        except InputError as fault:
+            return DropError("cannot be aligned", str(fault))
         except OsumError as fault:
             if isinstance(fault, CheckpointError):
                 raise

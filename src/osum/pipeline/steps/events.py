@@ -57,6 +57,8 @@ class InsertEventsOptions:
 
     events: str = a_file()
     """Manifest of sounds without words, with the label `event`."""
+    of: Literal["any", "label"] = "any"
+    """`any` event for speech that has none; or that of the row's `label`, as of dialogues whose user is to cough."""
     at: Literal["silence", "speech", "either"] = "either"
     """Where an event goes: where nobody speaks (or an end), over the speech, or one of both at random."""
     level: Decibels = (-6.0, 3.0)
@@ -77,10 +79,15 @@ class InsertEventsOptions:
 @step("insert_events", version=1)
 def insert_events(row: Row, options: InsertEventsOptions) -> Row:
     """Put a vocal event, in another voice, into speech without one; its label and its time are known from then on."""
-    if row.utterance.labels.get("event", "none") != "none":
-        raise DropError("has an event already", row.utterance.labels["event"])
+    wanted, named = row.utterance.labels.get("event", "none"), options.of == "label"
+    if named and wanted == "none":
+        return row
+    if row.utterance.events or (wanted != "none" and not named):
+        raise DropError("has an event already", wanted)
     rng, bank = rng_of(row, options.seed), _bank(options.events, stamp(Path(options.events)))
-    label = sorted(bank)[rng.integers(len(bank))]
+    label = wanted if named else sorted(bank)[rng.integers(len(bank))]
+    if label not in bank:
+        raise DropError("no sound of this event", f"{label}: {options.events} has {', '.join(sorted(bank))}")
     sound = bank[label][rng.integers(len(bank[label]))]
     event = excerpt(ClipAudio().read(sound), label, options.seconds, rng)
     event = _faded(_conversion(options)(event, row.samples, rng))
@@ -91,7 +98,9 @@ def insert_events(row: Row, options: InsertEventsOptions) -> Row:
     start = _place(row.samples, len(event), where, rng)
     base = row.heard_as(row.samples)
     mixed, words = overlay(base.samples, base.utterance.words, event * np.float32(gain), start)
-    made = base.with_(words=words, labels=labels_with_event(base.utterance.labels, label), reply=None).heard_as(mixed)
+    made = base.with_(words=words).heard_as(mixed)
+    if not named:  # what the labels and the reply were made for had no event
+        made = made.with_(labels=labels_with_event(made.utterance.labels, label), reply=None)
     begin = max(start, 0) / SAMPLE_RATE
     end = min(begin + len(event) / SAMPLE_RATE, made.utterance.duration or 0.0)
     span = VocalEvent(round(begin, 4), round(end, 4), label)
