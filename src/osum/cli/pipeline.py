@@ -67,7 +67,7 @@ def _add_seeds(acts: Subparsers) -> None:
 def _add_agreement(acts: Subparsers) -> None:
     parser = acts.add_parser("agreement", help="how far votes agree, and are right", description=run_agreement.__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
-    parser.add_argument("field", metavar="FIELD", help="text, language, or the name of a label set")
+    parser.add_argument("field", metavar="FIELD", help="text, language, words, or the name of a label set")
     parser.add_argument("--truth", type=Path, metavar="MANIFEST", help="rows of the same ids with true labels")
     parser.set_defaults(run=run_agreement)
 
