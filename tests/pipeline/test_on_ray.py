@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,14 +57,18 @@ def child(folder: Path, out: Path, rows: int) -> subprocess.Popen[bytes]:
     return started
 
 
-def workers_of(session: int) -> list[int]:
-    """The processes of Ray that do units: those below a process, by name."""
+WORKERS = "ray::.*Map"
+"""Names of the processes that do units. Ray's own agents are `ray::...Agent`, and it ends when one of them does."""
+HEAD = ".*/raylet$"
+
+
+def processes_of(session: int, name: str) -> list[int]:
+    """The processes of a session whose command is so called."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
-            text = status.read_text()
-            name = status.with_name("cmdline").read_bytes().split(b"\0")[0].decode()
-            if name.startswith("ray::") and "IDLE" not in name and int(text.rpartition(")")[2].split()[3]) == session:
+            told = status.with_name("cmdline").read_bytes().split(b"\0")[0].decode()
+            if re.match(name, told) and int(status.read_text().rpartition(")")[2].split()[3]) == session:
                 found.append(int(status.parent.name))
     return found
 
@@ -85,13 +90,32 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
     ran = child(tmp_path / "in", tmp_path / "out", 40)
     kills = 0
     while ran.poll() is None and kills < 3:
-        for worker in workers_of(ran.pid)[:1]:
+        for worker in processes_of(ran.pid, WORKERS)[:1]:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
                 kills += 1
         time.sleep(0.3)
     _, err = ran.communicate(timeout=300)
     assert kills and ran.returncode == 0, err.decode()
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_head_that_dies_ends_the_run_which_continues(tmp_path: Path) -> None:
+    run(plan(*WHOLE), sounds(tmp_path / "in", 40), tmp_path / "whole")
+    ran = child(tmp_path / "in", tmp_path / "out", 40)
+    kept: list[Path] = []
+    while ran.poll() is None and not kept:
+        kept = list((tmp_path / "out/steps").glob("01-*/*.jsonl"))
+        time.sleep(0.05)
+    for head in processes_of(ran.pid, HEAD):
+        os.kill(head, signal.SIGKILL)
+    ran.communicate(timeout=300)
+    assert ran.returncode != 0 and all(path.exists() for path in kept)
+    again = child(tmp_path / "in", tmp_path / "out", 40)
+    _, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err.decode()
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 

@@ -155,6 +155,21 @@ def test_a_shard_cut_in_half_is_done_again(tmp_path: Path, suffix: str) -> None:
     assert files_of(tmp_path / "out") == whole
 
 
+@pytest.mark.parametrize("moment", [0.0, 4e9], ids=["1970", "2096"])
+def test_clocks_that_differ_redo_nothing(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch, moment: float
+) -> None:
+    """A machine of the cluster, or the one that continues, lives in another year."""
+    lines = sounds(tmp_path / "in", 12)
+    run(plan(*WHOLE), lines, tmp_path / "out")
+    whole, asked = files_of(tmp_path / "out"), calls.read_text()
+    for path in (tmp_path / "out").rglob("*"):
+        os.utime(path, (moment, moment))
+    monkeypatch.setattr("time.time", lambda: moment)
+    run(plan(*WHOLE), lines, tmp_path / "out")
+    assert files_of(tmp_path / "out") == whole and calls.read_text() == asked
+
+
 def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
     def second(_: Progress) -> None:
         with pytest.raises(InputError, match="another run is writing"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +85,33 @@ def test_an_endpoint_that_is_down_ends_the_run_which_continues_when_it_is_back(
             answers=tmp_path / "out/answers",
         )
     assert len(rows_of(tmp_path / "out")) == 6
+
+
+class Clock(threading.Event):
+    """Waits without waiting, and counts the seconds."""
+
+    now = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        Clock.now += timeout or 0.0
+        return False
+
+
+def test_an_endpoint_that_is_down_for_ten_minutes_costs_nothing_but_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+    monkeypatch.setattr(Clock, "now", 0.0)
+    texts = {str(at): f"happy number {at}" for at in range(3)}
+    with running() as server:
+        server.answer = lambda body: fault(503) if Clock.now < 600 else emotions(body)
+        told = options(server.url, of="emotion")
+        told["endpoint"] |= {"patience": 12, "parallel": 1}
+        clocked = SimpleNamespace(Event=Clock, Lock=threading.Lock)
+        monkeypatch.setattr("osum.peers.language_model.threading", clocked)
+        summary = run(plan({"ask_text": told}), lines(**texts), tmp_path / "out")
+    assert summary.kept.rows_out == 3 and not summary.steps[-1][1].dropped
+    assert 600 <= Clock.now < 800
 
 
 def replies(body: dict[str, Any]) -> Says:

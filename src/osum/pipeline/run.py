@@ -127,7 +127,7 @@ def run(
     folder = RunFolder(out.absolute())
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
-        units = [list(_take(lines, folder, plan.rows_per_shard))]
+        units: list[Sequence[Unit]] = [list(_take(lines, folder, plan.rows_per_shard))]
         if not units[0]:
             raise InputError("the corpus has no rows: name a manifest or a folder with recordings")
         units += _keyed(plan.steps, units[0])
@@ -179,16 +179,26 @@ def _as_row(line: Line) -> Became:
     return row, [row]
 
 
-def _keyed(steps: Sequence[Placed], before: Sequence[Unit]) -> Iterator[list[Unit]]:
+def _keyed(steps: Sequence[Placed], before: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
     """The units of each step."""
     for placed in steps:
-        key = placed.key()
-        whole = digest(" ".join([key, *(unit.key for unit in before)]))
-        before = [
-            Unit(placed.name, unit.number, whole if placed.step.across else digest(f"{key} {unit.key}"))
-            for unit in before
-        ]
-        yield list(before)
+        before = _StepUnits(placed, before)
+        yield before
+
+
+class _StepUnits(Sequence[Unit]):
+    """The units of a step, each made when it is asked for: lists of all of them would grow with rows times steps."""
+
+    def __init__(self, placed: Placed, before: Sequence[Unit]) -> None:
+        self._step, self._key, self._before = placed.name, placed.key(), before
+        self._whole = digest(" ".join([self._key, *(unit.key for unit in before)])) if placed.step.across else ""
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def __getitem__(self, at: Any) -> Any:
+        unit = self._before[at]
+        return Unit(self._step, unit.number, self._whole or digest(f"{self._key} {unit.key}"))
 
 
 def _segments(steps: Sequence[Placed]) -> Iterator[tuple[int, int]]:
