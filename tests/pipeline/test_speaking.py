@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,10 @@ from peers.llm_server import nobody
 
 from osum.corpus.manifest import read_manifest
 from osum.corpus.readers import Line
-from osum.errors import EndpointUnusableError, RecipeError
+from osum.errors import CheckpointError, EndpointUnusableError, InputError, RecipeError
 from osum.pipeline.row import Row
 from osum.pipeline.run import run
-from osum.pipeline.synthesizers import EspeakNg, SpeechMade, SynthesizerOptions
+from osum.pipeline.synthesizers import EspeakNg, Kokoro, SpeechMade, SynthesizerOptions
 from osum.utterance import Utterance
 from pipeline.speech_server import speaking
 from pipeline.stage import files_of, plan, rows_of
@@ -126,3 +128,48 @@ def test_an_endpoint_that_is_down_ends_the_run(tmp_path: Path) -> None:
 def test_a_synthesizer_needs_its_options() -> None:
     with pytest.raises(RecipeError, match="endpoint needs url"):
         SynthesizerOptions(kind="endpoint")
+
+
+class StubKokoro:
+    """As kokoro-onnx's class; it says what it was given, and cannot say numbers."""
+
+    def __init__(self, *_: str) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def get_voices(self) -> list[str]:
+        return ["af_sky", "am_michael", "zf_xiaoxiao", "zm_yunxi"]
+
+    def create(self, text: str, **how: Any) -> tuple[np.ndarray, int]:
+        if text.isdigit():
+            raise ValueError("no phonemes")
+        self.asked.append((text, how))
+        return np.full(2400, 0.1, np.float32), 24_000
+
+
+@pytest.fixture
+def kokoro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kokoro:
+    for name in ("kokoro-v1.0.onnx", "voices-v1.0.bin"):
+        (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, "kokoro_onnx", SimpleNamespace(Kokoro=StubKokoro))
+    monkeypatch.setitem(sys.modules, "misaki", SimpleNamespace())
+    spelled = SimpleNamespace(ZHG2P=lambda: lambda text: (f"phonemes of {text}", None))
+    monkeypatch.setitem(sys.modules, "misaki.zh", spelled)
+    return Kokoro(SynthesizerOptions(kind="kokoro", model=str(tmp_path)))
+
+
+def test_kokoro_takes_texts_in_english_and_phonemes_in_mandarin(kokoro: Kokoro) -> None:
+    spoken = kokoro.speak(SpeechMade("hello", "en", 0.1, gender="male", age="old"))
+    assert (spoken.voice, spoken.gender, len(spoken.samples)) == ("kokoro am_michael", "male", 1600)
+    assert kokoro.speak(SpeechMade("你好", "zh", 0.9, gender="female")).voice == "kokoro zf_xiaoxiao"
+    assert kokoro._model.asked == [
+        ("hello", {"voice": "am_michael", "speed": 0.9, "lang": "en-us"}),
+        ("phonemes of 你好", {"voice": "zf_xiaoxiao", "speed": 1.0, "is_phonemes": True}),
+    ]
+    with pytest.raises(InputError, match="kokoro cannot say '42'"):
+        kokoro.speak(SpeechMade("42", "en", 0.1))
+
+
+def test_a_folder_without_kokoros_files_is_named(tmp_path: Path, kokoro: Kokoro) -> None:
+    (tmp_path / "voices-v1.0.bin").unlink()
+    with pytest.raises(CheckpointError, match=r"has no \*.onnx and voices\*.bin"):
+        kokoro.speak(SpeechMade("hello", "en", 0.1))

@@ -196,7 +196,10 @@ def _say(out: Any, units: list[str], voice: SynthesisVoice) -> None:
 
 
 class Kokoro:
-    """Kokoro by `kokoro-onnx`: English and Mandarin; the second letter of a voice's name tells its gender."""
+    """Kokoro by `kokoro-onnx`: English and Mandarin; the second letter of a voice's name tells its gender.
+
+    English phonemes are those of espeak-ng, Mandarin ones those of `misaki`, which its Mandarin voices learned from.
+    """
 
     def __init__(self, options: SynthesizerOptions) -> None:
         self._folder, self._given = Path(options.model), options.voices
@@ -217,6 +220,14 @@ class Kokoro:
             raise CheckpointError(f"{self._folder} has no *.onnx and voices*.bin: fetch those of kokoro-onnx's release")
         return Model(str(model), str(voices))
 
+    @cached_property
+    def _mandarin(self) -> Any:
+        try:
+            from misaki.zh import ZHG2P
+        except ImportError as fault:
+            raise MissingExtraError("misaki[zh]", "speak") from fault
+        return ZHG2P()
+
     def speak(self, said: SpeechMade) -> SpokenText:
         """See `TextSynthesizer`."""
         wanted = "z" if said.language == "zh" else ("a", "b")
@@ -227,8 +238,14 @@ class Kokoro:
         }
         name = pick(known, said)
         speed = MANNERS.get(said.emotion or "", (1.0, 0))[0] * {"old": 0.9, "child": 1.05}.get(said.age or "", 1.0)
-        language = "cmn" if said.language == "zh" else "en-us"
-        samples, rate = self._model.create(said.text, voice=name, speed=speed, lang=language)
+        try:
+            if said.language == "zh":
+                spoken = self._mandarin(said.text)[0]
+                samples, rate = self._model.create(spoken, voice=name, speed=speed, is_phonemes=True)
+            else:
+                samples, rate = self._model.create(said.text, voice=name, speed=speed, lang="en-us")
+        except (ValueError, IndexError, RuntimeError, AssertionError) as fault:
+            raise InputError(f"kokoro cannot say {said.text[:40]!r} ({' '.join(str(fault).split())})") from fault
         sound = soxr.resample(np.asarray(samples, np.float32), rate, SAMPLE_RATE).astype(np.float32)
         return SpokenText(sound, f"kokoro {name}", known[name] or None)
 
