@@ -35,7 +35,7 @@ TOKENS = ((9, 9), (40,), ())
 LABEL_SIZES = (2, 3)
 LABELS = ((1, 2), (LABEL_UNKNOWN, 0), (0, LABEL_UNKNOWN))
 """Of the golden clips, in two label sets; two are not known."""
-SHARES = {"ctc": 0.5, "label": 0.3, "token": 0.2}
+SHARES = {"ctc": 0.5, "label": 0.3, "token": 0.2, "spelling": 0.4}
 """Weights of the losses next to the answers'."""
 HEADS, KEY_HEADS, LORA_SCALE, ROPE_BASE = 4, 2, 32 / 8, 1e6
 RELATIVE = 2e-4
@@ -65,20 +65,22 @@ class Plain:
 
     def loss(self, clips: list[dict[str, Tensor]]) -> Tensor:
         """The mean over answers of the mean over tokens; letters, labels and tokens by their weights."""
-        answers, labels, letters, tokens = zip(*map(self.losses, clips, LABELS, LETTERS, TOKENS), strict=True)
+        answers, labels, letters, tokens, spelling = zip(*map(self.losses, clips, LABELS, LETTERS, TOKENS), strict=True)
         named = [loss for part in labels for loss in part]
         return (
             sum(answers) / len(answers)
             + SHARES["ctc"] * sum(letters) / sum(map(len, LETTERS))
             + SHARES["label"] * sum(named) / len(named)
             + SHARES["token"] * sum(tokens) / sum(map(len, TOKENS))
+            + SHARES["spelling"] * sum(spelling) / sum(map(len, LETTERS))
         )
 
     def losses(
         self, clip: Mapping[str, Tensor], labels: tuple[int, ...], letters: tuple[int, ...], tokens: tuple[int, ...]
-    ) -> tuple[Tensor, list[Tensor], Tensor | int, Tensor | int]:
+    ) -> tuple[Tensor, list[Tensor], Tensor | int, Tensor | int, Tensor | int]:
         frames = self.encode(clip["input_features"][0].to(self.dtype))  # (T, D)
-        embedded = self.adapt(frames)  # (T', D_llm)
+        halved = self.halve(frames)  # (T / 2, D)
+        embedded = self.adapt(halved)  # (T', D_llm)
         scores = self.decode(self.embed(clip["input_ids"][0], embedded))  # (L, V)
         places = (clip["labels"][0] != -100).nonzero()[:, 0]
         spoken = scores.log_softmax(-1)[places - 1, clip["labels"][0, places]]  # (N,)
@@ -87,7 +89,9 @@ class Plain:
         read = (
             self.ctc(torch.cat([self.linear("lm_head", x), self.linear("tokens.blank", x)], 1), tokens) if tokens else 0
         )
-        return -spoken.mean(), [self.named(embedded, n, at) for n, at in enumerate(labels) if at >= 0], spelled, read
+        named = [self.named(embedded, n, at) for n, at in enumerate(labels) if at >= 0]
+        halfway = self.ctc(self.linear("spelling.linear", halved), letters) if letters else 0
+        return -spoken.mean(), named, spelled, read, halfway
 
     def named(self, embedded: Tensor, number: int, label: int) -> Tensor:
         """What a label of one set costs, from (T', D_llm)."""
@@ -104,11 +108,14 @@ class Plain:
             x = self.speech_layer(f"model.audio_tower.layers.{number}", x, gelu)
         return self.layer_norm("model.audio_tower.layer_norm", x)
 
-    def adapt(self, frames: Tensor) -> Tensor:
-        """(T, D) to (T', D_llm)."""
-        x = frames.T
-        for number, stride in enumerate((1, 2, 2)):
-            x = gelu(self.conv(f"model.adaptor.convs.{number}", x, (2, 0), stride))
+    def halve(self, frames: Tensor) -> Tensor:
+        """(T, D) to (T / 2, D)."""
+        x = gelu(self.conv("model.adaptor.convs.0", frames.T, (2, 0), 1))
+        return gelu(self.conv("model.adaptor.convs.1", x, (2, 0), 2)).T
+
+    def adapt(self, halved: Tensor) -> Tensor:
+        """(T / 2, D) to (T', D_llm)."""
+        x = gelu(self.conv("model.adaptor.convs.2", halved.T, (2, 0), 2))
         x = self.layer_norm("model.adaptor.input_layer_norm", self.linear("model.adaptor.input_linear", x.T))
         x = x * x.shape[1] ** 0.5 + self.weights["model.adaptor.embed_positions.weight"][: len(x)]
         for number in range(sum(name.endswith("fc2.bias") and "adaptor" in name for name in self.learned)):
@@ -230,7 +237,7 @@ def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
     with_lora(model, TrainConfig(learn="lora", lora_rank=held.r), folder / "ours")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Objective(model, LABEL_SIZES, tokens=True).eval()
+        made = Objective(model, LABEL_SIZES, tokens=True, spelling=True).eval()
     return made.requires_grad_()
 
 
@@ -295,7 +302,7 @@ def test_the_answer_loss_of_the_golden_batch_is_that_of_the_originals_logits(
     ]
     mean = sum(losses.mean() for losses in by_hand) / len(by_hand)
     answers, *others = counts(batch).tolist()
-    assert (answers, others) == (3, [6, 4, 3])
+    assert (answers, others) == (3, [6, 4, 3, 6])
     assert (objective(batch)[0] / answers).item() == pytest.approx(mean.item(), rel=1e-5)
 
 
@@ -335,6 +342,7 @@ PROBED = (
     "model.language_model.layers.0.self_attn.q_proj.lora_B.default.weight",
     "model.language_model.layers.1.mlp.up_proj.weight",
     "ctc.linear.weight",
+    "spelling.linear.weight",
     "label_heads.look.weight",
     "label_heads.name.1.weight",
     "tokens.norm.weight",

@@ -73,7 +73,7 @@ def test_of_several_processes_the_first_reports(tmp_path: Path, caplog: pytest.L
     caplog.set_level(logging.INFO)
     report = TrainingReport(tmp_path, 4, (), {}, False)
     report.count(1.0, 10)
-    report.step(1, {"loss": 1.0, "ctc": 1.0, "label": 1.0, "token": 1.0, "rate": 1e-3})
+    report.step(1, {"loss": 1.0, "ctc": 1.0, "label": 1.0, "token": 1.0, "spelling": 1.0, "rate": 1e-3})
     report.validated(1, {}, False, "loss")
     report.close(tmp_path)
     assert not said(caplog) and not list(tmp_path.iterdir())

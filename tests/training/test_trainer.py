@@ -149,10 +149,10 @@ def test_a_batch_that_cannot_be_read_moves_nothing(config: MakeConfig, questions
     collator = trainer.loader.collate_fn
     collator.utterances = [Utterance("gone", "gone.wav", text="tone")]
     silence = collator([Pick(0, 1)])
-    assert counts(silence).tolist() == [0, 0, 0, 0]
+    assert counts(silence).tolist() == [0] * 5
     found = trainer.losses(silence)
     found.sum().backward()
-    assert found.tolist() == [0, 0, 0, 0]
+    assert found.tolist() == [0] * 5
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in trainer.learned.values())
 
 
@@ -340,7 +340,7 @@ def test_clips_are_answered_and_scored(config: MakeConfig, changes: dict[str, st
 
 
 def test_a_best_figure_that_is_not_measured_is_reported(config: MakeConfig) -> None:
-    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label, token; see answered_clips"):
+    with pytest.raises(InputError, match="best is 'wer': validation gives loss, ctc, label, token, spelling; see"):
         Trainer(config(best="wer")).run()
 
 

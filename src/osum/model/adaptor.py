@@ -45,12 +45,12 @@ class OsumAdaptor(SpeechPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def downsample(self, encoder_states: Tensor) -> Tensor:
-        """(B, T, D) to (B, T', D)."""
+    def halve(self, encoder_states: Tensor) -> Tensor:
+        """(B, T, D) to (B, ceil(T / 2), D), 25 Hz: what all convolutions but the last give."""
         x = encoder_states.transpose(1, 2)  # (B, D, T)
-        for conv in self.convs:
+        for conv in self.convs[:-1]:
             x = nn.functional.gelu(conv(x))
-        return x.transpose(1, 2)  # (B, T', D)
+        return x.transpose(1, 2)
 
     def forward(self, encoder_states: Tensor, encoder_lengths: Tensor) -> Tensor:
         """(B, T, D) and (B,) true lengths to (B, T', D_llm) with T' = ceil(ceil(T / 2) / 2).
@@ -58,7 +58,11 @@ class OsumAdaptor(SpeechPreTrainedModel):
         Raises:
             ValueError: more audio tokens than the position table has rows.
         """
-        x = self.downsample(encoder_states)  # (B, T', D)
+        return self.finish(self.halve(encoder_states), encoder_lengths)
+
+    def finish(self, halved: Tensor, encoder_lengths: Tensor) -> Tensor:
+        """What `halve` gave (B, ceil(T / 2), D) to (B, T', D_llm); the lengths are of its input."""
+        x = nn.functional.gelu(self.convs[-1](halved.transpose(1, 2))).transpose(1, 2)  # (B, T', D)
         if x.shape[1] > self.config.max_source_positions:
             raise ValueError(
                 f"{x.shape[1]} audio tokens are too many: at most {self.config.max_source_positions}; cut the audio"

@@ -180,6 +180,8 @@ class TrainConfig:
     token_weight: NotNegative = 0.0
     """Weight of the auxiliary CTC loss that reads text tokens off the adaptor's output; by it sound comes to a new
     language model in the terms of its own table."""
+    spelling_weight: NotNegative = 0.0
+    """Weight of a second CTC loss of letters, on the adaptor's frames of 25 Hz, where the encoder is frozen or slow."""
     augment: Share = 1.0
     """Share of training clips that are changed: speed, silence, echo, noise, band, masks."""
     augmentation: Mapping[str, Any] = field(default_factory=dict)

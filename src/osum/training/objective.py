@@ -7,7 +7,7 @@ nor the number of processes changes a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", 
 """What a batch holds next to the model's inputs."""
 CLIPS = ("input_features", "feature_attention_mask", "audio_index")
 """The inputs that are about clips; they are encoded once for all questions."""
-LOSSES = ("loss", "ctc", "label", "token")
-"""What `Objective` gives, in its order: of answers, letters, labels, tokens."""
+LOSSES = ("loss", "ctc", "label", "token", "spelling")
+"""What `Objective` gives, in its order: of answers, letters, labels, tokens, letters within the adaptor."""
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
@@ -56,6 +56,17 @@ class CtcHead(nn.Module):
     def forward(self, states: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """(B, T, D) encoder frames, their lengths (B,), targets (B, U) padded with -1: summed loss."""
         return ctc_loss(self.linear(states), lengths, targets)
+
+
+class Encoded(NamedTuple):
+    """What a model makes of the sound of A clips on the way to its answers."""
+
+    frames: Tensor
+    """(A, T, D): of the encoder."""
+    halved: Tensor | None
+    """(A, ceil(T / 2), D): of the adaptor before its last convolution; None where there is no adaptor."""
+    embedded: Tensor
+    """(A, T', D_llm): what the language model gets."""
 
 
 class TokenHead(nn.Module):
@@ -137,20 +148,28 @@ class Losses(nn.Module):
 
 
 class Objective(Losses):
-    """The losses of answers, letters, labels and tokens.
+    """The losses of answers, letters, labels, tokens, and letters within the adaptor.
 
     Args:
         model: what learns.
         labels: number of labels in each label set of the tasks; without any, none are named.
         tokens: whether text tokens are read off the adaptor's output.
+        spelling: whether letters are read off the adaptor's convolutions too.
     """
 
     names = LOSSES
 
-    def __init__(self, model: OsumForConditionalGeneration, labels: Sequence[int] = (), tokens: bool = False) -> None:
+    def __init__(
+        self,
+        model: OsumForConditionalGeneration,
+        labels: Sequence[int] = (),
+        tokens: bool = False,
+        spelling: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.ctc = CtcHead(self.tower.config.hidden_size)
+        self.spelling = CtcHead(self.tower.config.hidden_size) if spelling else None
         self.label_heads = LabelHeads(self.embedding_width, labels) if labels else None
         self.tokens = TokenHead(self.embedding_width) if tokens else None
 
@@ -159,12 +178,13 @@ class Objective(Losses):
         """The losses of a run. Without a weight, heads would give their inputs gradients of zero, and weight decay
         would move it."""
         sizes = [len(labels.labels) for labels in tasks.label_sets.values()] if config.label_weight else []
-        return cls(model, sizes, config.token_weight > 0)
+        return cls(model, sizes, config.token_weight > 0, config.spelling_weight > 0)
 
     @staticmethod
     def weights(config: TrainConfig) -> tuple[float, ...]:
         """Of answers 1, of the others as the recipe says."""
-        return float(config.questions_per_clip > 0), config.ctc_weight, config.label_weight, config.token_weight
+        others = config.ctc_weight, config.label_weight, config.token_weight, config.spelling_weight
+        return float(config.questions_per_clip > 0), *others
 
     @staticmethod
     def counts(batch: Mapping[str, Any]) -> Tensor:
@@ -186,27 +206,32 @@ class Objective(Losses):
         return audio_token_length(frames)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
-        """(4,): the losses of a batch in the order of `LOSSES`, summed; the encoder runs once for all its questions.
+        """(5,): the losses of a batch in the order of `LOSSES`, summed; the encoder runs once for all its questions.
 
         Without a question in the batch there is no answer loss.
         """
-        encoded, embedded = self.encoded(batch["input_features"], batch["feature_attention_mask"])
+        encoded = self.encoded(batch["input_features"], batch["feature_attention_mask"])
         frames = batch["feature_attention_mask"].sum(-1)  # (A,)
-        answer = encoded.new_zeros((), dtype=torch.float32)
+        length = self.embedding_length(frames)
+        answer = encoded.frames.new_zeros((), dtype=torch.float32)
         if "labels" in batch:
-            answer = self.answer_loss(self.states(batch, embedded, self.embedding_length(frames)), batch["labels"])
-        ctc = self.ctc(encoded, encoder_length(frames), batch["ctc_targets"])
-        label = token = answer.new_zeros(())
+            answer = self.answer_loss(self.states(batch, encoded.embedded, length), batch["labels"])
+        ctc = self.ctc(encoded.frames, encoder_length(frames), batch["ctc_targets"])
+        label = token = spelling = answer.new_zeros(())
         if self.label_heads is not None:
-            label = self.label_heads(embedded, self.embedding_length(frames), batch["label_targets"])
+            label = self.label_heads(encoded.embedded, length, batch["label_targets"])
         if self.tokens is not None:
-            token = self.tokens(embedded, self.embedding_length(frames), batch["token_targets"], self.logits)
-        return torch.stack([answer, ctc, label, token])
+            token = self.tokens(encoded.embedded, length, batch["token_targets"], self.logits)
+        if self.spelling is not None and encoded.halved is not None:
+            spelling = self.spelling(encoded.halved, encoder_length(encoder_length(frames)), batch["ctc_targets"])
+        return torch.stack([answer, ctc, label, token, spelling])
 
-    def encoded(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel (A, M, F) to the encoder's states (A, T, D) and to what the language model gets (A, T', D)."""
+    def encoded(self, features: Tensor, mask: Tensor) -> Encoded:
+        """Log-mel (A, M, F) to what answers and heads are read from."""
         states, frames = self.model.model.encode_frames(features, mask)
-        return states, self.model.model.adaptor(states, encoder_length(frames))
+        adaptor = self.model.model.adaptor
+        halved = adaptor.halve(states)
+        return Encoded(states, halved, adaptor.finish(halved, encoder_length(frames)))
 
     def answer_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, summed over answers of the mean over their tokens: a tag weighs as much as a sentence.
@@ -243,10 +268,10 @@ class Objective(Losses):
 
 
 def counts(batch: Mapping[str, Any]) -> Tensor:
-    """(4,): answers, letters, labels and tokens of a batch, what its losses are divided by."""
+    """(5,): answers, letters, labels, tokens and letters of a batch, what its losses are divided by."""
     answers = (batch["labels"] >= 0).any(1).sum().item() if "labels" in batch else 0
-    known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets", "token_targets"))
-    return torch.tensor([answers, *known], dtype=torch.float32)
+    letters, *known = ((batch[name] >= 0).sum().item() for name in ("ctc_targets", "label_targets", "token_targets"))
+    return torch.tensor([answers, letters, *known, letters], dtype=torch.float32)
 
 
 class DialogueObjective(Losses):

@@ -21,7 +21,7 @@ from osum.training.objective import LOSSES
 log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 PLOT_FILE = "loss.png"
-TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens"), strict=True)) | {
+TITLES = dict(zip(LOSSES, ("answers", "letters", "labels", "tokens", "spelling"), strict=True)) | {
     name: name for name in ("text", "speech", "flow", "mel", "adversarial", "features", "judges")
 }
 """What a loss is of, as lines for people name it; the losses of every kind of run."""

@@ -32,7 +32,7 @@ from osum.training.batch import Collator
 from osum.training.checkpoint import opening
 from osum.training.config import TrainConfig
 from osum.training.learn import LORA, parts_of
-from osum.training.objective import Objective
+from osum.training.objective import Encoded, Objective
 from osum.utterance import Utterance
 
 
@@ -82,10 +82,10 @@ class WhisperObjective(Objective):
         """Feature frames (B,) to encoder frames (B,)."""
         return encoder_length(frames)
 
-    def encoded(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encoded(self, features: Tensor, mask: Tensor) -> Encoded:
         """Log-mel (A, M, F) to the encoder's states (A, T, D), which the decoder attends to as they are."""
         states = self.tower(features, mask.sum(-1))
-        return states, states
+        return Encoded(states, None, states)
 
     def states(self, batch: Mapping[str, Any], embedded: Tensor, lengths: Tensor) -> Tensor:
         """(R, L, D): what the model's head sees at each token of a batch."""
