@@ -8,7 +8,7 @@
 Worked example: `happy, sad` are emotions, so they are scored with the tags of `SER`, say happy .3, sad .1, all others
 .6; restricted to the two that is happy .75, sad .25. `polite, rude` are no labels: they are scored as texts.
 
-The forms of questions and answers are those of `pipeline("decision")` (transformers 5.24) and of System One.
+The forms of questions and answers are those of `pipeline("decision")` (transformers) and of System One.
 Knows neither the model nor wire formats.
 """
 
