@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from label import machine
-from realtime_talks import Outcome, Samples, Scenario, Stopwatch, in_real_time, simulated
+from realtime_talks import Outcome, Samples, Scenario, SimulatedClock, Stopwatch, in_real_time, simulated
 
 import osum
 from osum import audio
@@ -353,10 +353,12 @@ def main() -> None:
     for name in arguments.systems:
         watch = Stopwatch()
         parts, rules = systems(model, policy, watch)[name]
-        simulated(script[:1] + script[-1:], name, parts, rules, 1, 1)  # the first pass of a model or a voice is slower
+        simulated(
+            script[:1] + script[-1:], name, parts, rules, 1, SimulatedClock(1)
+        )  # the first pass of a model or a voice is slower
         watch.seconds.clear()
         if arguments.simulated:
-            outcomes = simulated(script, name, parts, rules, arguments.talks, arguments.cores)
+            outcomes = simulated(script, name, parts, rules, arguments.talks, SimulatedClock(arguments.cores))
         else:
             with ThreadPoolExecutor(arguments.talks) as pool:
                 outcomes = list(pool.map(lambda one: in_real_time(one, name, parts, rules), script))  # noqa: B023

@@ -185,8 +185,9 @@ def in_real_time(scenario: Scenario, system: str, parts: Parts, rules: TalkRules
 class SimulatedClock:
     """Time that passes as work and sound take it; `cores` pieces of work at once."""
 
-    def __init__(self, cores: int) -> None:
+    def __init__(self, cores: int, measure: Callable[[], float] = time.process_time) -> None:
         self.now = 0.0
+        self._measure = measure
         self._coming: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._idle = cores
@@ -205,9 +206,9 @@ class SimulatedClock:
         while self._idle and self._waiting:
             job, then = self._waiting.popleft()
             self._idle -= 1
-            begun = time.process_time()
+            begun = self._measure()
             result = job()
-            self.later(time.process_time() - begun, lambda then=then, result=result: self._end(then, result))  # type: ignore[misc]
+            self.later(self._measure() - begun, lambda then=then, result=result: self._end(then, result))  # type: ignore[misc]
 
     def _end(self, then: Callable[[Any], None], result: Any) -> None:
         self._idle += 1
@@ -290,10 +291,15 @@ class SimulatedTalk:
 
 
 def simulated(
-    script: Sequence[Scenario], system: str, parts: Parts, rules: TalkRules, talks: int, cores: int
+    script: Sequence[Scenario],
+    system: str,
+    parts: Parts,
+    rules: TalkRules,
+    talks: int,
+    clock: SimulatedClock,
 ) -> list[Outcome]:
-    """Play conversations, so many at once, on a processor of so many cores."""
-    clock, waiting, done = SimulatedClock(cores), deque(script), list[Conversation]()
+    """Play conversations on a simulated clock, so many at once."""
+    waiting, done = deque(script), list[Conversation]()
 
     def following() -> None:
         if waiting:
