@@ -230,6 +230,13 @@ def test_another_talker_far_away_does_not_interrupt():
     assert not talk.all(CutOff) and len(talk.all(Judge)) == 1
 
 
+@pytest.mark.parametrize(("below", "stops"), [(8.0, True), (12.0, False)])
+def test_over_a_reply_a_voice_must_be_nearly_as_loud_as_the_users(below, stops):
+    other = LOUD * 10 ** (-below / 20)
+    assert bool(replying().hear(2.0, other).all(CutOff)) is stops
+    assert len(Rehearsal().hear(1.0).say(1.0).hear(4.0).hear(1.0, other).hear(1.0).all(TurnTaken)) == 2  # in silence
+
+
 def test_the_same_quiet_voice_is_a_turn_where_nobody_was_louder():
     assert Rehearsal().hear(1.0).hear(1.0, SOFT).hear(1.0).all(TurnTaken)
 

@@ -74,6 +74,11 @@ def test_an_event_that_is_not_sure_is_judged_by_its_length() -> None:
     assert said("", replace(OVER, seconds=0.2), event="laugh", probability=0.4) == "noise"
 
 
+def test_a_short_sound_interrupts_only_with_a_request_to_stop() -> None:
+    short = replace(OVER, seconds=0.25, paused=True)
+    assert (said("four", short), said("", short), said("stop", short)) == ("noise", "noise", "wait")
+
+
 def test_long_speech_is_a_turn_without_a_question_to_the_model() -> None:
     model = Writes("mm-hm")
     judgement = ByWords(model).judge(replace(OVER, seconds=2.0))  # type: ignore[arg-type]

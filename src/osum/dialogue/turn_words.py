@@ -1,7 +1,8 @@
 """ByWords: a turn policy for a model that was not trained on turns, by the words and sounds that it recognises.
 
 1. Over a reply the newest seconds of the turn are transcribed. A laugh or a cough without words is `noise`, nothing but
-   listeners' words (`mm-hm`, `对`) is `backchannel`, nothing but a request to stop is `wait`; anything else interrupts.
+   listeners' words (`mm-hm`, `对`) is `backchannel`, nothing but a request to stop is `wait`; anything else interrupts
+   once it is long enough.
 2. In silence it goes by a length of silence, as `SilenceOnly` does. A short turn is checked for `noise` and `wait`
    during that silence, so that the check costs no time.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from osum.audio import SAMPLE_RATE
 from osum.dialogue.turn_policy import Evidence, Judgement, SilenceOnly
@@ -71,7 +72,7 @@ class ByWords:
     sure: float = 0.7
     """Probability from which on a sound without words is the event that the model names."""
     plain: SilenceOnly = field(default_factory=SilenceOnly)
-    """Decides about what nothing is recognised in."""
+    """Decides about everything else over a reply."""
     instant = False
 
     def __post_init__(self) -> None:
@@ -81,7 +82,7 @@ class ByWords:
     def judge(self, evidence: Evidence) -> Judgement:
         """As `TurnPolicy.judge`."""
         if evidence.seconds >= self.longest:
-            return self._complete(evidence)
+            return self._by_length(evidence)
         sound = evidence.samples[-round((self.longest + 1.0) * SAMPLE_RATE) :]
         task = EVENT if EVENT in self.model.tasks else TRANSCRIBE
         clip = self.model.label((sound, SAMPLE_RATE), tasks=[task])
@@ -94,13 +95,12 @@ class ByWords:
             return Judgement("wait", text=text)
         if evidence.over_reply and is_all(units, _LISTENERS):
             return Judgement("backchannel", text=text)
-        return self._complete(evidence, text) if units else self._unrecognised(evidence)
+        return self._by_length(evidence, text)
 
-    def _unrecognised(self, evidence: Evidence) -> Judgement:
-        return self.plain.judge(evidence) if evidence.over_reply else self._complete(evidence)
-
-    def _complete(self, evidence: Evidence, text: str = "") -> Judgement:
-        return Judgement("complete", 0.0 if evidence.over_reply else self.silence, text)
+    def _by_length(self, evidence: Evidence, text: str = "") -> Judgement:
+        if evidence.over_reply:
+            return replace(self.plain.judge(evidence), text=text)
+        return Judgement("complete", self.silence, text)
 
 
 def is_all(units: Iterable[str], phrases: frozenset[tuple[str, ...]]) -> bool:

@@ -109,6 +109,10 @@ class CancelResponse(ClientEvent, tag="response.cancel"):
     response_id: str | None = None
 
 
+class ClearOutput(ClientEvent, tag="output_audio_buffer.clear"):
+    """Play no more of the reply (WebRTC, where the server plays)."""
+
+
 class Acknowledge(ClientEvent, tag="playback.ack"):
     """So much of a reply has been played so far (ours; as vLLM-Omni has it)."""
 
@@ -126,7 +130,7 @@ class Resume(ClientEvent, tag="osum.resume"):
 
 Sent = (
     SessionUpdate | Append | CommitBuffer | ClearBuffer | CreateItem | RetrieveItem | DeleteItem | TruncateItem
-    | CreateResponse | CancelResponse | Acknowledge | Hold | Resume
+    | CreateResponse | CancelResponse | ClearOutput | Acknowledge | Hold | Resume
 )  # fmt: skip
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Sent)
 _ID = msgspec.json.Decoder(dict[str, Any])

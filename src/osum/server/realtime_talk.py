@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -19,13 +18,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
-
 from osum.audio import SAMPLE_RATE
 from osum.dialogue import news
 from osum.dialogue.conversation import Messages
 from osum.dialogue.history import Entry
-from osum.dialogue.live import Generator, LiveTalk, Microphone, Parts
+from osum.dialogue.live import Generator, LiveTalk, Microphone, Parts, Samples
 from osum.dialogue.talk import TalkRules
 from osum.dialogue.talker import AudioPiece, Piece, Talker, TalkOptions
 from osum.dialogue.task_replies import TaskReplies
@@ -41,6 +38,7 @@ from osum.server.realtime_events import (
     Append,
     CancelResponse,
     ClearBuffer,
+    ClearOutput,
     CommitBuffer,
     CreateItem,
     CreateResponse,
@@ -56,6 +54,7 @@ from osum.server.realtime_events import (
     TruncateItem,
     read,
 )
+from osum.server.realtime_line import Line
 from osum.server.realtime_session import LABELS, RealtimeSession, rate_of, with_policy
 from osum.server.realtime_wire import OWN_IDS, RealtimeWire, decoded, labels_of
 from osum.server.replies import converses
@@ -82,8 +81,8 @@ class ReplyWish:
 class RealtimeTalk:
     """One session of one client."""
 
-    def __init__(self, socket: WebSocket, service: Service, session: RealtimeSession, key_ends: float) -> None:
-        self.socket, self.service, self.session, self.key_ends = socket, service, session, key_ends
+    def __init__(self, line: Line, service: Service, session: RealtimeSession, key_ends: float) -> None:
+        self.line, self.service, self.session, self.key_ends = line, service, session, key_ends
         self.until = min(key_ends, time.monotonic() + service.options.talk_seconds)
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_QUEUE)
@@ -116,7 +115,8 @@ class RealtimeTalk:
                 await asyncio.to_thread(self.live.close)
 
     async def _until_one_ends(self) -> None:
-        jobs = {asyncio.ensure_future(job) for job in (self._receive(), self._deliver(), self._watch())}
+        work = (self._receive(), self._deliver(), self._watch(), self.line.microphone(self.hear))
+        jobs = {asyncio.ensure_future(job) for job in work}
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
@@ -128,20 +128,16 @@ class RealtimeTalk:
             await asyncio.gather(*jobs, return_exceptions=True)
 
     async def _receive(self) -> None:
-        with suppress(WebSocketDisconnect):
-            while True:
-                message = await self.socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    return
-                self._take(message.get("text") or message.get("bytes") or "")
+        while (text := await self.line.receive()) is not None:
+            self._take(text)
 
     async def _deliver(self) -> None:
         """Send what waits; a client that takes nothing for a while is left."""
         while True:
             event = await self._queue.get()
             try:
-                await asyncio.wait_for(self.socket.send_text(json.dumps(event)), self.service.options.idle_seconds)
-            except (TimeoutError, RuntimeError, WebSocketDisconnect):
+                await asyncio.wait_for(self.line.send(event), self.service.options.idle_seconds)
+            except (TimeoutError, ConnectionError):
                 return
 
     async def _watch(self) -> None:
@@ -167,8 +163,8 @@ class RealtimeTalk:
         error = {"type": "invalid_request_error", "message": why, "code": code, "param": None, "event_id": None}
         with suppress(Exception):
             async with asyncio.timeout(2):
-                await self.socket.send_text(json.dumps({"type": "error", "event_id": "event_last", "error": error}))
-                await self.socket.close(number, why[:100])
+                await self.line.send({"type": "error", "event_id": "event_last", "error": error})
+                await self.line.close(number, why[:100])
 
     def _put(self, event: Event) -> None:
         """From any thread."""
@@ -194,6 +190,8 @@ class RealtimeTalk:
                 self._taken = None
             case news.CutOff():
                 self._was_cut = True
+                if self.line.plays:
+                    self.send("output_audio_buffer.cleared", response_id=f"resp_{event.reply}")
             case news.SpeechStarted() if self._was_cut:
                 metrics.barge_in.observe(
                     max(0.0, self.live.talk.clock / SAMPLE_RATE - event.at - self.live.talk.rules.padding)
@@ -279,8 +277,14 @@ class RealtimeTalk:
     def append(self, event: Append) -> None:
         """More sound."""
         form = self.session.known.audio.input.format
-        samples = decoded(_bytes_of(event.audio), form.type)
-        rate = rate_of(form)
+        self.hear(decoded(_bytes_of(event.audio), form.type), rate_of(form))
+
+    def hear(self, samples: Samples, rate: int) -> None:
+        """More sound (S,), of a rate.
+
+        Raises:
+            InputError: a minute of sound waits already.
+        """
         if self._microphone is None or self._microphone[0] != rate:
             self._microphone = (rate, Microphone(rate))
         self.service.metrics.audio_seconds.labels(self.session.model).inc(len(samples) / rate)
@@ -364,6 +368,19 @@ class RealtimeTalk:
 
         self.live.tell(wish, settled)
 
+    def clear_output(self, event: ClearOutput) -> None:  # noqa: ARG002
+        """Play no more of the reply; where the client plays, it needs nobody to stop."""
+        if not self.line.plays:
+            raise RefusedError(
+                "output_audio_buffer.clear is of WebRTC: truncate the item instead", "unknown_event", "type"
+            )
+
+        def settled(fault: OsumError | None) -> None:
+            if fault is not None:  # nothing plays, so nothing is cut off: it is clear already
+                self.send("output_audio_buffer.cleared", response_id=f"resp_{self.live.talk.replies}")
+
+        self.live.tell(news.Cancel(), settled)
+
     def cancel(self, event: CancelResponse) -> None:
         """Stop replying."""
 
@@ -446,6 +463,7 @@ _FOLLOW: dict[type, Any] = {
     TruncateItem: RealtimeTalk.truncate,
     CreateResponse: RealtimeTalk.respond,
     CancelResponse: RealtimeTalk.cancel,
+    ClearOutput: RealtimeTalk.clear_output,
     Acknowledge: RealtimeTalk.acknowledge,
     Hold: RealtimeTalk.hold,
     Resume: RealtimeTalk.resume,
