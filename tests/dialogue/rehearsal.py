@@ -154,3 +154,12 @@ class Rehearsal:
 
 
 Talks = Callable[..., Rehearsal]
+
+STEP = FRAME / SAMPLE_RATE
+"""Seconds of a frame."""
+LONG = spoken("one two three four five six seven eight", seconds=4.0)
+
+
+def replying(**options: Any) -> Rehearsal:
+    """The user has spoken from 1 s to 2 s, and the reply of 4 s has begun to play at 2.55 s."""
+    return Rehearsal(replies=[LONG], **options).hear(1.0).say(1.0).hear(1.0)

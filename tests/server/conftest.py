@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 import soundfile
+import uvicorn
 from openai import OpenAI
 
 import osum
+from osum.audio import load
 from osum.listening.recognizer import Recognizer
+from osum.server.app import create_app
+from osum.server.models import Models
+from osum.server.options import ServerOptions
+from server.realtime_clients import Live
+from server.studio_browser import FLAGS, MIC_RATE, chromium, opened
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 KEY = "sk-test-1234567890"
@@ -108,3 +119,67 @@ def wav(seconds: float, rate: int = 16_000, level: float = 0.01, **options: str)
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=options.get("format", "wav"), subtype=options.get("subtype"))
     return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    """A realtime server in this process."""
+    server = Live()
+    yield server
+    server.stop()
+
+
+# The studio in a browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser whose microphone says a sample, over and over."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no chromium: apt install chromium, or name one in OSUM_CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api", reason="not installed: pip install 'osum[dev]'")
+    mic = tmp_path_factory.mktemp("mic") / "mic.wav"
+    soundfile.write(mic, load(SAMPLES / "en_jfk.flac", rate=MIC_RATE), MIC_RATE, subtype="PCM_16")
+    with playwright.sync_playwright() as made:
+        found = made.chromium.launch(executable_path=path, args=[*FLAGS, f"--use-file-for-fake-audio-capture={mic}"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Twelve labelled rows and their recordings."""
+    lines = []
+    for number in range(12):
+        name = f"r{number:02d}.flac"
+        shutil.copy(SAMPLES / ("laugh_1.flac" if number % 2 else "en_word_times.flac"), tmp_path / name)
+        labels = {"emotion": "happy" if number % 2 else "sad", "gender": "male"}
+        lines.append(json.dumps({"id": name[:3], "path": name, "text": "a girl for it", "labels": labels}))
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def studio(nano: osum.Recognizer, corpus: Path) -> Iterator[str]:
+    """The address of a running studio."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+        options = ServerOptions(port=port, studio=True, review=str(corpus))
+        app = create_app(Models.holding({"nano": nano, "twin": nano}), options)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def page(browser: Any, studio: str) -> Iterator[Any]:
+    """The page of a studio at 1280 pixels."""
+    watched = opened(browser, studio)
+    yield watched.page
+    watched.page.context.close()
+    watched.check()

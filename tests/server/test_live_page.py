@@ -22,7 +22,7 @@ from osum.server.app import create_app
 from osum.server.models import Models
 from osum.server.options import ServerOptions
 from osum.utterance import Word
-from server.test_studio_page import FLAGS, MIC_RATE, PHONE, READY, SAMPLES, Watched, chromium, opened
+from server.studio_browser import FLAGS, MIC_RATE, PHONE, READY, SAMPLES, Watched, chromium, opened
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'osum[dev]'")
 pytestmark = pytest.mark.browser

@@ -2,164 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
-import random
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soxr
-import uvicorn
 from dialogue.tiny_network import network
-from openai import AsyncOpenAI, OpenAI
-from openai.types.realtime import RealtimeServerEvent
-from pydantic import TypeAdapter
-from websockets.asyncio.client import connect as dial
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from openai import AsyncOpenAI
 
-import osum
 from osum import audio
 from osum.audio import SAMPLE_RATE
 from osum.server import g711
-from osum.server.app import create_app
-from osum.server.options import ServerOptions
-
-SAMPLES = Path(__file__).parents[2] / "samples"
-KEY = "sk-test-1234567890"
-RATE = 24_000
-QUESTION = "en_child_girl.flac"
-SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
-MANUAL = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
-READ = {**MANUAL, "output_modalities": ["text"]}
-
-
-class Live:
-    """A server in a thread of this process."""
-
-    def __init__(self, **limits: Any) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.app = create_app({"nano": _nano()}, ServerOptions(api_keys=(KEY,), port=self.port, **limits))
-        how: Any = {
-            "ws": "websockets-sansio",
-            "ws_max_size": 4 * 2**20,
-            "ws_per_message_deflate": False,
-        }  # as in `serve`
-        config = uvicorn.Config(self.app, port=self.port, log_config=None, **how)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        until = time.monotonic() + 60
-        while not self.server.started and time.monotonic() < until:
-            time.sleep(0.02)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    @property
-    def talks(self) -> int:
-        return int(self.app.state.service.realtime.talks)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(20)
-
-
-_MODELS: dict[str, Any] = {}
-
-
-def _nano() -> Any:
-    return _MODELS.setdefault("nano", osum.load("nano"))
-
-
-@pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
-    server = Live()
-    yield server
-    server.stop()
-
-
-def pcm(name: str = QUESTION, silence: float = 1.0, rate: int = RATE) -> bytes:
-    """A clip between silences, as a client sends it."""
-    blank = np.zeros(round(silence * rate), np.float32)
-    clip = soxr.resample(audio.load(SAMPLES / name), SAMPLE_RATE, rate)
-    return (np.concatenate([blank, clip, blank]).clip(-1, 1) * 32767).astype("<i2").tobytes()
-
-
-def base64_of(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def append(content: bytes) -> dict[str, Any]:
-    return {"type": "input_audio_buffer.append", "audio": base64_of(content)}
-
-
-class Client:
-    """A raw client that keeps every event, each checked against the SDK's own types."""
-
-    def __init__(self, socket: Any) -> None:
-        self.socket, self.events = socket, list[dict[str, Any]]()
-
-    async def send(self, *events: dict[str, Any] | str) -> None:
-        for event in events:
-            await self.socket.send(event if isinstance(event, str) else json.dumps(event))
-
-    async def until(self, *kinds: str, seconds: float = 30) -> dict[str, Any]:
-        """The next event of one of these types."""
-        async with asyncio.timeout(seconds):
-            while True:
-                event = json.loads(await self.socket.recv())
-                assert event["event_id"]
-                asks_ours = "osum." in str((event.get("session") or {}).get("include"))
-                if not (event["type"].startswith("osum.") or asks_ours):  # no strict client is sent what is ours
-                    SERVER_EVENT.validate_python(event)
-                self.events.append(event)
-                if event["type"] in kinds:
-                    return event
-
-    def kinds(self) -> list[str]:
-        return [event["type"] for event in self.events]
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["type"] == kind]
-
-
-class Talking:
-    """`async with` a raw client of a server."""
-
-    def __init__(
-        self, live: Live, session: dict[str, Any] | None = None, query: str = "model=nano", key: str = KEY
-    ) -> None:
-        self.live, self.session, self.query, self.key = live, session, query, key
-
-    async def __aenter__(self) -> Client:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        url = f"ws://127.0.0.1:{self.live.port}/v1/realtime?{self.query}"
-        self._dialling = dial(url, additional_headers=headers, max_size=None)
-        client = Client(await self._dialling.__aenter__())
-        await client.until("session.created")
-        if self.session is not None:
-            await client.send({"type": "session.update", "session": self.session})
-            await client.until("session.updated")
-        return client
-
-    async def __aexit__(self, *fault: Any) -> None:
-        await self._dialling.__aexit__(*fault)
-
-
-def run(job: Any) -> Any:
-    return asyncio.run(job)
-
+from server.realtime_clients import (
+    KEY,
+    QUESTION,
+    RATE,
+    READ,
+    SAMPLES,
+    Client,
+    Live,
+    Talking,
+    append,
+    base64_of,
+    pcm,
+    run,
+)
 
 # A turn by voice
 
@@ -430,97 +299,6 @@ def test_hold_and_resume_are_ours(live: Live) -> None:
     assert "input_audio_buffer.speech_started" not in run(talk()).kinds()
 
 
-# Keys, places and browsers
-
-
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
-def test_a_wrong_key_is_refused_before_the_talk_begins(live: Live, headers: dict[str, str]) -> None:
-    async def knock() -> int:
-        with pytest.raises(InvalidStatus) as refused:
-            async with dial(f"ws://127.0.0.1:{live.port}/v1/realtime", additional_headers=headers):
-                pass
-        return int(refused.value.response.status_code)
-
-    assert run(knock()) == 401
-
-
-def test_a_page_of_another_origin_is_refused(live: Live) -> None:
-    async def knock() -> int:
-        headers = {"Authorization": f"Bearer {KEY}", "Origin": "https://evil.example"}
-        with pytest.raises(InvalidStatus) as refused:
-            async with dial(f"ws://127.0.0.1:{live.port}/v1/realtime", additional_headers=headers):
-                pass
-        return int(refused.value.response.status_code)
-
-    assert run(knock()) == 403
-
-
-def test_a_browser_brings_its_key_among_the_subprotocols(live: Live) -> None:
-    client = OpenAI(base_url=live.url, api_key=KEY)
-    secret = client.realtime.client_secrets.create(session={"type": "realtime", "instructions": "be brief"})
-    assert secret.value.startswith("ek_") and secret.session.instructions == "be brief"  # type: ignore[union-attr]
-
-    async def knock() -> tuple[str, str]:
-        protocols: Any = ["realtime", f"openai-insecure-api-key.{secret.value}"]
-        async with dial(f"ws://127.0.0.1:{live.port}/v1/realtime", subprotocols=protocols) as found:
-            return str(found.subprotocol), json.loads(await found.recv())["session"]["instructions"]
-
-    assert run(knock()) == ("realtime", "be brief")
-
-
-def test_a_key_for_a_while_makes_no_other_keys(live: Live) -> None:
-    secret = OpenAI(base_url=live.url, api_key=KEY).realtime.client_secrets.create()
-    with pytest.raises(Exception, match="makes no further keys"):
-        OpenAI(base_url=live.url, api_key=secret.value).realtime.client_secrets.create()
-
-
-def test_a_key_that_ends_ends_its_talk_and_no_other(live: Live) -> None:
-    async def talk() -> tuple[str, int, str]:
-        secret = OpenAI(base_url=live.url, api_key=KEY).realtime.client_secrets.create(
-            expires_after={"anchor": "created_at", "seconds": 10}
-        )
-        desk = live.app.state.service.realtime
-        desk.remember(secret.value, time.monotonic() + 0.5, {})
-        async with Talking(live, READ) as other, Talking(live, key=secret.value) as client:
-            await client.send(append(pcm(silence=0.0)))  # it ends in the middle of what is said
-            error = await client.until("error")
-            with pytest.raises(ConnectionClosed) as closed:
-                await client.until("never")
-            await other.send({"type": "session.update", "session": {"tracing": None}})
-            await other.until("session.updated")
-            return error["error"]["code"], closed.value.rcvd.code, closed.value.rcvd.reason  # type: ignore[union-attr]
-
-    assert run(talk()) == ("key_expired", 1008, "the key has ended")
-
-
-def test_a_hundred_talks_where_four_fit_are_refused_and_the_four_notice_nothing() -> None:
-    small = Live(max_talks=4)
-
-    async def refused() -> int:
-        with pytest.raises(InvalidStatus) as fault:
-            async with Talking(small):
-                pass
-        return int(fault.value.response.status_code)
-
-    async def crowd() -> list[int]:
-        async with AsyncExitStack() as held:
-            clients = [await held.enter_async_context(Talking(small, READ)) for _ in range(4)]
-            statuses = await asyncio.gather(*(refused() for _ in range(96)))
-            for client in clients:
-                await client.send({"type": "session.update", "session": {"tracing": None}})
-                await client.until("session.updated")
-            return statuses
-
-    try:
-        assert run(crowd()) == [503] * 96
-        until = time.monotonic() + 60
-        while small.talks and time.monotonic() < until:
-            time.sleep(0.05)
-        assert small.talks == 0
-    finally:
-        small.stop()
-
-
 def test_a_session_is_led_by_the_end_of_turn_network_of_its_server(tmp_path: Path) -> None:
     judging = Live(end_of_turn=str(network(tmp_path / "turn.onnx")))
     asked = {"type": "semantic_vad", "eagerness": "high", "turn_policy": "network"}
@@ -547,90 +325,6 @@ def test_a_session_is_led_by_the_end_of_turn_network_of_its_server(tmp_path: Pat
     assert set(turn["osum"]["probabilities"]) == {"complete", "incomplete"}
 
 
-# What no SDK sends
-
-BAD: dict[str, tuple[str, str]] = {
-    "no json": ("hello", "invalid_json"),
-    "a list": ("[1, 2]", "invalid_json"),
-    "half of it": ('{"type": "input_audio', "invalid_json"),
-    "very deep": ("[" * 100_000, "invalid_json"),
-    "no type": ("{}", "unknown_event"),
-    "an unknown type": ('{"type": "session.explode"}', "unknown_event"),
-    "a server's event": ('{"type": "session.created"}', "unknown_event"),
-    "no audio": ('{"type": "input_audio_buffer.append"}', "invalid_event"),
-    "audio of a number": ('{"type": "input_audio_buffer.append", "audio": 7}', "invalid_event"),
-    "no base64": ('{"type": "input_audio_buffer.append", "audio": "???"}', "invalid_value"),
-    "an empty commit": ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
-    "a cancel in silence": ('{"type": "response.cancel"}', "response_cancel_not_active"),
-    "an item that is none": ('{"type": "conversation.item.create", "item": 3}', "invalid_event"),
-    "an item that says nothing": ('{"type": "conversation.item.create", "item": {"type": "message"}}', "invalid_value"),
-    "an item with an id of ours": (
-        '{"type": "conversation.item.create", "item": {"type": "message", "id": "turn_1", '
-        '"content": [{"type": "input_text", "text": "x"}]}}',
-        "invalid_value",
-    ),
-    "truncating nothing": (
-        '{"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}',
-        "item_truncate_invalid_item_id",
-    ),
-    "truncating to a negative time": (
-        '{"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": -1}',
-        "invalid_event",
-    ),
-    "deleting nothing": ('{"type": "conversation.item.delete", "item_id": "x"}', "item_delete_invalid_item_id"),
-    "a session of a number": ('{"type": "session.update", "session": 3}', "invalid_event"),
-    "a turn detection of our own": (
-        '{"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"type": "magic"}}}}}',
-        "invalid_value",
-    ),
-    "a rate that nobody has": (
-        '{"type": "session.update", "session": {"audio": {"input": {"format": {"rate": 11025}}}}}',
-        "invalid_value",
-    ),
-    "a reply to nothing": ('{"type": "response.create"}', "invalid_value"),
-    "two minutes at once": (json.dumps(append(bytes(RATE * 2 * 60 + RATE * 10))), "invalid_value"),
-}  # fmt: skip
-
-
-def test_no_event_ends_the_session(live: Live) -> None:
-    async def talk() -> list[str]:
-        codes = []
-        async with Talking(live, READ) as client:
-            for text, _ in BAD.values():
-                await client.send(text)
-                codes.append((await client.until("error"))["error"]["code"])
-            await client.send(append(pcm()), {"type": "input_audio_buffer.commit"}, {"type": "response.create"})
-            assert (await client.until("response.done"))["response"]["status"] == "completed"
-        return codes
-
-    assert dict(zip(BAD, run(talk()), strict=True)) == {name: code for name, (_, code) in BAD.items()}
-
-
-def test_a_session_that_ends_in_the_middle_of_a_reply_frees_its_place(live: Live) -> None:
-    async def leave() -> None:
-        async with Talking(live) as client:
-            await client.send(append(pcm()))
-            await client.until("response.created")
-
-    run(leave())
-    until = time.monotonic() + 10
-    while live.talks and time.monotonic() < until:
-        time.sleep(0.05)
-    assert live.talks == 0
-
-
-def test_a_message_that_is_too_large_ends_one_session_alone(live: Live) -> None:
-    async def talk() -> None:
-        async with Talking(live, READ) as other, Talking(live) as client:
-            with pytest.raises(ConnectionClosed):  # while it is sent, or behind it
-                await client.send("x" * (5 * 2**20))
-                await client.until("never")
-            await other.send({"type": "session.update", "session": {"tracing": None}})
-            await other.until("session.updated")
-
-    run(talk())
-
-
 # The stock client
 
 
@@ -654,74 +348,3 @@ def test_the_openai_client_talks(live: Live) -> None:
     kinds, sound = run(talk())
     assert kinds[:2] == ["session.created", "session.updated"] and "input_audio_buffer.committed" in kinds
     assert len(sound) / 2 / RATE > 0.5
-
-
-# The end of a session
-
-
-async def code_of_end(client: Client) -> tuple[str, int]:
-    """Code of the last error, and of the close."""
-    with pytest.raises(ConnectionClosed) as closed:
-        await client.until("never")
-    assert closed.value.rcvd is not None
-    return client.of("error")[-1]["error"]["code"], closed.value.rcvd.code
-
-
-def test_a_session_that_lasts_too_long_ends_with_a_word() -> None:
-    short = Live(talk_seconds=1.0)
-
-    async def talk() -> tuple[str, int]:
-        async with Talking(short, READ) as client:
-            return await code_of_end(client)
-
-    try:
-        assert run(talk()) == ("session_expired", 1008)
-    finally:
-        short.stop()
-
-
-def test_a_server_that_stops_says_so_behind_the_response_that_runs() -> None:
-    leaving = Live()
-
-    async def talk() -> Client:
-        async with Talking(leaving, READ) as client:
-            await client.send(append(pcm()), {"type": "input_audio_buffer.commit"}, {"type": "response.create"})
-            await client.until("response.created")
-            leaving.app.state.service.desk.draining = True
-            assert await code_of_end(client) == ("server_stopping", 1001)
-            return client
-
-    try:
-        (done,) = run(talk()).of("response.done")
-        assert done["response"]["status"] == "completed"
-    finally:
-        leaving.stop()
-
-
-def test_a_client_that_reads_nothing_is_left_and_the_others_notice_nothing() -> None:
-    server = Live(idle_seconds=1.0)
-    long = {
-        "type": "message",
-        "id": "long",
-        "role": "user",
-        "content": [{"type": "input_text", "text": random.Random(1).randbytes(500_000).hex()}],  # a socket packs "xxx"
-    }
-    again = json.dumps({"type": "conversation.item.retrieve", "item_id": "long"})
-
-    async def talk() -> None:
-        async with Talking(server, READ) as other:
-            async with Talking(server, READ) as client:
-                await client.send({"type": "conversation.item.create", "item": long})
-                await client.send(*[again] * 120)  # 120 MB, more than all buffers hold, of which nothing is read
-                until = time.monotonic() + 20
-                while server.talks > 1 and time.monotonic() < until:
-                    await asyncio.sleep(0.05)
-                assert server.talks == 1
-                client.socket.transport.abort()
-            await other.send({"type": "session.update", "session": {"tracing": None}})
-            await other.until("session.updated")
-
-    try:
-        run(talk())
-    finally:
-        server.stop()

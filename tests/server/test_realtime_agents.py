@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from server.test_realtime import KEY, RATE, Live, pcm
+from server.realtime_clients import KEY, RATE, Live, pcm
 
 NODE_MODULES = Path(os.environ.get("OSUM_NODE_MODULES", "node_modules"))
 """Where `npm install @openai/agents-realtime` has put it."""

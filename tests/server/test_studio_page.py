@@ -6,148 +6,27 @@ Every test also proves that the page asked nothing of any other host, and that n
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
-import uvicorn
 
-import osum
-from osum.audio import SAMPLE_RATE, load
-from osum.corpus.manifest import read_manifest
-from osum.server.app import create_app
-from osum.server.models import Models
-from osum.server.options import ServerOptions
+from osum.audio import SAMPLE_RATE
 from osum.server.service import Service
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'osum[dev]'")
+from server.studio_browser import (
+    CLIP,
+    DESK,
+    PHONE,
+    READY,
+    opened,
+    reviewing,
+    until,
+    upload,
+    visit,
+)
 
 pytestmark = pytest.mark.browser
-SAMPLES = Path(__file__).parents[2] / "samples"
-CLIP = SAMPLES / "en_word_times.flac"
-MIC_RATE = 48_000
-DESK, PHONE = (1280, 900), (390, 844)
-READY = 60_000  # ms until an answer is there, on a slow machine
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
-)  # fmt: skip
-
-
-def chromium() -> str | None:
-    """A browser of the system; None where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("OSUM_CHROMIUM") or next((path for name in names if (path := shutil.which(name))), None)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A browser whose microphone says a sample, over and over."""
-    path = chromium()
-    if path is None:
-        pytest.skip("no chromium: apt install chromium, or name one in OSUM_CHROMIUM")
-    mic = tmp_path_factory.mktemp("mic") / "mic.wav"
-    soundfile.write(mic, load(SAMPLES / "en_jfk.flac", rate=MIC_RATE), MIC_RATE, subtype="PCM_16")
-    with playwright.sync_playwright() as made:
-        found = made.chromium.launch(executable_path=path, args=[*FLAGS, f"--use-file-for-fake-audio-capture={mic}"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Twelve labelled rows and their recordings."""
-    lines = []
-    for number in range(12):
-        name = f"r{number:02d}.flac"
-        shutil.copy(SAMPLES / ("laugh_1.flac" if number % 2 else "en_word_times.flac"), tmp_path / name)
-        labels = {"emotion": "happy" if number % 2 else "sad", "gender": "male"}
-        lines.append(json.dumps({"id": name[:3], "path": name, "text": "a girl for it", "labels": labels}))
-    path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@pytest.fixture
-def studio(nano: osum.Recognizer, corpus: Path) -> Iterator[str]:
-    """The address of a running studio."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        port = listening.getsockname()[1]
-        options = ServerOptions(port=port, studio=True, review=str(corpus))
-        app = create_app(Models.holding({"nano": nano, "twin": nano}), options)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
-
-
-class Watched:
-    """A page, and all that it asked for and wrote to the console."""
-
-    def __init__(self, page: Any, home: str) -> None:
-        self.page, self.home = page, home
-        self.strangers: list[str] = []
-        self.faults: list[str] = []
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("pageerror", lambda fault: self.faults.append(str(fault)))
-        page.on("console", lambda line: line.type in ("error", "warning") and self.faults.append(line.text))
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith((f"{self.home}/studio", "blob:", "data:")):
-            self.strangers.append(url)
-
-    def check(self) -> None:
-        assert (self.strangers, self.faults) == ([], [])
-
-
-def opened(browser: Any, studio: str, size: tuple[int, int] = DESK, **options: Any) -> Watched:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-US", **options)
-    watched = Watched(context.new_page(), studio)
-    watched.page.goto(f"{studio}/studio")
-    watched.page.wait_for_selector("body[data-ready]")
-    return watched
-
-
-@pytest.fixture
-def page(browser: Any, studio: str) -> Iterator[Any]:
-    """The page of a studio at 1280 pixels."""
-    watched = opened(browser, studio)
-    yield watched.page
-    watched.page.context.close()
-    watched.check()
-
-
-def upload(page: Any, file: Any = CLIP) -> None:
-    page.set_input_files("#file", file)
-    page.wait_for_selector(".tasks", timeout=READY)
-
-
-def until(page: Any, condition: str, arg: Any = None) -> None:
-    """Wait until a JavaScript expression, or function of `arg`, is true; playwright's own wait would need `eval`."""
-    end = time.monotonic() + READY / 1000
-    while not page.evaluate(condition, arg):
-        assert time.monotonic() < end, f"never true: {condition}"
-        page.wait_for_timeout(30)
-
-
-def visit(page: Any, view: str) -> None:
-    page.click(f"nav a[href='#{view}']")
-
-
-def playing(page: Any) -> bool:
-    return bool(page.locator(".play").first.get_attribute("aria-label") == "Pause")
 
 
 # Label
@@ -305,163 +184,6 @@ def test_a_spoken_turn_is_answered_with_what_was_recognised_of_the_speaker(page:
     assert page.locator(".turn.you audio").is_visible()
     assert page.locator("#composer input").is_disabled()  # nano answers clips alone, and the page says so
     assert "no dialogue model" in page.locator("#talk-note").text_content()
-
-
-# Review
-
-
-def reviewing(page: Any) -> None:
-    visit(page, "review")
-    page.wait_for_selector(".editor textarea")
-    page.locator("input[autocomplete=name]").fill("anna")
-    page.locator("input[autocomplete=name]").press("Tab")
-    page.evaluate("document.activeElement.blur()")
-
-
-CURRENT = """name => !document.querySelector('[aria-busy]')
-  && document.querySelector('[aria-current=true] .id')?.textContent === name
-  && document.querySelector('.editor h2')?.textContent === name"""
-
-
-def until_current(page: Any, name: str) -> None:
-    until(page, CURRENT, arg=name)
-
-
-def test_ten_clips_a_minute_are_reviewed_by_keyboard_alone(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    page.get_by_label("Labels to review").select_option("emotion")
-    until_current(page, "r00")
-    began = time.monotonic()
-    for number in range(10):
-        until_current(page, f"r{number:02d}")
-        if number % 3 == 0:
-            page.keyboard.press("6")  # fear
-        page.keyboard.press("Enter")
-    until_current(page, "r10")
-    assert time.monotonic() - began < 60
-    rows = list(read_manifest(corpus))
-    assert [row.labels["emotion"] for row in rows[:4]] == ["fear", "happy", "sad", "fear"]
-    assert all(row.extra["reviewed"]["emotion"]["by"] == "anna" for row in rows[:10])
-    assert ["corrections" in row.extra for row in rows] == [number % 3 == 0 and number < 10 for number in range(12)]
-
-
-def test_keys_in_a_hurry_confirm_only_rows_that_were_shown(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    for _ in range(6):
-        page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle")
-    until(page, "!document.querySelector('[aria-busy]') && document.querySelectorAll('.rows li.done').length > 0")
-    done = page.locator(".rows li.done .id").all_text_contents()
-    assert page.locator("#alert").is_hidden()
-    assert [row.id for row in read_manifest(corpus) if "reviewed" in row.extra] == done
-    assert page.locator("[aria-current=true] .id").text_content() == f"r{len(done):02d}"
-
-
-def test_a_click_on_another_row_saves_what_was_chosen(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    page.get_by_role("group", name="emotion").get_by_text("fear").click()
-    page.click(".rows li:nth-child(4) button")
-    until_current(page, "r03")
-    assert next(read_manifest(corpus)).labels["emotion"] == "fear"
-
-
-def test_the_digits_choose_in_the_group_that_the_arrows_mark(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "1", "Enter"):  # event, emotion, style, gender
-        page.keyboard.press(key)
-    until_current(page, "r01")
-    assert next(read_manifest(corpus)).labels["gender"] == "female"
-
-
-def test_a_transcript_is_corrected_by_keyboard_and_taken_back(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    page.keyboard.press("e")
-    page.keyboard.type(" now")
-    page.keyboard.press("Enter")
-    until_current(page, "r01")
-    assert next(read_manifest(corpus)).text == "a girl for it now"
-    page.keyboard.press("u")
-    until_current(page, "r00")
-    until(page, "document.querySelector('.editor textarea').value === 'a girl for it'")
-    assert [each["new"] for each in next(read_manifest(corpus)).extra["corrections"]] == [
-        "a girl for it now",
-        "a girl for it",
-    ]
-
-
-def test_what_was_reviewed_is_there_after_a_reload(page: Any) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    page.keyboard.press("Enter")
-    until_current(page, "r01")
-    page.reload()
-    page.wait_for_selector(".rows li.done")
-    assert page.locator(".rows li.done .id").all_text_contents() == ["r00"]
-    assert page.locator("input[autocomplete=name]").input_value() == "anna"
-    assert "1 of 12 rows reviewed" in page.locator("#review-file").text_content()
-
-
-def test_space_plays_and_pauses(page: Any) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    until(page, "document.querySelector('#review .time').textContent.endsWith('1.4')")
-    was = playing(page)
-    page.keyboard.press(" ")
-    until(
-        page, "was => (document.querySelector('#review .play').getAttribute('aria-label') === 'Pause') !== was", arg=was
-    )
-
-
-def test_a_row_that_was_changed_elsewhere_is_shown_anew_and_not_overwritten(
-    browser: Any, studio: str, corpus: Path
-) -> None:
-    watched = opened(browser, studio)
-    page = watched.page
-    reviewing(page)
-    until_current(page, "r00")
-    corpus.write_text(corpus.read_text().replace('"sad"', '"anger"', 1))
-    page.keyboard.press("Enter")
-    until(page, "document.getElementById('alert').textContent.startsWith('Somebody else')")
-    assert page.locator(".set.emotion [aria-pressed=true] span").text_content() == "anger"
-    assert "reviewed" not in next(read_manifest(corpus)).extra
-    page.context.close()
-    assert all("409" in fault for fault in watched.faults)
-
-
-def test_nothing_is_written_without_a_name(page: Any, corpus: Path) -> None:
-    visit(page, "review")
-    page.wait_for_selector(".editor textarea")
-    before = corpus.read_bytes()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#alert:not([hidden])")
-    assert corpus.read_bytes() == before
-    assert page.evaluate("document.activeElement.autocomplete") == "name"
-
-
-def test_the_model_is_asked_about_all_rows_and_doubt_sorts_them(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    page.click("text=Ask nano about 12 rows")
-    until(page, "document.querySelector('.rows .bar').style.getPropertyValue('--share') > 0.5")
-    assert len(corpus.with_name("rows.answers.jsonl").read_text().splitlines()) == 12
-    shares = page.locator(".rows .bar").evaluate_all(
-        "bars => bars.map((bar) => Number(bar.style.getPropertyValue('--share')))"
-    )
-    assert shares == sorted(shares, reverse=True)
-
-
-def test_the_reviewed_rows_are_exported_for_training(page: Any, corpus: Path) -> None:
-    reviewing(page)
-    until_current(page, "r00")
-    page.keyboard.press("Enter")
-    until_current(page, "r01")
-    page.click("text=Export reviewed")
-    page.wait_for_selector("text=1 rows in")
-    (row,) = read_manifest(corpus.with_name("rows.reviewed.jsonl"))
-    assert (row.id, dict(row.labels)) == ("r00", {"emotion": "sad", "gender": "male"})
 
 
 # The page itself
