@@ -36,7 +36,7 @@ from osum import audio
 from osum.audio import SAMPLE_RATE
 from osum.cli.arguments import Parser, log, positive
 from osum.corpus.packed import Float32
-from osum.corpus.shards import flac
+from osum.corpus.sound_file import flac
 from osum.errors import InputError, OsumError
 from osum.files import atomic_file
 from recipes.nano.kit_list import ByHand, KitClip, KitList, KitSource, read_list, unlike

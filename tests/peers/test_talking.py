@@ -17,12 +17,13 @@ from engine.tiny_checkpoint import CLIPS
 from model.tiny import tiny_model, tiny_processor
 
 import osum.peers.ours_aloud
+from osum.corpus.sound_file import wav
 from osum.errors import EndpointError, InputError, TaskError
 from osum.peers import open_recogniser
 from osum.peers.chat_endpoint import ChatEndpoint
 from osum.peers.language_model import Endpoint
 from osum.peers.recogniser import Options, Question, Recognition
-from osum.peers.talking import SpokenReply, WithEmotion, wav
+from osum.peers.talking import SpokenReply, WithEmotion
 from osum.tasks import OSUM
 from osum.utterance import Utterance
 from peers.llm_server import Says, Server, completion, fault, nobody, running

@@ -84,12 +84,11 @@ def run_decode(arguments: Namespace) -> int:
 
 def write_wav(path: str, samples: Any, rate: int) -> None:
     """Samples (S,) as a wav file of 16 bit, whole or not at all."""
-    import soundfile
-
+    from osum.corpus.sound_file import wav
     from osum.files import atomic_file
 
     with atomic_file(path) as file:
-        soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+        file.write(wav(samples, rate))
 
 
 def _codes(name: str) -> list[int]:

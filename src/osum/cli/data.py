@@ -215,7 +215,7 @@ def run_cut(arguments: Namespace) -> int:
 def _as_files(rows: Iterable[Utterance], folder: Path) -> Iterator[Utterance]:
     """Each row with a file of its own."""
     from osum.corpus.clips import ClipAudio, as_clip, without_place
-    from osum.corpus.shards import flac
+    from osum.corpus.sound_file import flac
     from osum.files import atomic_file
 
     for number, row in enumerate(rows):

@@ -18,13 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
-
-from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import ClipAudio, as_clip, is_packed, without_place
 from osum.corpus.manifest import fingerprint, write_manifest
-from osum.corpus.packed import Float32, to_int16
 from osum.corpus.readers import PLAN, Line
+from osum.corpus.sound_file import flac
 from osum.errors import InputError, OsumError
 from osum.files import atomic_file
 from osum.text import to_json
@@ -165,12 +162,3 @@ def _encoded(row: Utterance, storage: Storage) -> tuple[bytes, str, Utterance]:
         return content, Path(row.extra.get("member", row.path)).suffix, without_place(kept)
     samples = clips.read(row)
     return flac(samples), ".flac", without_place(as_clip(row, len(samples)))
-
-
-def flac(samples: Float32) -> bytes:
-    """A waveform (S,) at 16 kHz as the bytes of a 16 bit flac."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.asarray(to_int16(samples)), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()

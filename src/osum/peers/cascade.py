@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from osum.audio import SAMPLE_RATE
+from osum.corpus.sound_file import wav
 from osum.corpus.synthesis import SynthesisVoice, espeak
 from osum.errors import AudioError, InputError
 from osum.peers import open_recogniser
 from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint, LanguageModel
 from osum.peers.recogniser import Options, Question, Recogniser
-from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of, wav
+from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of
 from osum.text import is_chinese
 from osum.utterance import Utterance
 
@@ -90,7 +91,7 @@ class Cascade(DialogueModel):
     def _read(self, part: Mapping[str, Any]) -> str:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "question.wav"
-            path.write_bytes(wav(samples_of(part), SAMPLE_RATE))
+            path.write_bytes(wav(samples_of(part)))
             (answer,) = self._recogniser.recognise([Utterance("question", str(path))], Question("ASR"))
         if answer.error is not None:
             raise AudioError(answer.error)

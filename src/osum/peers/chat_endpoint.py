@@ -17,12 +17,12 @@ from typing import Any
 
 import soundfile
 
-from osum.audio import SAMPLE_RATE
+from osum.corpus.sound_file import wav
 from osum.errors import EndpointError, InputError, MissingExtraError
 from osum.peers.completion import short
 from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint
 from osum.peers.recogniser import Options
-from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of, wav
+from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of
 
 MAX_TOKENS = 1024
 
@@ -103,7 +103,7 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return {"type": "text", "text": part["text"]}
-    data = base64.b64encode(wav(samples_of(part), SAMPLE_RATE)).decode()
+    data = base64.b64encode(wav(samples_of(part))).decode()
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 
 

@@ -6,7 +6,6 @@ A conversation is Hugging Face messages, as `osum.dialogue.conversation` reads t
 from __future__ import annotations
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
+from osum.corpus.sound_file import wav
 from osum.errors import OsumError, TaskError
 from osum.files import atomic_file
 from osum.peers.clips import LoadedClip, Samples, in_batches
@@ -140,13 +139,6 @@ class WithEmotion:
 def folder_of(options: Options) -> Path | None:
     """Where `--set replies=DIR` wants replies aloud."""
     return Path(options.extra["replies"]) if "replies" in options.extra else None
-
-
-def wav(samples: Samples, rate: int) -> bytes:
-    """A WAV file of 16 bit."""
-    out = io.BytesIO()
-    soundfile.write(out, np.asarray(samples), rate, format="WAV", subtype="PCM_16")
-    return out.getvalue()
 
 
 def samples_of(part: Mapping[str, Any]) -> Samples:

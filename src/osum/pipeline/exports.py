@@ -6,7 +6,6 @@ a form needs files. Every file appears whole or not at all.
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,15 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-
 from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import PLACE_FIELDS, ClipAudio, as_clip, without_place
 from osum.corpus.dialogues import USER_LABELS, Dialogue, DialogueTurn, write_dialogues
-from osum.corpus.packed import to_int16
 from osum.corpus.readers import Manifest
-from osum.corpus.shards import add_member, flac
+from osum.corpus.shards import add_member
+from osum.corpus.sound_file import flac, wav
 from osum.errors import InputError, MissingExtraError
 from osum.files import atomic_file
 from osum.pipeline.row import NO_SOUND
@@ -240,10 +236,10 @@ def _original_raw(corpus: Path, out: Path, options: ExportOptions) -> int:
 
     def lines() -> Iterator[str]:
         for number, (made, row) in enumerate(_originals(corpus, options)):
-            wav = out / f"wav/{number // PER_FILE:06d}/{number:09d}.wav"
-            with atomic_file(wav) as file:
-                file.write(_wav(row))
-            yield to_json({**made, "wav": str(wav)})
+            path = out / f"wav/{number // PER_FILE:06d}/{number:09d}.wav"
+            with atomic_file(path) as file:
+                file.write(wav(ClipAudio().read(row)))
+            yield to_json({**made, "wav": str(path)})
 
     return _write_lines(out / "data.list", lines())
 
@@ -284,14 +280,8 @@ def _members(made: dict[str, Any], row: Utterance) -> dict[str, bytes]:
     return {
         **{name: text.encode() for name, text in texts.items()},
         "extra": to_json(made["extra"]).encode(),
-        "wav": _wav(row),
+        "wav": wav(ClipAudio().read(row)),
     }
-
-
-def _wav(row: Utterance) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, np.asarray(to_int16(ClipAudio().read(row))), SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return file.getvalue()
 
 
 # Label Studio

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from osum.corpus.manifest import json_lines
-from osum.corpus.shards import add_member, flac
+from osum.corpus.shards import add_member
+from osum.corpus.sound_file import flac
 from osum.errors import InputError
 from osum.files import atomic_file
 from osum.pipeline.row import NO_SOUND, DropError, Row

@@ -17,7 +17,6 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-import soundfile
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -25,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from osum.audio import SAMPLE_RATE
+from osum.corpus.sound_file import wav
 from osum.dialogue.talker import Reply, TalkOptions, TextPiece, Thinking, ThoughtPiece
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
@@ -231,16 +231,9 @@ def _clip(service: Service, fields: Fields, stop: Stop, part: str = "file") -> _
     return _Clip(Utterance(id=PurePath(name).stem, path=name), samples)
 
 
-def wav_bytes(samples: Samples, rate: int = SAMPLE_RATE) -> bytes:
-    """Samples (S,) as a wav file of 16 bit."""
-    out = io.BytesIO()
-    soundfile.write(out, samples, rate, format="WAV", subtype="PCM_16")
-    return out.getvalue()
-
-
 def wav_response(samples: Samples) -> Response:
     """Samples (S,) at 16 kHz as an answer."""
-    return Response(wav_bytes(samples), media_type="audio/wav", headers={"Cache-Control": "no-store"})
+    return Response(wav(samples), media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
 
 # Downloads
@@ -382,7 +375,7 @@ def _message(turn: TalkTurn, sounds: Mapping[str, _Clip]) -> dict[str, Any]:
 
 
 def _reply(reply: Reply) -> dict[str, Any]:
-    sound = None if reply.audio is None else wav_bytes(reply.audio, reply.sampling_rate)
+    sound = None if reply.audio is None else wav(reply.audio, reply.sampling_rate)
     return {
         "text": reply.text,
         "thought": reply.thought.free if reply.thought else "",

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from osum.corpus.sound_file import flac, wav
 from osum.dialogue.voiced import EspeakVoice
 from osum.errors import InputError, MissingExtraError, OsumError
 from osum.server.faults import ApiError
@@ -108,8 +109,8 @@ def _aac(samples: Samples, rate: int) -> bytes:
 
 
 _ENCODERS: dict[str, Callable[[Samples, int], bytes]] = {
-    "wav": _file("WAV", "PCM_16"),
-    "flac": _file("FLAC", "PCM_16"),
+    "wav": wav,
+    "flac": flac,
     "mp3": _file("MP3", "MPEG_LAYER_III", (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)),
     "opus": _file("OGG", "OPUS", (8_000, 12_000, 16_000, 24_000, 48_000)),
     "aac": _aac,

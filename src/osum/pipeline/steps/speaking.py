@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from osum.audio import load
 from osum.corpus.manifest import unit_hash
-from osum.corpus.shards import flac
+from osum.corpus.sound_file import flac
 from osum.errors import CheckpointError, EndpointError, EndpointUnusableError, MissingExtraError, OsumError
 from osum.pipeline.row import NO_SOUND, DropError, Row, words_of
 from osum.pipeline.step import ModelStep, a_file, digest, stamp, step
