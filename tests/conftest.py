@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from clips import RATE, tone
 from engine.tiny_checkpoint import checkpoint_of
 from hypothesis import settings
 from model.tiny import LAYOUTS
@@ -41,3 +45,15 @@ def short() -> Recognizer:
     recognizer = Recognizer(checkpoint_of("speech_first"))
     recognizer._max_samples = 16_000
     return recognizer
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a file of sound, a tone of a second where nothing else is given."""
+
+    def _write(name: str, samples: np.ndarray | None = None, rate: int = RATE, **options: str) -> Path:
+        path = tmp_path / name
+        soundfile.write(path, tone() if samples is None else samples, rate, **options)
+        return path
+
+    return _write

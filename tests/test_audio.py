@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import soxr
+from clips import RATE, refusal, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,31 +19,7 @@ from osum import audio
 from osum.errors import AudioError, InputError, MissingExtraError
 from osum.utterance import Utterance
 
-RATE = audio.SAMPLE_RATE
 SAMPLES = Path(__file__).parents[1] / "samples"
-
-
-def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """(S, C) of tones, one pitch per channel."""
-    time = np.arange(round(seconds * rate)) / rate
-    return np.stack([0.3 * np.sin(2 * np.pi * 220 * (c + 1) * time) for c in range(channels)], axis=1)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def _write(name: str, samples: np.ndarray | None = None, rate: int = RATE, **options: str) -> Path:
-        path = tmp_path / name
-        soundfile.write(path, tone() if samples is None else samples, rate, **options)
-        return path
-
-    return _write
-
-
-def refusal(source: object, **options: object) -> str:
-    with pytest.raises(AudioError) as caught:
-        audio.load(source, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # What is read

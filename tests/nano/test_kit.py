@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,6 +17,7 @@ import soundfile
 from corpus.manifests_of_others import RATE, noise, wav_bytes, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stub_server import serving
 
 from osum import audio
 from osum.errors import InputError
@@ -115,18 +114,13 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     made = Mirror()
     handler = type("MirrorHandler", (Handler,), {"mirror": made})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
     for number in range(4):
         made.put(f"wav dir/{number}.wav", wav(burst(number)))
     for number in range(4, 6):
         made.put(f"字/{number}-secret.wav", wav(burst(number)), "c/d")
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        made.url = f"http://127.0.0.1:{server.server_port}"
+        yield made
 
 
 def clip(source: str, number: int, path: str, end: float | None = None) -> KitClip:

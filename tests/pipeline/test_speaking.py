@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from peers.llm_server import nobody
+from stub_server import Says
 
 from osum.corpus.manifest import read_manifest
 from osum.corpus.readers import Line
@@ -19,7 +20,7 @@ from osum.pipeline.row import Row
 from osum.pipeline.run import run
 from osum.pipeline.synthesizers import EspeakNg, Kokoro, SpeechMade, SynthesizerOptions
 from osum.utterance import Utterance
-from pipeline.speech_server import speaking
+from pipeline.speech_server import refusal, speaking
 from pipeline.stage import files_of, plan, rows_of
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="apt install espeak-ng")
@@ -82,7 +83,7 @@ def test_an_endpoint_speaks_and_what_it_was_paid_for_is_kept(tmp_path: Path) -> 
     lines = [line("0", "hello there my friend", labels={"gender": "male", "emotion": "sad"}), line("1", "bye bye now")]
     with speaking() as server:
         run(plan(endpoint(server.url, instruct=True)), lines, tmp_path / "out")
-        assert len(server.asked) == 2 and server.asked[0]["path"] == "/v1/audio/speech"
+        assert len(server.asked) == 2  # both on /v1/audio/speech, since any other path is a fault
         assert server.asked[0]["voice"] == "bob" and server.asked[0]["instructions"] == "A male speaker. Sound sad"
         run(
             plan(endpoint(server.url, instruct=True), "decode"),
@@ -103,15 +104,15 @@ def test_a_row_with_sound_is_not_spoken(tmp_path: Path) -> None:
 
 def test_faults_that_pass_are_tried_again_and_no_sound_costs_its_row(tmp_path: Path) -> None:
     with speaking() as server:
-        server.script = [(503, b"busy"), (200, b"this is no sound"), (400, b"not this")]
+        server.script = [refusal(503, b"busy"), Says(b"this is no sound"), refusal(400, b"not this")]
         lines = [line("0", "one is broken"), line("1", "two is refused"), line("2", "three is spoken")]
         summary = run(plan(endpoint(server.url)), lines, tmp_path / "out")
     assert summary.steps[-1][1].dropped == {"the synthesizer refused": 2}
     assert [row["id"] for row in rows_of(tmp_path / "out")] == ["2"]
 
 
-@pytest.mark.parametrize("script", [[(401, b"who are you")], [(500, b""), (500, b"")]])
-def test_an_endpoint_that_answers_nobody_ends_the_run(tmp_path: Path, script: list[tuple[int, bytes]]) -> None:
+@pytest.mark.parametrize("script", [[refusal(401, b"who are you")], [refusal(500), refusal(500)]])
+def test_an_endpoint_that_answers_nobody_ends_the_run(tmp_path: Path, script: list[Says]) -> None:
     with speaking() as server:
         server.script = list(script)
         with pytest.raises(EndpointUnusableError):
