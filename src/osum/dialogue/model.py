@@ -11,7 +11,8 @@ from osum.checkpoints.checkpoint import open_checkpoint
 from osum.dialogue.conversation import Messages
 from osum.dialogue.talker import AudioPiece, Piece, Reply, Talker, TalkOptions
 from osum.errors import UsageError
-from osum.listening.recognizer import DTYPES, Recognizer, placement
+from osum.listening.placement import DTYPES, placement
+from osum.listening.recognizer import Recognizer
 from osum.speech.checkpoint import load_synthesizer
 from osum.speech.synthesizer import Token2Wav
 from osum.speech.voice import Voice, load_voice

@@ -27,7 +27,7 @@ from osum.engine.confidence import confidences
 from osum.engine.engine import Engine, is_out_of_memory
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, EngineReply, Request, Result
-from osum.errors import InputError, OsumError, TaskError, UsageError
+from osum.errors import InputError, OsumError, TaskError
 from osum.listening.align import Aligner, timed_task
 from osum.listening.answers import (
     AnsweredWindow,
@@ -44,6 +44,7 @@ from osum.listening.decisions import DecisionPlan, Inquiry, inquiries_of
 from osum.listening.feeding import Piece, read
 from osum.listening.given import GivenText
 from osum.listening.loops import marked, unlooped
+from osum.listening.placement import DTYPES, placement
 from osum.listening.recording import Recording
 from osum.listening.sources import Audio, is_stream, item_of, sound_or_fault
 from osum.listening.sources import load as load_sound
@@ -55,7 +56,6 @@ from osum.utterance import Segment, Utterance, Word
 
 Samples = NDArray[np.float32]
 Failed = Callable[[Exception], None]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHAT = "STTC"
 ASK_TOKENS = 400
 """Longest answer to a free question, which need not grow with the audio; the release's limit."""
@@ -85,29 +85,6 @@ def load(
     """
     place, kind = placement(device, dtype)
     return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
-
-
-def placement(device: str | None = None, dtype: str | None = None) -> tuple[str, str]:
-    """Device and dtype to run on where perhaps neither is given; see `load`.
-
-    Raises:
-        UsageError: an unknown dtype or device.
-    """
-    place = _device(device)
-    kind = dtype or ("float32" if place == "cpu" else "bfloat16")
-    if kind not in DTYPES:
-        raise UsageError(f"dtype {kind!r} is unknown: choose one of {', '.join(DTYPES)}")
-    return place, kind
-
-
-def _device(device: str | None) -> str:
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as fault:
-        raise UsageError(f"device {device!r} cannot be used here: `osum doctor` lists the devices") from fault
-    return device
 
 
 class Recognizer:

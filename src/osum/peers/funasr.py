@@ -17,7 +17,7 @@ import torch
 from osum.checkpoints.locate import first_line
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, InputError, MissingExtraError, TaskError
-from osum.listening.recognizer import placement
+from osum.listening.placement import placement
 from osum.peers.clips import LoadedClip, in_batches
 from osum.peers.facts import check_no_prompt, check_question, versions
 from osum.peers.recogniser import Options, Question, Recognition

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from osum.checkpoints.locate import first_line
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError
-from osum.listening.recognizer import DTYPES, placement
+from osum.listening.placement import DTYPES, placement
 from osum.peers.facts import versions
 from osum.peers.recogniser import Options
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ from osum.training.mixture import Mixture, read_mixture
 from osum.training.objective import DialogueObjective, Losses, Objective
 from osum.training.start import start, with_speech
 from osum.training.voice import Listener, VoiceCollator, VoiceLosses, VoiceModel, read_voice_mixture
+
+
+@dataclass(frozen=True)
+class Collated:
+    """What batches are made of."""
+
+    rows: Sequence[Any]
+    clips: ClipAudio
+    processor: Any
+    tasks: TaskSet
+    config: TrainConfig
+    learns: bool
+    """Whether the batches are learned from, and so augmented."""
 
 
 class Kind:
@@ -58,22 +72,14 @@ class Kind:
         if config.activation_checkpointing:
             model.activation_checkpointing_enable()
 
-    def collator(
-        self,
-        mixture: Mixture[Any],
-        clips: ClipAudio,
-        processor: OsumProcessor,
-        tasks: TaskSet,
-        config: TrainConfig,
-        learns: bool,
-    ) -> Collate:
+    def collator(self, given: Collated) -> Collate:
         """What makes batches of a mixture, augmented where they are learned from."""
-        augmenter = None
-        if learns:
+        config, augmenter = given.config, None
+        if given.learns:
             changes = Augmentation.from_mapping(config.augmentation)
-            augmenter = Augmenter.from_rows(mixture.rows, clips, config.augment, changes)
-        questions = QuestionDraw(config.questions_per_clip, weights_of(config, tasks), config.timed_share)
-        return self.collator_type(mixture.rows, clips, processor, tasks, questions, augmenter)
+            augmenter = Augmenter.from_rows(given.rows, given.clips, config.augment, changes)
+        questions = QuestionDraw(config.questions_per_clip, weights_of(config, given.tasks), config.timed_share)
+        return self.collator_type(given.rows, given.clips, given.processor, given.tasks, questions, augmenter)
 
     def write_tasks(self, folder: Path, tasks: TaskSet) -> None:
         """Write what a checkpoint answers."""
@@ -124,20 +130,13 @@ class DialogueKind(Kind):
         """Dialogues, and utterances that are asked their tasks."""
         return read_dialogue_mixture(parts, config.dialogue, tasks, processor, sources)
 
-    def collator(
-        self,
-        mixture: Mixture[Any],
-        clips: ClipAudio,
-        processor: OsumProcessor,
-        tasks: TaskSet,
-        config: TrainConfig,
-        learns: bool,
-    ) -> Collate:
+    def collator(self, given: Collated) -> Collate:
         """What makes batches of dialogues."""
+        config, tasks = given.config, given.tasks
         changes = Augmentation.from_mapping(config.augmentation)
-        augmenter = Augmenter((), config.augment, changes) if learns else None
+        augmenter = Augmenter((), config.augment, changes) if given.learns else None
         weights = weights_of(config, tasks)
-        return DialogueCollator(mixture.rows, clips, processor, tasks, weights, config.dialogue, augmenter)
+        return DialogueCollator(given.rows, given.clips, given.processor, tasks, weights, config.dialogue, augmenter)
 
 
 class VoiceKind(Kind):
@@ -175,17 +174,9 @@ class VoiceKind(Kind):
         """Clips of speech."""
         return read_voice_mixture(parts)
 
-    def collator(
-        self,
-        mixture: Mixture[Any],
-        clips: ClipAudio,
-        processor: Any,
-        _tasks: TaskSet,
-        _config: TrainConfig,
-        _learns: bool,
-    ) -> Collate:
+    def collator(self, given: Collated) -> Collate:
         """What makes batches of codes, mels and waveforms."""
-        return VoiceCollator(mixture.rows, clips, processor)
+        return VoiceCollator(given.rows, given.clips, given.processor)
 
     def write_tasks(self, _folder: Path, _tasks: TaskSet) -> None:
         """A voice answers no task."""

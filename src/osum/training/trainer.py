@@ -36,7 +36,7 @@ from osum.training.batch import BucketSampler, Collate, Collator, Pick
 from osum.training.check import check
 from osum.training.config import MixturePart, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
-from osum.training.kinds import KINDS
+from osum.training.kinds import KINDS, Collated
 from osum.training.learn import choose, count_learned, plain_state, with_lora
 from osum.training.mixture import Mixture, parts_to_train
 from osum.training.optim import SHARE, optimizers, rate
@@ -170,7 +170,8 @@ class Trainer:
         return self.kind.read(parts, self.config, self.tasks, self.processor, sources)
 
     def _collator(self, mixture: Mixture[Any], learns: bool) -> Collate:
-        return self.kind.collator(mixture, self.clips, self.processor, self.tasks, self.config, learns)
+        given = Collated(mixture.rows, self.clips, self.processor, self.tasks, self.config, learns)
+        return self.kind.collator(given)
 
     def _sampler(self, mixture: Mixture[Any], collator: Collate) -> BucketSampler:
         return BucketSampler(
