@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from osum.dialogue.model import Model, load
-    from osum.dialogue.talker import Reply, Talker, TalkOptions
+    from osum.dialogue.options import TalkOptions
+    from osum.dialogue.talker import Reply, Talker
     from osum.engine.options import GenerationOptions, LabelOptions
     from osum.errors import OsumError
     from osum.listening.recognizer import Recognizer
@@ -46,7 +47,8 @@ __all__ = [
 
 _NAMES_OF = {
     "osum.dialogue.model": ("Model", "load"),
-    "osum.dialogue.talker": ("Reply", "TalkOptions", "Talker"),
+    "osum.dialogue.options": ("TalkOptions",),
+    "osum.dialogue.talker": ("Reply", "Talker"),
     "osum.errors": ("OsumError",),
     "osum.engine.options": ("GenerationOptions", "LabelOptions"),
     "osum.listening.recognizer": ("Recognizer",),

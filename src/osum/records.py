@@ -299,10 +299,10 @@ def _words(kind: Any, value: Any) -> str:
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    low = f" above {kind.gt:g}" if kind.gt is not None else "" if kind.ge is None else f" from {kind.ge:g}"
+    low = f" above {kind.gt:.10g}" if kind.gt is not None else "" if kind.ge is None else f" from {kind.ge:.10g}"
     if kind.lt is not None:
-        return f"{low}{' and' if low else ''} below {kind.lt:g}"
-    return low if kind.le is None or kind.le >= LARGE else f"{low} to {kind.le:g}"
+        return f"{low}{' and' if low else ''} below {kind.lt:.10g}"
+    return low if kind.le is None or kind.le >= LARGE else f"{low} to {kind.le:.10g}"
 
 
 def shown(value: Any) -> str:

@@ -6,7 +6,9 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, add_model_options, load_model, one_of, positive
+from osum.cli.arguments import Subparsers, add_model_options, load_model, one_of
+from osum.cli.options import add_fields, made
+from osum.engine.options import LabelOptions
 
 if TYPE_CHECKING:
     from osum import Utterance
@@ -26,7 +28,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("-o", "--output", dest="out", metavar="OUT", help=out)
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
     parser.add_argument("--quiet", action="store_true", help="no warnings or summary; errors still show")
-    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips aligned together")
+    add_fields(parser, LabelOptions, "batch_size")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -37,7 +39,6 @@ def run(arguments: Namespace) -> int:
     from osum.cli.inputs import collected
     from osum.cli.outputs import FailedList, OutputPlace, target_of
     from osum.cli.tally import RunTally
-    from osum.engine.options import LabelOptions
 
     form = arguments.format or (None if arguments.out else FORMATS[0])
     with collected(arguments.paths) as inputs:
@@ -48,7 +49,7 @@ def run(arguments: Namespace) -> int:
         asked = {"model": model.name, "revision": model.revision, "dtype": model.dtype, "align": True}
         left = target.left(inputs.items, asked)
         good = (_with_text(row, arguments.text) for row in left if row.error is None)
-        answers = model.align_files(good, LabelOptions(batch_size=arguments.batch_size))
+        answers = model.align_files(good, made(LabelOptions, arguments))
         tally = RunTally({}, quiet=arguments.quiet)
         failed = None if target.failed_file is None else FailedList(target.failed_file, inputs.manifests)
 

@@ -16,7 +16,7 @@ from osum.records import LARGE, LARGEST
 from osum.text import did_you_mean
 
 if TYPE_CHECKING:
-    from osum import GenerationOptions, Recognizer
+    from osum import Recognizer
 
 DTYPES = ("float32", "bfloat16", "float16")
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -61,7 +61,7 @@ def one_of(what: str, known: Sequence[str], others: dict[str, str] | None = None
 def number(kind: Any, meta: Meta, what: str = "") -> Callable[[str], Any]:
     """An argument type: a number in a range, such as `a whole number from 1`."""
     bounds = (("from", meta.ge), ("over", meta.gt), ("to", meta.le), ("to below", meta.lt))
-    named = [f"{word} {bound:g}" for word, bound in bounds if bound is not None and bound < LARGEST]
+    named = [f"{word} {bound:.10g}" for word, bound in bounds if bound is not None and bound < LARGEST]
     name = what or " ".join(["whole number" if kind is int else "number", *named])
     ranged: dict[str, Any] = {
         sign: bound for sign in ("ge", "gt", "le", "lt") if (bound := getattr(meta, sign)) is not None
@@ -100,27 +100,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=f"{', '.join(DTYPES)}")
     group.add_argument("--offline", action="store_true", help="never fetch anything")
-
-
-def add_generation_options(parser: argparse.ArgumentParser) -> None:
-    """How answers are decoded."""
-    group = parser.add_argument_group("decoding (greedy without these, so equal input gives equal answers)")
-    group.add_argument("--release-decoding", action="store_true", help="the original's seeded beam sampling")
-    group.add_argument("--num-beams", "--beam-size", type=positive, metavar="N", help="beams of the search")
-    group.add_argument("--max-new-tokens", type=positive, metavar="N", help="longest answer")
-    group.add_argument("--seed", type=int, metavar="N", help="of --release-decoding; 777 without it")
-
-
-def generation(arguments: argparse.Namespace) -> GenerationOptions:
-    """The options that the decoding arguments ask for."""
-    from dataclasses import replace
-
-    from osum.engine.options import GenerationOptions
-
-    seed = 777 if arguments.seed is None else arguments.seed
-    options = GenerationOptions.release(seed) if arguments.release_decoding else GenerationOptions()
-    asked = {"num_beams": arguments.num_beams, "max_new_tokens": arguments.max_new_tokens}
-    return replace(options, **{name: value for name, value in asked.items() if value is not None})
 
 
 def load_model(arguments: argparse.Namespace) -> Recognizer:

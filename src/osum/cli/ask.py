@@ -7,7 +7,8 @@ import json
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, log
+from osum.cli.arguments import Subparsers, add_model_options, load_model, log
+from osum.cli.options import add_generation_options, generation
 
 if TYPE_CHECKING:
     from osum import Recognizer

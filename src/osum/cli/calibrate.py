@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osum.cli.arguments import Subparsers, add_model_options, load_model, log, positive
+from osum.cli.options import add_fields
+from osum.engine.options import LabelOptions
 
 if TYPE_CHECKING:
     from osum import Recognizer, Utterance
@@ -41,7 +43,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--min-clips", type=positive, metavar="N", help="labelled clips that a label set needs (default 50)"
     )
-    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="clips answered together (8)")
+    add_fields(parser, LabelOptions, "batch_size")
     parser.add_argument("--overwrite", action="store_true", help="replace another checkpoint in DIR")
     add_model_options(parser)
     parser.set_defaults(run=run)

@@ -11,11 +11,13 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, log, one_of, positive
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, log, one_of
+from osum.cli.options import add_fields, made
+from osum.evaluation.run.options import RunOptions
 from osum.text import did_you_mean
 
 if TYPE_CHECKING:
-    from osum.evaluation.run.run import Ran, RunOptions
+    from osum.evaluation.run.run import Ran
     from osum.evaluation.score.score import Scored
     from osum.evaluation.sets.benchmark import Benchmark
     from osum.peers.recogniser import Recogniser
@@ -72,7 +74,7 @@ def _add_asked(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tasks", type=_names, default=[], metavar="A,B", help=chosen)
     known = "of --data-file: what can be asked; without it the tasks of the first checkpoint of ours"
     group.add_argument("--tasks-file", type=Path, metavar="FILE", help=known)
-    group.add_argument("--limit", type=positive, metavar="N", help="the first N clips of each list alone")
+    add_fields(group, RunOptions, "limit")
     prompts = "fixed: one prompt (the default); all: every published prompt of the task, with mean and spread"
     group.add_argument("--prompts", choices=("fixed", "all"), default="fixed", help=prompts)
 
@@ -86,9 +88,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=", ".join(DTYPES))
     group.add_argument("--offline", action="store_true", help="never fetch anything")
-    group.add_argument(
-        "--batch-size", type=positive, default=8, metavar="N", help="clips answered together (default 8)"
-    )
+    add_fields(group, RunOptions, "batch_size")
     setting = "of a back end; among several models KIND.KEY=VALUE, such as classical.train=train.jsonl"
     group.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help=setting)
 
@@ -96,10 +96,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder of results, of any number of runs")
-    group.add_argument("--resume", action="store_true", help="continue with what is there")
-    group.add_argument("--retry-failed", action="store_true", help="with --resume: ask again what failed")
-    group.add_argument("--overwrite", action="store_true", help="drop what is there for these models and benchmarks")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the intervals (default 0)")
+    add_fields(group, RunOptions, "resume", "retry_failed", "overwrite", "seed")
 
 
 def _names(word: str) -> list[str]:
@@ -297,7 +294,8 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
 
     if arguments.prompts == "all" and not recogniser.prompts(benchmark.task):
         log(f"note: {recogniser.name} takes no prompts, so {benchmark.name} is asked once")
-    asked = Run(benchmark, arguments.data, recogniser, arguments.out, _options(arguments))
+    options = made(RunOptions, arguments, all_prompts=arguments.prompts == "all")
+    asked = Run(benchmark, arguments.data, recogniser, arguments.out, options)
     name = f"{recogniser.name} on {benchmark.name}"
     with tqdm(desc=name, unit="clip", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
 
@@ -308,20 +306,6 @@ def _run_one(arguments: Namespace, benchmark: Benchmark, recogniser: Recogniser,
 
         found = asked.go(progress)
     _log_run(name, found, faults)
-
-
-def _options(arguments: Namespace) -> RunOptions:
-    from osum.evaluation.run.run import RunOptions
-
-    return RunOptions(
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-        retry_failed=arguments.retry_failed,
-        limit=arguments.limit,
-        all_prompts=arguments.prompts == "all",
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-    )
 
 
 def _log_run(name: str, found: Ran, faults: _Faults) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, log, positive
-from osum.peers.language_model import ENDPOINT_VARIABLE
+from msgspec import Meta
+
+from osum.cli.arguments import Subparsers, log, number, positive
+from osum.cli.options import add_field, add_fields, made
+from osum.evaluation.judge.settings import JudgeSettings
+from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint
 
 if TYPE_CHECKING:
     from osum.evaluation.judge.judgement import ModelJudgement, Verdict
     from osum.peers.budget import Prices
-    from osum.peers.language_model import Endpoint, Usage
+    from osum.peers.language_model import Usage
 
 _SHOWN = 5
 """Clips without a verdict that are named on the terminal; the file names all."""
@@ -54,16 +58,13 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--endpoint", metavar="URL", help=f"base address; the environment's {ENDPOINT_VARIABLE} without it"
     )
-    group.add_argument("--judge", required=True, metavar="MODEL", help="as the endpoint names it")
-    group.add_argument(
-        "--language", choices=("en", "zh"), default="en", help="of the words it is asked in (default en)"
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="sent with each question (default 0)")
-    group.add_argument("--temperature", type=_amount, default=0.0, metavar="T", help="default 0")
-    group.add_argument("--max-tokens", type=positive, default=1024, metavar="N", help="of an answer (default 1024)")
-    group.add_argument("--concurrency", type=positive, default=4, metavar="N", help="questions at a time (default 4)")
-    group.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="for one answer (default 120)")
-    group.add_argument("--tries", type=positive, default=5, metavar="N", help="of one question (default 5)")
+    add_field(group, JudgeSettings, "model", "--judge", metavar="MODEL")
+    add_fields(group, JudgeSettings, "language")
+    add_field(group, JudgeSettings, "seed", required=False, default=0)
+    add_field(group, JudgeSettings, "temperature", required=False, default=0.0)
+    add_field(group, JudgeSettings, "max_tokens", required=False, default=1024)
+    group.add_argument("--concurrency", type=positive, default=4, metavar="N", help="questions at a time (4)")
+    add_fields(group, Endpoint, "timeout", "tries")
     group.add_argument("--cache", type=Path, metavar="DIR", help="answers so far; judge-cache next to FILE without it")
 
 
@@ -74,22 +75,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-cost", type=_amount, metavar="C", help="the most that this run may spend")
 
 
-def _amount(word: str) -> float:
-    """An argument type: a number from 0."""
-    try:
-        amount = float(word)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise ArgumentTypeError(f"{word!r} is no number from 0")
-    return amount
-
-
-def _seconds(word: str) -> float:
-    """An argument type: a time above 0."""
-    if not (seconds := _amount(word)):
-        raise ArgumentTypeError(f"{word!r} is no time above 0")
-    return seconds
+_amount = number(float, Meta(ge=0))
 
 
 def run(arguments: Namespace) -> int:
@@ -97,15 +83,13 @@ def run(arguments: Namespace) -> int:
     from tqdm import tqdm
 
     from osum.evaluation.judge.judge import judgement_of, read_replies, trial_of, verdicts_on
-    from osum.evaluation.judge.judgement import JudgeSettings, write_judgement
+    from osum.evaluation.judge.judgement import write_judgement
     from osum.peers.language_model import LanguageModel
 
     out, prices = arguments.out or _place(arguments), _prices(arguments)
     predictions = read_replies(arguments.predictions)
     against = read_replies(arguments.against) if arguments.against else None
-    judge = JudgeSettings(
-        arguments.judge, arguments.temperature, arguments.max_tokens, arguments.seed, arguments.language
-    )
+    judge = made(JudgeSettings, arguments)
     trial = trial_of(predictions, judge, against, with_reference=not arguments.no_reference)
     cache = arguments.cache or out.parent / "judge-cache"
     verdicts: list[Verdict] = []
@@ -149,7 +133,6 @@ def _is_free(path: Path, asked: str, overwrite: bool) -> bool:
 
 def _endpoint(arguments: Namespace) -> Endpoint:
     from osum.errors import UsageError
-    from osum.peers.language_model import Endpoint
 
     url = arguments.endpoint or os.environ.get(ENDPOINT_VARIABLE, "")
     if not url:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from osum.cli.arguments import (
     Subparsers,
-    add_generation_options,
     add_model_options,
-    generation,
     load_model,
     log,
     one_of,
 )
-from osum.cli.options import add_field, add_fields, made
+from osum.cli.options import add_field, add_fields, add_generation_options, generation, made
 from osum.engine.options import LabelOptions
 from osum.results.subtitle_options import SubtitleOptions
 

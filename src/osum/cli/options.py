@@ -13,7 +13,7 @@ import inspect
 import textwrap
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 from msgspec import Meta
 
 from osum.cli.arguments import number, one_of
+from osum.engine.options import GenerationOptions
 
 T = TypeVar("T")
 _METAVARS = {int: "N", float: "X"}
@@ -47,6 +48,23 @@ def made(options: type[T], arguments: Namespace, **more: Any) -> T:
     names = [field.name for field in fields(cast(Any, options)) if field.name in arguments]
     given = {name: getattr(arguments, name) for name in names} | more
     return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
+    """How answers are decoded."""
+    group = parser.add_argument_group("decoding (greedy without these, so equal input gives equal answers)")
+    group.add_argument("--release-decoding", action="store_true", help="the original's seeded beam sampling")
+    add_field(group, GenerationOptions, "num_beams", "--num-beams", "--beam-size", default=None)
+    add_field(group, GenerationOptions, "max_new_tokens")
+    add_field(group, GenerationOptions, "seed", help="of --release-decoding; 777 without it")
+
+
+def generation(arguments: Namespace) -> GenerationOptions:
+    """The options that the decoding arguments ask for."""
+    seed = 777 if arguments.seed is None else arguments.seed
+    options = GenerationOptions.release(seed) if arguments.release_decoding else GenerationOptions()
+    asked = {name: getattr(arguments, name) for name in ("num_beams", "max_new_tokens")}
+    return replace(options, **{name: value for name, value in asked.items() if value is not None})
 
 
 @cache
@@ -93,4 +111,5 @@ def _help(doc: str, default: Any) -> str:
     sentence = doc.partition(". ")[0].rstrip(".").replace("%", "%%")
     if sentence[1:2].islower():
         sentence = sentence[0].lower() + sentence[1:]
-    return sentence if default in (None, False, "", [], ()) else f"{sentence} ({default})"
+    shown = f"{default:g}" if isinstance(default, float) else str(default)
+    return sentence if default is None or default is False or not shown.strip("[]()") else f"{sentence} ({shown})"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osum.cli.arguments import Parser, Subparsers, log, one_of, positive
+from osum.cli.options import add_field, add_fields, made
+from osum.pipeline.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from osum.pipeline.run import Progress, Runner
@@ -50,8 +52,8 @@ def _add_export(acts: Subparsers) -> None:
     parser.add_argument("to", type=Path, metavar="TO", help="a new folder; a file for dialogues")
     forms = ("dialogues", "lhotse", "parquet", "original-raw", "original-shard", "original-combine", "label-studio")
     parser.add_argument("--form", required=True, type=one_of("form", forms), help=", ".join(forms))
-    parser.add_argument("--task", default="ASR", help="of the original's forms (ASR)")
-    parser.add_argument("--url", default="", help="label-studio: what stands before the names of sound files")
+    add_fields(parser, ExportOptions, "task")
+    add_field(parser, ExportOptions, "url", metavar="URL")
     parser.set_defaults(run=run_export)
 
 
@@ -169,9 +171,9 @@ def run_export(arguments: Namespace) -> int:
 
     Tars with an index, as WebDataset reads them, are those of osum data shard.
     """
-    from osum.pipeline.exports import ExportOptions, export
+    from osum.pipeline.exports import export
 
-    count = export(arguments.corpus, arguments.form, arguments.to, ExportOptions(arguments.task, arguments.url))
+    count = export(arguments.corpus, arguments.form, arguments.to, made(ExportOptions, arguments))
     log(f"{arguments.to}: {count} rows")
     return 0
 

@@ -8,12 +8,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osum.cli.arguments import Subparsers, add_generation_options, add_model_options, generation, load_model, log
+from osum.cli.arguments import Subparsers, add_model_options, load_model, log
+from osum.cli.options import add_field, add_fields, add_generation_options, generation, made
+from osum.dialogue.options import TalkOptions
 
 if TYPE_CHECKING:
-    from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions
+    from osum.dialogue.talker import AudioPiece, Reply, Talker
 
-THINKING = ("off", "tag", "language")
 _EXAMPLES = """\
 examples:
   osum talk question.wav --model echat/                                       the reply as text
@@ -33,11 +34,11 @@ def register(commands: Subparsers) -> None:
     )
     talk.add_argument("question", nargs="?", metavar="QUESTION", help="audio file")
     talk.add_argument("--text", metavar="T", help="the question as text, in place of a recording or with it")
-    talk.add_argument("--thinking", choices=THINKING, default="off", help="whether it thinks first, and how (off)")
+    add_fields(talk, TalkOptions, "thinking")
     talk.add_argument("--show-thought", action="store_true", help="print what it thought, on standard error")
     talk.add_argument("--history", metavar="FILE.json", help="conversation to continue; question and reply are added")
-    talk.add_argument("--in-turns", action="store_true", help="text and speech in turns: the first sound comes sooner")
-    talk.add_argument("--release", action="store_true", help="ask as the released OSUM-EChat does")
+    add_fields(talk, TalkOptions, "in_turns")
+    add_field(talk, TalkOptions, "released", "--release")
     talk.add_argument("--json", action="store_true", help="a JSON object: text, thought, emotion, codes, cues")
     _add_voice(talk, required=False)
     talk.set_defaults(run=run_talk)
@@ -114,19 +115,11 @@ def _talker(arguments: Namespace) -> Talker:
 
 
 def _options(arguments: Namespace) -> TalkOptions:
-    from osum.dialogue.talker import TalkOptions
-
     asked = (arguments.release_decoding, arguments.num_beams, arguments.max_new_tokens)
     how = generation(arguments) if any(asked) else None
     if arguments.run is run_speak:
         return TalkOptions(generation=how)
-    return TalkOptions(
-        thinking=arguments.thinking,
-        in_turns=arguments.in_turns,
-        aloud=bool(arguments.output),
-        generation=how,
-        released=arguments.release,
-    )
+    return made(TalkOptions, arguments, aloud=bool(arguments.output), generation=how)
 
 
 def _question(arguments: Namespace) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from torch import Tensor
 from osum import audio as audio_io
 from osum.audio import SAMPLE_RATE
 from osum.dialogue.modes import Mode
+from osum.dialogue.options import MAX_TURNS
 from osum.errors import InputError
 from osum.model import OsumProcessor
 from osum.model.templates import PLACEHOLDERS
 
-MAX_TURNS = 5
-"""Earlier exchanges that are remembered, as in the release (echat 2.4)."""
 Role = Literal["system", "user", "assistant"]
 Messages = Sequence[Mapping[str, Any]]
 _MAY_HOLD: dict[str, tuple[str, ...]] = {

@@ -9,7 +9,8 @@ from typing import Any
 
 from osum.checkpoints.checkpoint import open_checkpoint
 from osum.dialogue.conversation import Messages
-from osum.dialogue.talker import AudioPiece, Piece, Reply, Talker, TalkOptions
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Piece, Reply, Talker
 from osum.errors import UsageError
 from osum.listening.placement import DTYPES, placement
 from osum.listening.recognizer import Recognizer

@@ -12,57 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from osum.dialogue import modes
-from osum.dialogue.conversation import MAX_TURNS, Messages, Prompt, Turn, prompt_of, read_conversation
+from osum.dialogue.conversation import Messages, Prompt, Turn, prompt_of, read_conversation
 from osum.dialogue.modes import Mode
+from osum.dialogue.options import TalkOptions
 from osum.dialogue.thought import FIELDS_BEGIN, THINK, THINK_END, Thought, read_said
 from osum.dialogue.writing import Writing
 from osum.engine.engine import Engine
-from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Request
 from osum.errors import CheckpointError, InputError, LayoutError
 from osum.model.answer_plan import AGE_IN_THOUGHT, AnswerPlan, Opens, Rule, ThoughtBudget
-from osum.records import check_fields
 from osum.speech.synthesizer import Token2Wav
 from osum.speech.voice import Voice
 from osum.tasks import REPLY_EMOTIONS
 from osum.utterance import Word
 
 Samples = NDArray[np.float32]
-Thinking = Literal["tag", "language", "off"]
 TOGETHER = 16
 """Conversations that `replies` has in flight."""
 MAX_NEW_TOKENS = 2000
 """Longest reply in ids, speech included (echat 1.6)."""
-
-
-@dataclass(frozen=True)
-class TalkOptions:
-    """What one reply is asked for."""
-
-    thinking: Thinking = "off"
-    """Whether it thinks first; tag names what was recognised, language thinks in sentences, off answers at once."""
-    thought_tokens: Annotated[int, Meta(ge=0)] = 200
-    """Longest thought; one that has used them up is closed."""
-    aloud: bool | None = None
-    """Whether to speak; None speaks where the model can and a voice is at hand."""
-    in_turns: bool = False
-    """Text and speech in turns, so that the first sound need not wait for the whole text."""
-    max_turns: Annotated[int, Meta(ge=0)] = MAX_TURNS
-    """Earlier exchanges that are remembered."""
-    generation: GenerationOptions | None = None
-    """How ids are picked; None takes the mode's own settings."""
-    released: bool = False
-    """Ask and decode as the released OSUM-EChat does, with its odd prompts and its rule for ages."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
-from typing import Annotated, Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -16,23 +15,9 @@ Transcript = Literal["decoded", "given"]
 VadName = Literal["auto", "silero", "energy"]
 
 
-class Range(NamedTuple):
-    """The numbers that a field takes, both ends included."""
-
-    low: float
-    high: float
-    whole: bool = False
-    optional: bool = False
-
-    def __contains__(self, value: object) -> bool:
-        if value is None:
-            return self.optional
-        kind: Any = Integral if self.whole else Real
-        return isinstance(value, kind) and not isinstance(value, bool) and bool(self.low <= value <= self.high)
-
-    def __str__(self) -> str:
-        number = "a whole number" if self.whole else "a number"
-        return f"{number} from {self.low} to {self.high}{', or None' if self.optional else ''}"
+NumTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
+MAX_SEED = 2**32 - 1
+MIN_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,29 +25,25 @@ class GenerationOptions:
     """How an answer is decoded. The default is greedy, so equal input gives equal answers.
 
     Raises:
-        InputError: a field outside its range (`RANGES`).
+        InputError: a field outside its range.
     """
 
-    max_new_tokens: int | None = None
-    """Longest answer in tokens; None takes a limit that grows with the audio."""
-    num_beams: int = 1
+    max_new_tokens: NumTokens | None = None
+    """Longest answer in tokens. None takes a limit that grows with the audio."""
+    num_beams: Annotated[int, Meta(ge=1, le=64)] = 1
     """Beams of the search."""
     do_sample: bool = False
-    top_k: int = 50
-    top_p: float = 1.0
-    temperature: float = 1.0
-    repetition_penalty: float = 1.0
+    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] = 50
+    """Ids that sampling draws from, the most probable; 0 keeps every id."""
+    top_p: Annotated[float, Meta(ge=1e-6, le=1)] = 1.0
+    temperature: Annotated[float, Meta(ge=MIN_TEMPERATURE, le=100)] = 1.0
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
     """Counts the answer alone, never the prompt."""
-    seed: int | None = None
-    """Seed of sampling; None draws a new one each time."""
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] | None = None
+    """Seed of sampling. None draws a new one each time."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value, allowed = getattr(self, each.name), RANGES.get(each.name)
-            if allowed is not None and value not in allowed:
-                raise InputError(f"{each.name} is {value!r}: it must be {allowed}")
-        if not isinstance(self.do_sample, bool):
-            raise InputError(f"do_sample is {self.do_sample!r}: it must be True or False")
+        check_fields(self)
 
     @classmethod
     def release(cls, seed: int = 777) -> GenerationOptions:
@@ -85,18 +66,6 @@ class GenerationOptions:
             "repetition_penalty": self.repetition_penalty,
             **(sampling if self.do_sample else {}),
         }
-
-
-RANGES = {
-    "max_new_tokens": Range(1, 1_000_000, whole=True, optional=True),
-    "num_beams": Range(1, 64, whole=True),
-    "top_k": Range(0, 1_000_000, whole=True),
-    "top_p": Range(1e-6, 1),
-    "temperature": Range(0.01, 100),
-    "repetition_penalty": Range(0.01, 100),
-    "seed": Range(0, 2**32 - 1, whole=True, optional=True),
-}
-"""Field of `GenerationOptions` to what it may be; a `top_k` of 0 keeps every id."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from osum.engine.options import RANGES, GenerationOptions
+from osum.engine.options import GenerationOptions, NumTokens
 from osum.errors import InputError
 from osum.model.answer_plan import AnswerPlan
+from osum.records import check_fields
 from osum.tasks import Task
 
 
@@ -19,7 +20,7 @@ class Ask:
 
     text: str
     """What `OsumProcessor.render` or `.request` gives, one `<|audio|>` for each clip of the request."""
-    max_new_tokens: int
+    max_new_tokens: NumTokens
     task: Task | None = None
     """Defines where in the answer the transcript is and which labels are scored; None for a free question."""
     options: GenerationOptions = field(default_factory=GenerationOptions)
@@ -33,8 +34,7 @@ class Ask:
     """Words that a timed answer consists of: its times alone are decoded (see `engine.forced`)."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens not in RANGES["max_new_tokens"] or self.max_new_tokens is None:
-            raise InputError(f"max_new_tokens is {self.max_new_tokens!r}: a question needs a whole number of 1 or more")
+        check_fields(self)
         if self.plan is not None and (self.task is not None or self.options.searches):
             raise InputError("a plan together with a task or with beams: a plan answers a free question, id by id")
 

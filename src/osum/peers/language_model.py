@@ -27,8 +27,10 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
+
+from msgspec import Meta
 
 from osum.errors import EndpointError, EndpointUnusableError, InputError, MissingExtraError
 from osum.files import atomic_file
@@ -76,8 +78,9 @@ class Endpoint:
     url: str
     """Base address, such as `http://127.0.0.1:8000/v1`."""
     key: str | None = field(default=None, repr=False)
-    timeout: float = 120.0  # s, for one whole answer
-    tries: int = 5
+    timeout: Annotated[float, Meta(gt=0)] = 120.0
+    """Seconds for one whole answer."""
+    tries: Annotated[int, Meta(ge=1)] = 5
     """Of one request, where the fault may pass."""
     backoff: float = 1.0  # s before the second try; doubled for each further one
     longest_wait: float = 120.0  # s that a server may ask us to wait

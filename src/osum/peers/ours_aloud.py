@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Reply, Talker
 from osum.errors import InputError
 from osum.listening.recognizer import load
 from osum.peers.ours import Ours

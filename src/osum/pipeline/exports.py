@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from osum.corpus.shards import add_member
 from osum.corpus.sound_file import flac, wav
 from osum.errors import InputError, MissingExtraError
 from osum.files import atomic_file
+from osum.pipeline.export_options import ExportOptions
 from osum.pipeline.row import NO_SOUND
 from osum.tasks import OSUM, REPLY_EMOTIONS
 from osum.text import to_json
@@ -29,16 +29,6 @@ from osum.utterance import Utterance
 
 PER_FILE = 1000
 """Rows of one tar, or of one Parquet file."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a corpus is written."""
-
-    task: str = "ASR"
-    """Of the original's forms, whose `txt` is the answer to a task."""
-    url: str = ""
-    """Of Label Studio: what stands before the names of sound files, such as `/data/local-files/?d=corpus/`."""
 
 
 def export(corpus: Path, form: str, out: Path, options: ExportOptions | None = None) -> int:

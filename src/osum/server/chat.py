@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from osum.dialogue.modes import SPEAK
-from osum.dialogue.talker import AudioPiece, Piece, Reply, TalkOptions, TextPiece, ThoughtPiece
-from osum.engine.options import RANGES, GenerationOptions
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Piece, Reply, TextPiece, ThoughtPiece
+from osum.engine.options import MAX_SEED, MIN_TEMPERATURE, GenerationOptions
 from osum.listening.recognizer import Recognizer
 from osum.server.body import json_of, record
 from osum.server.desk import Stop
@@ -92,7 +93,7 @@ class ChatRequest:
         if self.aloud and self.stream and self.format != "pcm16":
             raise bad("audio.format: a stream is pcm16, since only that can be put together", "audio.format")
         for name, low, high in (("temperature", 0, 2), ("top_p", 1e-6, 1), ("max_tokens", 1, 10**6),
-                                ("max_completion_tokens", 1, 10**6), ("seed", 0, RANGES["seed"].high)):  # fmt: skip
+                                ("max_completion_tokens", 1, 10**6), ("seed", 0, MAX_SEED)):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise bad(f"{name} is {value!r}: it must be from {low:g} to {high:g}", name)
@@ -112,7 +113,7 @@ class ChatRequest:
         how = GenerationOptions(
             max_new_tokens=most,
             do_sample=warmth > 0,
-            temperature=max(warmth, RANGES["temperature"].low),
+            temperature=max(warmth, MIN_TEMPERATURE),
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=0,
             seed=self.seed,

@@ -23,8 +23,9 @@ from osum.dialogue import news
 from osum.dialogue.conversation import Messages
 from osum.dialogue.history import Entry
 from osum.dialogue.live import Generator, LiveTalk, Microphone, Parts, Samples
+from osum.dialogue.options import TalkOptions
 from osum.dialogue.talk import TalkRules
-from osum.dialogue.talker import AudioPiece, Piece, Talker, TalkOptions
+from osum.dialogue.talker import AudioPiece, Piece, Talker
 from osum.dialogue.task_replies import TaskReplies
 from osum.dialogue.turn_policy import SilenceOnly, TurnPolicy
 from osum.dialogue.voiced import Voiced

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from osum.dialogue.modes import SPEAK
-from osum.dialogue.talker import AudioPiece, Talker, TalkOptions
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Talker
 from osum.errors import InputError
 from osum.server.body import json_of, record
 from osum.server.desk import Stop

@@ -25,7 +25,8 @@ from starlette.types import Scope
 
 from osum.audio import SAMPLE_RATE
 from osum.corpus.sound_file import wav
-from osum.dialogue.talker import Reply, TalkOptions, TextPiece, Thinking, ThoughtPiece
+from osum.dialogue.options import TalkOptions, Thinking
+from osum.dialogue.talker import Reply, TextPiece, ThoughtPiece
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
 from osum.listening.decisions import SENSITIVE

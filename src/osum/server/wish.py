@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from osum.engine.options import RANGES, GenerationOptions, LabelOptions
+from osum.engine.options import MAX_SEED, MIN_TEMPERATURE, GenerationOptions, LabelOptions
 from osum.results.subtitle_options import SubtitleOptions
 from osum.server.faults import bad
 from osum.server.form import Fields
@@ -61,7 +61,7 @@ class Wish:
         stream = fields.flag("stream")
         if stream and shape in ("srt", "vtt"):
             raise bad(f"a stream of {shape!r}: stream 'json', or leave stream out", "stream")
-        seed = int(fields.number("seed", 0, RANGES["seed"].high, -1)) if fields.text("seed") else None
+        seed = int(fields.number("seed", 0, MAX_SEED, -1)) if fields.text("seed") else None
         return cls(
             shape=shape,
             words="word" in times,
@@ -92,7 +92,7 @@ class Wish:
         """Greedy at a temperature of 0, as Whisper's."""
         if not self.temperature:
             return GenerationOptions()
-        warmth = max(self.temperature, RANGES["temperature"].low)
+        warmth = max(self.temperature, MIN_TEMPERATURE)
         return GenerationOptions(do_sample=True, top_k=0, temperature=warmth, seed=self.seed)
 
     def options(self, tasks: tuple[str, ...], timed: bool) -> LabelOptions:

@@ -22,7 +22,7 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import ClipAudio
 from osum.corpus.dialogue_forms import DialogueManifest
 from osum.corpus.dialogues import Dialogue, DialogueTurn
-from osum.dialogue.conversation import MAX_TURNS
+from osum.dialogue.options import MAX_TURNS
 from osum.errors import AudioError, LayoutError
 from osum.model import OsumProcessor
 from osum.model.configuration_osum import IGNORED, round_up

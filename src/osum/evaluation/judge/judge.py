@@ -28,7 +28,6 @@ from osum.evaluation.judge.judgement import (
     MISSING,
     UNANSWERED,
     UNJUDGED,
-    JudgeSettings,
     ModelJudgement,
     Opinion,
     Verdict,
@@ -37,6 +36,7 @@ from osum.evaluation.judge.judgement import (
     judged_result,
     reply_of,
 )
+from osum.evaluation.judge.settings import JudgeSettings
 from osum.evaluation.run.prediction import Prediction
 from osum.evaluation.run.predictions import Predictions
 from osum.peers.budget import Prices

@@ -16,6 +16,7 @@ from statistics import fmean
 import numpy as np
 
 from osum.errors import InputError, ManifestError
+from osum.evaluation.judge.settings import JudgeSettings
 from osum.evaluation.run.prediction import Prediction
 from osum.files import atomic_file
 from osum.peers.budget import Prices
@@ -23,18 +24,6 @@ from osum.records import from_row, to_row
 from osum.scoring import Counts, Resampling, Score
 
 JUDGED, UNANSWERED, UNJUDGED, MISSING = "judged", "unanswered", "unjudged", "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """Who judges."""
-
-    model: str
-    temperature: float
-    max_tokens: int
-    seed: int
-    language: str = "en"
-    """Of the words that the judge is asked in: en or zh."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from osum.audio import probe
 from osum.corpus.clips import PLACE_FIELDS
 from osum.errors import InputError, OsumError, TaskError
 from osum.evaluation.run.clips import Clips, check_list, read_clips
+from osum.evaluation.run.options import RunOptions
 from osum.evaluation.run.prediction import Prediction, Truth
 from osum.evaluation.run.predictions import AskedBenchmark, Predictions, folder_name
 from osum.evaluation.sets.benchmark import Benchmark
@@ -33,26 +34,6 @@ WRITTEN = "question"
 """Field of a clip whose test set asks about each in words of its own, as the original reads it (specification 3.5)."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run goes about it."""
-
-    resume: bool = False
-    """Continue with existing answers."""
-    overwrite: bool = False
-    """Drop what is there."""
-    retry_failed: bool = False
-    """When resuming, ask clips without an answer again."""
-    limit: int | None = None
-    """Only the first clips of the list."""
-    all_prompts: bool = False
-    """Ask under every published prompt, not in the fixed one alone; a model that takes none is asked once."""
-    batch_size: int = 8
-    """Clips asked together; they are what a kill loses."""
-    seed: int = 0
-    """Of the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
