@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from docs.generate.tasks import markdown
 from osum.cli import _parse
 from osum.corpus.manifest import read_manifest
-from osum.tasks.document import markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

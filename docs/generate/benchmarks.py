@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, made from the catalogue: `python -m osum.evaluation.sets.document > docs/benchmarks.md`."""
+"""docs/benchmarks.md, made from the catalogue: `python -m docs.generate.benchmarks > docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from osum.text import markdown_table
 _PAGE = """\
 # Benchmarks
 
-Made by `python -m osum.evaluation.sets.document > docs/benchmarks.md`; change `src/osum/evaluation/`, not this page.
+Made by `python -m docs.generate.benchmarks > docs/benchmarks.md`; change `src/osum/evaluation/`, not this page.
 
 `osum evaluate --data DATA --benchmark NAME,NAME -o OUT` reads each benchmark from its folder under `DATA`, as its
 publisher packs it. A file that is missing, or a list that is not as long as published, ends the run with one line that

@@ -1,4 +1,4 @@
-"""docs/tasks.md, made from the catalogue: `python -m osum.tasks.document > docs/tasks.md`."""
+"""docs/tasks.md, made from the catalogue: `python -m docs.generate.tasks > docs/tasks.md`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ assert tasks.prompt("pitch", "en") == "Transcribe this and end with a <pitch> ta
 _PAGE = """\
 # Tasks
 
-Made by `python -m osum.tasks.document > docs/tasks.md`; change `src/osum/tasks/`, not this page.
+Made by `python -m docs.generate.tasks > docs/tasks.md`; change `src/osum/tasks/`, not this page.
 
 A task is one question about a clip. Its answer is the transcript, then one `<tag>` per label set, then the reply
 after `<开始回答>`. Texts are lower case, without spaces around Chinese characters.

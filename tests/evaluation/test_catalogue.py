@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate.benchmarks import markdown
 from osum.corpus.synthesis import LIBRARY
 from osum.errors import InputError
 from osum.evaluation.sets import spoken
 from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES, TASKS
-from osum.evaluation.sets.document import markdown
 from osum.evaluation.sets.echat import ECHAT_SETS
 from osum.evaluation.sets.own_sets import OWN_SETS
 from osum.evaluation.sets.public_sets import PUBLIC_SETS
@@ -60,7 +60,7 @@ def test_suites_hold_benchmarks_that_there_are():
 
 def test_the_page_is_up_to_date():
     page = (REPOSITORY / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert page == markdown(), "run: python -m osum.evaluation.sets.document > docs/benchmarks.md"
+    assert page == markdown(), "run: python -m docs.generate.benchmarks > docs/benchmarks.md"
 
 
 # Our own sets

@@ -1,14 +1,14 @@
 import re
 from pathlib import Path
 
+from docs.generate.tasks import markdown
 from osum.tasks import ECHAT, OSUM
-from osum.tasks.document import markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m osum.tasks.document > docs/tasks.md"
+    assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m docs.generate.tasks > docs/tasks.md"
 
 
 def test_the_page_shows_what_only_echat_answers():

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docs.generate.tasks import EXAMPLE, PUNCTUATED
 from osum.errors import TaskError
 from osum.tasks import ECHAT, EMOTIONS, GENDERS, OSUM, RELEASE, REPLY_SEPARATOR, LabelSet, Task, normalise_target
-from osum.tasks.document import EXAMPLE, PUNCTUATED
 from osum.text import join_units
 from osum.utterance import Utterance, Word
 

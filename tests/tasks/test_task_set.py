@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from docs.generate.tasks import EXAMPLE
 from osum.errors import TaskError
 from osum.tasks import AGES, ECHAT, EMOTIONS, OSUM, RELEASE, LabelSet, Task, TaskSet
-from osum.tasks.document import EXAMPLE
 
 PITCH = Task("PITCH", "<TRANSCRIBE> <PITCH>", "pitch", label_sets=(LabelSet("pitch", ("low", "high")),))
 PROMPTS = {"en": ["Transcribe and tag the pitch: {pitch}."]}
