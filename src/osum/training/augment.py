@@ -74,7 +74,7 @@ class Augmentation:
         """
         for name in mapping if isinstance(mapping, Mapping) else ():
             if name in ("pitch", "formants") or str(name).startswith("event_"):
-                raise InputError(f"augmentation.{name}: mix events ahead of training, by osum.corpus.vocal_events")
+                raise InputError(f"augmentation.{name}: mix events ahead of training, by insert_events of a plan")
         try:
             options: Augmentation = read(cls, {} if mapping is None else mapping, "augmentation")
         except RecordError as fault:
