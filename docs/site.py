@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+STYLE = ROOT / "docs" / "site.css"
 PAGES = ("*.md", "docs/**/*.md", "*/README.md", "recipes/*/README.md", "src/osum/assets/*/README.md")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 
@@ -36,7 +37,7 @@ def lay_out(folder: Path) -> int:
     """Fill the folder anew and count the pages."""
     shutil.rmtree(folder, ignore_errors=True)
     found = list(pages())
-    for path in {*found, *(file for page in found for file in linked(page))}:
+    for path in {STYLE, *found, *(file for page in found for file in linked(page))}:
         place = folder / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(path)

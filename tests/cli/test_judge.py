@@ -124,7 +124,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_spent(
         (["--endpoint", "host:8000"], "is no address"),
         (["--endpoint", "http://host/v1", "--price-in", "1"], "--price-in and --price-out go together"),
         (["--price-in", "-1"], "'-1' is no number from 0"),
-        (["--timeout", "0"], "'0' is no time above 0"),
+        (["--timeout", "0"], "'0' is no number over 0"),
     ],
 )
 def test_what_is_missing_is_told_in_one_line(
