@@ -95,7 +95,7 @@ def test_a_recipe_names_what_it_changes():
     [
         ({"codec_probabilty": 1}, "augmentation.codec_probabilty is unknown: did you mean 'codec_probability'?"),
         ({"spec": {"time_mask": 1}}, "augmentation.spec.time_mask is unknown: did you mean 'time_masks'?"),
-        ({"event_probability": 1}, "augmentation.event_probability: mix events ahead of training, by insert_events of a plan"),
+        ({"event_probability": 1}, "augmentation.event_probability: mix events ahead of training, by insert_events of"),
         ({"xyzzy": 1}, "augmentation.xyzzy is unknown: the fields are speed_probability, "),
         ({7: 1}, "augmentation.name is 7: a text is needed"),
         ({"spec": 3}, "augmentation.spec is 3: an object is needed"),
