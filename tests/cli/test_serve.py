@@ -17,7 +17,7 @@ from osum.cli import main, serve
         (["--model", "=nano"], "is no NAME=PATH"),
         (["--codec", "voice/"], "a codec without voices"),
         (["--api-key-file", "nothing.txt"], "cannot be read"),
-        (["--port", "99999"], "is no port"),
+        (["--port", "99999"], "is no whole number from 0 to 65535"),
         (["--max-waiting", "-1"], "is no whole number"),
     ],
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, log, over_zero, positive
+from osum.cli.arguments import Subparsers, log, over_zero
+from osum.cli.options import add_field, add_fields, made
+from osum.server.options import ServerOptions
 
 if TYPE_CHECKING:
     from osum.server.models import Models
-    from osum.server.options import ServerOptions
 
 KEY_VARIABLE = "OSUM_API_KEY"
 _EXAMPLES = """\
@@ -38,7 +39,7 @@ def register(commands: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--studio", action="store_true", help="serve the page of the studio at /studio")
+    add_fields(parser, ServerOptions, "studio")
     _add_common(parser)
     parser.set_defaults(run=run, browser=False)
     studio = commands.add_parser(
@@ -54,11 +55,10 @@ def register(commands: Subparsers) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
-    parser.add_argument("--port", type=_port, default=8000, help="port to listen at (8000); 0 takes a free one")
+    add_fields(parser, ServerOptions, "host", "port")
     group = parser.add_argument_group("review in the studio")
-    group.add_argument("--review", "--data", metavar="FILE", help="manifest of osum (.jsonl) whose rows are reviewed")
-    group.add_argument("--audio-root", metavar="DIR", help="folder that holds its recordings; its own without it")
+    add_field(group, ServerOptions, "review", "--review", "--data", metavar="FILE")
+    add_field(group, ServerOptions, "audio_root", metavar="DIR")
     _add_models(parser)
     _add_talks(parser)
     _add_access(parser)
@@ -73,49 +73,34 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1 ...; the best one without it")
     group.add_argument("--dtype", help="float32, bfloat16, float16")
     group.add_argument("--offline", action="store_true", help="never fetch anything")
-    group.add_argument("--idle-unload", type=over_zero, metavar="S", help="unload a model that nobody used for S s")
-    group.add_argument("--codec", metavar="DIR", help="speech model, by osum convert COSYVOICE DIR, to reply aloud")
-    group.add_argument("--voices", metavar="PATH", help="voice file, or a folder of them, by osum voice make")
-    group.add_argument("--refuse-sensitive", action="store_true", help="never answer about gender, age or emotion")
+    add_fields(group, ServerOptions, "idle_unload")
+    add_field(group, ServerOptions, "codec", metavar="DIR")
+    add_field(group, ServerOptions, "voices", metavar="PATH")
+    add_fields(group, ServerOptions, "refuse_sensitive")
 
 
 def _add_talks(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("live talks")
-    group.add_argument(
-        "--turn-policy",
-        choices=("auto", "silence", "words", "model", "network"),
-        help="who decides about turns where a session of semantic_vad names nobody (auto)",
-    )
-    group.add_argument("--end-of-turn", metavar="FILE", help="ONNX file of an end-of-turn network, such as Smart Turn")
-    group.add_argument("--max-talks", type=positive, metavar="N", help="live talks at once; one more gets 503 (8)")
+    add_fields(group, ServerOptions, "turn_policy")
+    add_field(group, ServerOptions, "end_of_turn", metavar="FILE")
+    add_fields(group, ServerOptions, "max_talks")
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(f"access (a key is also read from {KEY_VARIABLE})")
     group.add_argument("--api-key-file", metavar="FILE", help="keys that clients must send, one a line")
-    group.add_argument("--insecure", action="store_true", help="let other machines ask without a key")
-    for name, about in (
-        ("origin", "page that may ask from a browser, such as https://app.example.org"),
-        ("host", "further name of this server that requests may use"),
-        ("media-domain", "domain that audio_url may be fetched from"),
-    ):
-        group.add_argument(f"--allowed-{name}", action="append", default=[], metavar="NAME", help=about)
+    add_fields(group, ServerOptions, "insecure")
+    for name in ("origin", "host", "media-domain"):
+        add_field(group, ServerOptions, f"allowed_{name.replace('-', '_')}s", f"--allowed-{name}")
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
-    for name, kind, about in (
-        ("max-upload-mb", over_zero, "largest body in MB (100)"),
-        ("max-audio-seconds", over_zero, "longest recording (3600)"),
-        ("request-seconds", over_zero, "longest time for an answer (600)"),
-        ("max-running", positive, "requests answered at once (32)"),
-        ("max-waiting", _whole, "requests that wait behind those; one more gets 503 (64)"),
-        ("max-per-key", positive, "requests and live talks of one key at once; one more gets 429 (no limit)"),
-        ("num-readers", positive, "processes that decode recordings (2)"),
-        ("drain-seconds", _seconds, "between SIGTERM and the end of listening, for a balancer (0)"),
-        ("stop-seconds", _seconds, "that requests may take to finish when it stops (30)"),
-    ):
-        group.add_argument(f"--{name}", type=kind, metavar="N", help=about)
+    group.add_argument("--max-upload-mb", type=over_zero, default=100.0, metavar="N", help="largest body in MB (100)")
+    add_fields(
+        group, ServerOptions, "max_audio_seconds", "request_seconds", "max_running", "max_waiting", "max_per_key"
+    )
+    add_fields(group, ServerOptions, "num_readers", "drain_seconds", "stop_seconds")
 
 
 def run(arguments: Namespace) -> int:
@@ -160,28 +145,11 @@ def _run(arguments: Namespace) -> int:
 
 def _options(arguments: Namespace) -> ServerOptions:
     from osum.errors import InputError
-    from osum.server.options import ServerOptions
 
     if arguments.review is not None and not Path(arguments.review).is_file():
         raise InputError(f"--review {arguments.review}: there is no such file: name a manifest (.jsonl)")
-    limits = ("max_audio_seconds", "request_seconds", "max_running", "max_waiting", "max_per_key", "num_readers",
-              "drain_seconds", "stop_seconds", "idle_unload", "codec", "voices", "review", "audio_root",
-              "turn_policy", "end_of_turn", "max_talks")  # fmt: skip
-    given = {name: getattr(arguments, name) for name in limits if getattr(arguments, name) is not None}
-    if arguments.max_upload_mb is not None:
-        given["max_upload_bytes"] = round(arguments.max_upload_mb * 2**20)
-    return ServerOptions(
-        host=arguments.host,
-        port=arguments.port,
-        api_keys=_keys(arguments.api_key_file),
-        insecure=arguments.insecure,
-        allowed_origins=tuple(arguments.allowed_origin),
-        allowed_hosts=tuple(arguments.allowed_host),
-        allowed_media_domains=tuple(arguments.allowed_media_domain),
-        refuse_sensitive=arguments.refuse_sensitive,
-        studio=arguments.studio,
-        **given,
-    )
+    size, keys = round(arguments.max_upload_mb * 2**20), _keys(arguments.api_key_file)
+    return made(ServerOptions, arguments, max_upload_bytes=size, api_keys=keys)
 
 
 def _keys(name: str | None) -> tuple[str, ...]:
@@ -234,19 +202,3 @@ def _log_to_standard_error() -> None:
         logger.addHandler(kind)
         logger.setLevel(logging.WARNING if name == "uvicorn.error" else logging.INFO)
         logger.propagate = False
-
-
-def _port(word: str) -> int:
-    if not word.isdecimal() or int(word) > 65535:
-        raise ArgumentTypeError(f"{word!r} is no port: use a whole number from 0 to 65535")
-    return int(word)
-
-
-def _whole(word: str) -> int:
-    if not word.isdecimal():
-        raise ArgumentTypeError(f"{word!r} is no whole number from 0")
-    return int(word)
-
-
-def _seconds(word: str) -> float:
-    return 0.0 if word == "0" else over_zero(word)

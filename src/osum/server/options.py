@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from osum.errors import InputError
+from osum.records import check_fields
 
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine that no other machine reaches."""
 
@@ -16,75 +21,70 @@ class ServerOptions:
     """What a server may do, and how much it takes."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    """Address to listen at."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """Port to listen at; 0 takes a free one."""
     api_keys: tuple[str, ...] = ()
     """Bearer keys; without any, whoever reaches the server may ask."""
     insecure: bool = False
-    """Whether other machines may ask without a key."""
+    """Let other machines ask without a key."""
     allowed_origins: tuple[str, ...] = ()
-    """Pages of other origins that may ask, such as `https://app.example.org`, or `*` for all."""
+    """Page of another origin that may ask from a browser, such as `https://app.example.org`, or `*` for all."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names that requests may use for this server, next to its own; `*` for all."""
+    """Further name of this server that requests may use; `*` for all."""
     allowed_media_domains: tuple[str, ...] = ()
-    """Domains from which `audio_url` may be fetched; without any, data URLs alone are taken."""
-    max_upload_bytes: int = 100 * 2**20
+    """Domain from which `audio_url` may be fetched. Without any, data URLs alone are taken."""
+    max_upload_bytes: Count = 100 * 2**20
     """Bytes of one request's body."""
-    max_audio_seconds: float = 3600.0
-    """Seconds of one recording, counted while it is decoded."""
-    decode_seconds: float = 120.0
+    max_audio_seconds: Seconds = 3600.0
+    """Seconds of the longest recording, counted while it is decoded."""
+    decode_seconds: Seconds = 120.0
     """Seconds that decoding one recording may take."""
-    num_readers: int = 2
+    num_readers: Count = 2
     """Processes that decode recordings."""
-    body_seconds: float = 300.0
+    body_seconds: Seconds = 300.0
     """Seconds that a body may take to arrive."""
-    idle_seconds: float = 30.0
+    idle_seconds: Seconds = 30.0
     """Seconds for which a client may send, or take, nothing of a body."""
-    request_seconds: float = 600.0
+    request_seconds: Seconds = 600.0
     """Seconds that answering one request may take."""
-    max_running: int = 32
+    max_running: Count = 32
     """Requests answered at once, batched together."""
-    max_waiting: int = 64
-    """Requests that wait behind those; one more is refused."""
-    max_per_key: int | None = None
-    """Requests and live talks of one key at once; one more is refused. None leaves a key all places."""
-    max_talks: int = 8
-    """Live talks at once; one more is refused."""
-    talk_seconds: float = 3600.0
+    max_waiting: Annotated[int, Meta(ge=0)] = 64
+    """Requests that wait behind those; one more gets 503."""
+    max_per_key: Count | None = None
+    """Requests and live talks of one key at once; one more gets 429. None leaves a key all places."""
+    max_talks: Count = 8
+    """Live talks at once; one more gets 503."""
+    talk_seconds: Seconds = 3600.0
     """Seconds after which a live talk ends."""
     turn_policy: Literal["auto", "silence", "words", "model", "network"] = "auto"
-    """Who decides about turns in sessions of `semantic_vad` that name nobody; see `server.turn_policies`."""
+    """Who decides about turns where a session of semantic_vad names nobody. See `server.turn_policies`."""
     end_of_turn: str | None = None
     """ONNX file of an end-of-turn network, such as Smart Turn."""
-    idle_unload: float | None = None
-    """Seconds without a request after which a model leaves memory; None keeps it."""
-    drain_seconds: float = 0.0
-    """Seconds between the signal to stop and the end of listening, in which `/health` says so to a balancer."""
-    stop_seconds: float = 30.0
+    idle_unload: Seconds | None = None
+    """Seconds without a request after which a model leaves memory. None keeps it."""
+    drain_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """Seconds between SIGTERM and the end of listening, in which /health says so to a balancer."""
+    stop_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """Seconds that requests may take to finish when the server stops."""
     refuse_sensitive: bool = False
-    """Refuse to answer about gender, age and emotion."""
-    max_questions: int = 64
+    """Never answer about gender, age or emotion."""
+    max_questions: Count = 64
     """Questions of one request for decisions."""
     studio: bool = False
-    """Whether the page of the studio is served."""
+    """Serve the page of the studio at /studio."""
     review: str | None = None
-    """A manifest whose rows are reviewed in the studio."""
+    """Manifest of osum (.jsonl) whose rows are reviewed."""
     audio_root: str | None = None
-    """The folder that holds the recordings of that manifest; its own folder without it."""
+    """Folder that holds the recordings of that manifest; its own without it."""
     codec: str | None = None
-    """Folder of a speech model, with which models that speak reply aloud."""
+    """Speech model, by osum convert COSYVOICE DIR, to reply aloud."""
     voices: str | None = None
-    """A voice file, or a folder of them, each named as clients ask for it."""
+    """Voice file, or a folder of them, by osum voice make; each is named as clients ask for it."""
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_bytes", "max_audio_seconds", "decode_seconds", "num_readers", "body_seconds",
-                     "idle_seconds", "request_seconds", "max_running", "max_questions", "max_talks",
-                     "talk_seconds", "max_per_key"):  # fmt: skip
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)!r}: it must be more than 0")
-        for name in ("max_waiting", "drain_seconds", "stop_seconds"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)!r}: it must be 0 or more")
+        check_fields(self)
         if any(not key.strip() or not key.isascii() for key in self.api_keys):
             raise InputError("an API key is empty or not ASCII: give keys of letters and digits, one a line")
         if self.max_per_key is not None and not self.api_keys:
