@@ -38,7 +38,7 @@ from osum.utterance import Utterance
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nano" / "nano.yaml"
 LABELS = {"VED": 1.0, "SGC": 1.0, "SAP": 1.0, "LID": 1.0}
-"""Label tasks and how often they are asked; they are all that is asked beside the transcript."""
+"""Label tasks and how often they are asked; they are all that is asked in addition to the transcript."""
 SHARED: Mapping[str, Any] = {
     "batch_seconds": 24.0,
     "batches_per_step": 3,
@@ -60,9 +60,9 @@ SOURCES = {
     **{"espeak": 1, "speechocean762": 2, "dspspeech20": 3, "fsdd": 1, "emogator": 1, "donateacry": 1.5, "esc10": 4},
     **{"audio-cmn-words": 0.5, "aishell1": 0.5, "picovoice-keywords": 0.5},
 }
-"""Passes over each source that is heard: short clips first."""
+"""Passes over each source that is learned from: short clips first."""
 SYNTHETIC_SHARE = 0.04
-"""Of the synthetic clips, this much is heard."""
+"""Of the synthetic clips, this much is learned from."""
 NOISY = Augmentation(
     speed_probability=0, silence_probability=0, echo_probability=1, noise_probability=1, snr=(5, 20), band_probability=1
 )
@@ -170,8 +170,8 @@ def scores(rows: Sequence[Utterance], answers: Answered, suffix: str = "") -> di
             truth = [question.truth(row) or "" for row in known]
             found[question.title] = accuracy(truth, [named[row.id] for row in known], resampling_of(known)[0])
     if spelled := [row for row in rows if spells_words(row)]:
-        heard = [text_of(answers[row.id]) for row in spelled]
-        found["digits and words, MER"] = mer([row.text or "" for row in spelled], heard, resampling_of(spelled)[0])
+        answered = [text_of(answers[row.id]) for row in spelled]
+        found["digits and words, MER"] = mer([row.text or "" for row in spelled], answered, resampling_of(spelled)[0])
     return {title: {**score_row(score), "count": score.count} for title, score in found.items()}
 
 
@@ -221,8 +221,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = chosen(list(read_manifest(arguments.data / "valid.jsonl")))
-    heard = [row for row in read_manifest(arguments.data / "train.jsonl") if is_heard(row)]
-    for name, part in {"train": heard, "valid": rows}.items():
+    learned = [row for row in read_manifest(arguments.data / "train.jsonl") if is_heard(row)]
+    for name, part in {"train": learned, "valid": rows}.items():
         write_manifest(arguments.out / f"{name}.jsonl", [row for row in part if row.text is not None])
     found = {
         name: measured(variant, arguments, arguments.out / name.replace(" ", "-"), rows)

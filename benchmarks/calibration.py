@@ -98,13 +98,13 @@ def shown(found: Calibrated) -> str:
 
 def elsewhere(found: Calibrated) -> str:
     """What the temperatures are worth on RAVDESS, in words."""
-    told = [
+    reported = [
         f"of {one.label_set} the error was {100 * one.before.error.value:.1f} % and is "
         f"{100 * one.after.error.value:.1f} %, with {accuracy(one):.1f} % of the labels right"
         for one in found.fitted
     ]
     said = "On RAVDESS, acted sentences by speakers and microphones of another kind, "
-    return textwrap.fill(f"{said}{'; '.join(told)}.", WIDTH)
+    return textwrap.fill(f"{said}{'; '.join(reported)}.", WIDTH)
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recognizer = osum.load(arguments.model)
     fitted_on = scores(recognizer, split(arguments.data, "valid"))
-    # Scores are those of temperature 1, so "before" is told of temperature 1 too.
+    # Scores are those of temperature 1, so "before" is reported of temperature 1 too.
     tasks = with_temperatures(recognizer.tasks, dict.fromkeys(fitted_on, 1.0))
     found = calibrate(tasks, TASKS, fitted_on, scores(recognizer, split(arguments.data, "test")))
     text = shown(found)

@@ -1,9 +1,9 @@
-"""Digits of a speaker who was never heard: the last stage of `nano`'s recipe in small, once without each speaker.
+"""Digits of a speaker who was never seen: the last stage of `nano`'s recipe in small, once without each speaker.
 
     python benchmarks/digits.py --data DIR --start DIR --out DIR [--steps N] [--only SPEAKER]
 
-`--start` is a checkpoint of the stage before that has heard no recorded digit (`osum train recipes/nano/nano.yaml
-sources.fsdd=0`). Each run goes on from it by the settings of the last stage, but asks for transcripts alone; it hears
+`--start` is a checkpoint of the stage before that has seen no recorded digit (`osum train recipes/nano/nano.yaml
+sources.fsdd=0`). Each run continues from it by the settings of the last stage, but asks for transcripts alone; it reads
 the digits of three speakers, whoever is held out of `nano`, and is scored on the single digits of the fourth. What is
 finished in `--out` is not done again.
 """
@@ -75,8 +75,8 @@ def measured(speaker: str, rows: Sequence[Utterance], arguments: argparse.Namesp
         folder = Trainer(config_of(arguments.start, out, arguments.steps)).run()
         read = PackedAudio(arguments.data / AUDIO).read
         answers = ask(osum.load(folder, device="cpu"), tested, read, lambda _: ("ASR",))
-        heard = [text_of(answers[row.id]) for row in tested]
-        score = wer([row.text or "" for row in tested], heard, resampling_of(tested)[0])
+        answered = [text_of(answers[row.id]) for row in tested]
+        score = wer([row.text or "" for row in tested], answered, resampling_of(tested)[0])
         write_json(kept, {**score_row(score), "count": score.count})
     return json.loads(kept.read_text(encoding="utf-8"))
 
@@ -91,7 +91,7 @@ def show(found: Mapping[str, Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of `recipes.nano.build`")
-    parser.add_argument("--start", type=Path, required=True, help="checkpoint that has heard no recorded digit")
+    parser.add_argument("--start", type=Path, required=True, help="checkpoint that has learned from no recorded digit")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and scores")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--only", help="this speaker alone, without the table")

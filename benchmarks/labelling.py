@@ -3,7 +3,7 @@
     python benchmarks/labelling.py [--config nano|mid|full] [--clips N] [--turns N] [--out FILE.json]
 
 original  one clip, one task at a time: features, encoder and prompt anew for each, beams of 4 with sampling, float32
-          without SDPA, LoRA beside the weights where the model is random (specification 1.4, 1.7, 7)
+          without SDPA, LoRA next to the weights where the model is random (specification 1.4, 1.7, 7)
 stock     `generate` of transformers, greedy, one task at a time over batches of clips
 ours      the engine: every task in one pass
 given     the engine, behind transcripts that are given (those it decodes itself): nothing is decoded; not of L8
@@ -407,8 +407,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     if not found["measured"]:
         lines.insert(0, "Full size: not measured, as there is no accelerator. A tiny model, to show that this runs:\n")
     if found["phases"]:
-        told = ", ".join(f"{key} {value:.3g}" for key, value in found["phases"].items())
-        lines += ["", f"One text alone: {told}."]
+        phases = ", ".join(f"{key} {value:.3g}" for key, value in found["phases"].items())
+        lines += ["", f"One text alone: {phases}."]
     seconds = {name: rows["ways"].get("ours", {}).get("clips_per_second") for name, rows in found["sets"].items()}
     if seconds.get("ASR") and seconds.get("L6"):
         lines += ["", f"Six labels take {seconds['ASR'] / seconds['L6']:.2f} times the time of ASR alone."]

@@ -58,8 +58,8 @@ def memory(rows: int) -> None:
         summary = run(plan, lines(), Path(folder))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         spent = time.monotonic() - began
-    told = {"rows": summary.kept.rows_out, "seconds": round(spent), "rows_per_second": round(rows * 3 / spent)}
-    print(json.dumps({**told, "peak_mib": round(peak)}))
+    figures = {"rows": summary.kept.rows_out, "seconds": round(spent), "rows_per_second": round(rows * 3 / spent)}
+    print(json.dumps({**figures, "peak_mib": round(peak)}))
 
 
 def machines(unit_hours: float, speed: float) -> None:

@@ -1,4 +1,4 @@
-"""Time of scoring: word error rate of 100,000 pairs of 20 words, ours beside jiwer's; and all that `osum score` counts.
+"""Time of scoring: word error rate of 100,000 pairs of 20 words, by ours and jiwer's; and all that `osum score` counts.
 
     python benchmarks/scoring.py [--pairs 100000] [--turns 3]
 

@@ -1,4 +1,4 @@
-"""Training speed: ours beside the naive way and beside `transformers.Trainer`, turn by turn on the same clips.
+"""Training speed: ours next to the naive way and to `transformers.Trainer`, turn by turn on the same clips.
 
     python benchmarks/training.py --data DIR [--model NAME] [--steps N] [--turns N] [--out FILE.json]
 

@@ -62,11 +62,11 @@ def needed(config: TrainConfig, architecture: OsumConfig) -> tuple[Needed, dict[
 
 def activations(config: TrainConfig, architecture: OsumConfig) -> int:
     """Bytes of one batch with activation checkpointing."""
-    text, heard = architecture.text_config, architecture.audio_config
+    text, encoder = architecture.text_config, architecture.audio_config
     tokens = config.batch_tokens or round(config.batch_seconds * 12.5 * 1.5)
     frames = round(min(config.batch_seconds, tokens / 12.5) * 50)
     of_text = tokens * text.hidden_size * (2 * text.num_hidden_layers + 2 * LAYER)
-    of_sound = frames * heard.hidden_size * (2 * heard.num_hidden_layers + 2 * LAYER)
+    of_sound = frames * encoder.hidden_size * (2 * encoder.num_hidden_layers + 2 * LAYER)
     return of_text + of_sound + SCORE * tokens // 2 * architecture.vocab_size
 
 

@@ -92,7 +92,7 @@ def test_ten_milliseconds_are_read(write: Callable[..., Path]) -> None:
     assert len(audio.load(write("clip.wav", tone(0.01)))) == RATE // 100
 
 
-def test_probe_tells_what_the_file_holds(write: Callable[..., Path]) -> None:
+def test_probe_reports_what_the_file_holds(write: Callable[..., Path]) -> None:
     path = write("clip.flac", tone(2, 44_100, 2), 44_100)
     assert audio.probe(path) == audio.AudioInfo(2.0, 44_100, 2, 88_200)
 

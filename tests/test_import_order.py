@@ -50,7 +50,7 @@ def arrows() -> set[tuple[str, str]]:
     return {(here, there) for here, there in found if here != there}
 
 
-def test_every_module_lies_in_a_box_of_the_order() -> None:
+def test_every_module_is_in_a_box_of_the_order() -> None:
     assert {box_of(path) for path in MODULES} <= set(ORDER)
 
 

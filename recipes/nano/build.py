@@ -157,7 +157,7 @@ class _Parts:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        listed.unlink(missing_ok=True)  # never an old list beside a new file
+        listed.unlink(missing_ok=True)  # never an old list next to a new file
         partial.replace(packed)
         head = {"made_from": digest, "samples": sum(row["num_samples"] for row in made)}
         with atomic_file(listed) as file:

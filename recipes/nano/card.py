@@ -5,7 +5,7 @@
         [--timing docs/results/label.json] [--readme README.md README.zh-CN.md README.ja.md] [--times docs/labelling.md]
 
 1. `docs/results/nano_runs.json`: what the stages that were made anew took; those of before stay.
-2. `README.md` beside the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
+2. `README.md` next to the weights: the card, in Hugging Face form, with the results that `osum report --keep` wrote.
 3. In README.md and its translations: the parameters of `nano`, and the real output of its six lines of Python.
 4. In docs/labelling.md: the times, from what `label.py` wrote.
 
@@ -150,7 +150,7 @@ def card(facts: Facts) -> str:
 
 
 def sizes(model: ModelFacts) -> str:
-    """Parts with their parameters and shapes, and what lies on disk."""
+    """Parts with their parameters and shapes, and what is stored on disk."""
     audio, adaptor, text = (model.config[f"{name}_config"] for name in ("audio", "adaptor", "text"))
     shapes = {
         "encoder": ("audio_tower", f"Whisper style, {_layers(audio)}, {audio['num_mel_bins']} mel bands"),

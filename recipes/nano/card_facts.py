@@ -1,4 +1,4 @@
-"""Reads what the card of `nano` tells: of the checkpoint's folder, of the data's manifest, of a training run.
+"""Reads what the card of `nano` reports: of the checkpoint's folder, of the data's manifest, of a training run.
 
 Knows nothing of how a card looks.
 """
@@ -149,7 +149,7 @@ class RunFacts:
     losses: str
     """Last one of training and of validation."""
     hours: float | None
-    """Audio heard, every passage counted; None where the log is too short to tell."""
+    """Audio learned from, every passage counted; None where the log is too short to say."""
     wall_hours: float | None
     machine: str | None = None
 
@@ -188,9 +188,9 @@ def _losses(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def heard(rows: Sequence[Mapping[str, Any]], step: int) -> tuple[float | None, float | None]:
-    """Hours of audio heard in `step` steps, and hours that the run took, its pauses taken off.
+    """Hours of audio learned from in `step` steps, and hours that the run took, its pauses taken off.
 
-    A training row tells its speed since the row before; what the steps without one heard is taken as the mean.
+    A training row has its speed since the row before; what the steps without one took is taken as the mean.
     """
     steps, audio, seconds = 0, 0.0, 0.0
     for last, row in pairwise(rows):

@@ -101,7 +101,7 @@ class Answers:
 
 
 class WhisperAnswers:
-    """Transcripts of a Whisper, told the language."""
+    """Transcripts of a Whisper, given the language."""
 
     def __init__(self, name: str) -> None:
         from recipes.nano.transcribe import Reader
@@ -161,8 +161,8 @@ def _figure(kind: str, rows: Sequence[Utterance], found: Mapping[str, Utterance]
 
 
 def _times(rows: Sequence[Utterance], found: Mapping[str, Utterance]) -> dict[str, float]:
-    heard = [[word for segment in found[row.id].segments for word in segment.words] for row in rows]
-    score = aas([row.words for row in rows], heard)
+    recognised = [[word for segment in found[row.id].segments for word in segment.words] for row in rows]
+    score = aas([row.words for row in rows], recognised)
     return {"AAS ms": round(score.value), "share": round(100 * score.detail["coverage"], 1)}
 
 

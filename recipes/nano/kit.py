@@ -103,7 +103,7 @@ class _UnreachableError(InputError):
 def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: int = 8) -> Iterator[Outcome]:
     """Write `out/real`, `out/real2` and `out/smoke`; yields each clip as it is done, in the order of the list.
 
-    What is there and unchanged is not fetched again, so a run that was stopped goes on. A source's manifest is written
+    What is unchanged is not fetched again, so a run that was stopped continues. A source's manifest is written
     when its last clip is done and names the clips that are there.
 
     Raises:
@@ -123,8 +123,8 @@ def rebuild(out: Path, kit: KitList, hosts: Hosts | None = None, num_threads: in
                 yield outcome
                 if outcome.locked:
                     name = fetcher.file(outcome.clip)
-                    told = {"id": outcome.clip.id, "audio": f"audio/{name.name}", **outcome.clip.fields}
-                    rows.append(told | {"duration_s": outcome.locked.seconds})
+                    row = {"id": outcome.clip.id, "audio": f"audio/{name.name}", **outcome.clip.fields}
+                    rows.append(row | {"duration_s": outcome.locked.seconds})
             if rows:
                 _write_rows(fetcher.folder / "manifest.jsonl", rows)
 
@@ -322,9 +322,9 @@ def fetch(url: str, limit: int, pause: float = 2.0) -> bytes:
 
 def _answer(url: str, limit: int) -> bytes:
     with urlopen(Request(url, headers={"User-Agent": "osum"}), timeout=_TIMEOUT) as reply:
-        told = reply.headers.get("Content-Length")
-        content: bytes = reply.read(limit + 1) if told is None or int(told) <= limit else b""
-    size = len(content) if told is None else int(told)
+        stated = reply.headers.get("Content-Length")
+        content: bytes = reply.read(limit + 1) if stated is None or int(stated) <= limit else b""
+    size = len(content) if stated is None else int(stated)
     if size > limit:
         raise InputError(
             f"{url}: {size} bytes or more, at most {limit} are taken: not the file that the kit was made from"
@@ -350,7 +350,7 @@ def _as_input_error(url: str, fault: Exception) -> InputError:
 
 def _check(url: str, found: str, wanted: str, where: str) -> None:
     if found != wanted:
-        raise InputError(f"{url}: hash {found[:12]} is not {wanted[:12]}, which {where} tells: the file was changed")
+        raise InputError(f"{url}: hash {found[:12]} is not {wanted[:12]}, which {where} states: the file was changed")
 
 
 def _sha256(content: bytes) -> str:

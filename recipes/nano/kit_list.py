@@ -1,4 +1,4 @@
-"""The list of the kit: where each recording lies in a public repository, and all that is known of it.
+"""The list of the kit: where each recording is stored in a public repository, and all that is known of it.
 
 `kit.jsonl.gz` is the list. It is made from a kit by
 
@@ -31,8 +31,8 @@ from recipes.nano.recordings import read_rows
 LIST = Path(__file__).parent / "kit.jsonl.gz"
 NUM_PARTS = 16  # of a clip, each of the same length
 STEP = 3.0  # dB of one level
-NUM_LEVELS = 16  # four bits; the lowest is all that lies 45 dB or more below the loudest part
-MAX_DIFFERENCE = 0.75  # levels, mean over the parts; docs/data.md tells what was measured
+NUM_LEVELS = 16  # four bits; the lowest is all that is 45 dB or more below the loudest part
+MAX_DIFFERENCE = 0.75  # levels, mean over the parts; docs/data.md has what was measured
 MAX_SECONDS_OFF = 0.03  # decoders of mp3 may keep or drop a frame of 26 ms
 
 Row = Mapping[str, Any]
@@ -50,7 +50,7 @@ class KitClip:
     levels: str
     """`fingerprint` of the kit's own copy."""
     fields: Row
-    """Labels, text and whatever else the kit's manifest tells."""
+    """Labels, text and whatever else the kit's manifest has."""
     end: float | None = None
     """The kit holds the file up to this second; all of it without."""
 
@@ -119,14 +119,14 @@ def fingerprint(samples: Float32) -> str:
 
 
 def unlike(clip: KitClip, samples: Float32) -> str | None:
-    """What tells that `samples` (S,) are not the recording that the kit holds; None if nothing does."""
+    """What shows that `samples` (S,) are not the recording that the kit holds; None if nothing does."""
     seconds = samples.size / SAMPLE_RATE
     if abs(seconds - clip.seconds) > MAX_SECONDS_OFF:
         return f"lasts {seconds:.3f} s, the kit's clip {clip.seconds:.3f} s"
     pairs = zip(fingerprint(samples), clip.levels, strict=True)
     difference = sum(abs(int(ours, 16) - int(theirs, 16)) for ours, theirs in pairs) / NUM_PARTS
     if difference > MAX_DIFFERENCE:
-        return f"its loudness runs {difference * STEP:.1f} dB beside it, at most {MAX_DIFFERENCE * STEP:g} are let pass"
+        return f"its loudness runs {difference * STEP:.1f} dB off it, at most {MAX_DIFFERENCE * STEP:g} are let pass"
     return None
 
 
@@ -208,7 +208,7 @@ CUT = 10.0
 BY_HAND = (
     ByHand(
         "real/dspspeech20",
-        "the kit renamed its speakers and tells no file names",
+        "the kit renamed its speakers and gives no file names",
         "github.com/zhongyuchen/DSPSpeech-20 at 8165959",
     ),
     ByHand(

@@ -1,4 +1,4 @@
-"""Clips that `nano` trains on beside the recordings: strings of real words, voices with a laugh or a sigh, silence.
+"""Clips of `nano` in addition to the recordings: strings of real words, voices with a laugh or a sigh, silence.
 
 All parts of a clip come from one split, so a speaker stays on one side.
 """

@@ -73,7 +73,7 @@ SOURCE_FRACTIONS: Mapping[str, Mapping[str, float]] = {
     "picovoice-keywords": {"train": 1.0},  # speakers unknown
 }
 ONE_SPEAKER = {"audio-cmn-words"}
-"""Sources whose one speaker is heard in training: a tenth of their texts is held out instead."""
+"""Sources whose one speaker is in training: a tenth of their texts is held out instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,8 @@ def accents(kit: Path) -> dict[str, dict[str, str]]:
     path = kit / "real2" / "aishell3_labels_of_first_kit.json"
     if not path.is_file():
         return {}
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return {speaker: {"gender": fields["gender"]} for speaker, fields in told.items() if "gender" in fields}
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    return {speaker: {"gender": fields["gender"]} for speaker, fields in listed.items() if "gender" in fields}
 
 
 def cut(row: Utterance, written: Mapping[str, Any]) -> Iterator[Utterance]:
@@ -257,7 +257,7 @@ def _labels(row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
         return {name: row[field] for name, field in (("gender", "gender"), ("age", "age_group")) if field in row}, []
     known = {
         "language": row["language"] if speech and not foreign else None,
-        "gender": row.get("gender") if speech else None,  # an infant's cry tells no sex
+        "gender": row.get("gender") if speech else None,  # an infant's cry shows no sex
         "age": row.get("age_group"),
         "event": EVENTS.get(row.get("event", ""), row.get("event")) or ("none" if speech else None),
     }
@@ -302,12 +302,12 @@ def _speaker(row: Utterance) -> str:
 
 def _strata(rows: Iterable[Utterance]) -> list[set[str]]:
     """Speakers by what is said of them: age and gender and, of sounds, the kind. Emotions vary within a speaker."""
-    told: dict[str, Counter[str]] = defaultdict(Counter)
+    kinds_of: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         kind = row.extra.get("sound") or "/".join(row.labels.get(name, "") for name in ("age", "gender"))
-        told[_speaker(row)][f"{row.source if kind == '/' else ''} {kind}"] += 1
+        kinds_of[_speaker(row)][f"{row.source if kind == '/' else ''} {kind}"] += 1
     strata: dict[str, set[str]] = defaultdict(set)
-    for speaker, kinds in told.items():
+    for speaker, kinds in kinds_of.items():
         strata[min(kinds, key=lambda kind: (-kinds[kind], kind))].add(speaker)
     return [strata[kind] for kind in sorted(strata)]
 

@@ -1,8 +1,8 @@
-"""What a checkpoint has heard, small enough to lie beside its weights: `python -m recipes.nano.training_list DATA OUT`.
+"""What a checkpoint learned from, small enough for its folder: `python -m recipes.nano.training_list DATA OUT`.
 
 Names, per source, the speakers and clip hashes of the real recordings in the train and valid splits, so that a test
-can show without the data that a clip is not among them. A hash tells the same samples only; a clip that was
-encoded again is told by its speaker or recording.
+can show without the data that a clip is not among them. A hash detects equal samples only; a clip that was
+encoded again is recognised by its speaker or recording.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def write_training_list(data: Path, out: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="List the speakers and hashes of the recordings that were heard.")
+    parser = argparse.ArgumentParser(description="List the speakers and hashes of what a checkpoint learned from.")
     parser.add_argument("data", type=Path, help="folder with train.jsonl, valid.jsonl and audio.i16")
     parser.add_argument("out", type=Path, help="JSON to write")
     arguments = parser.parse_args()

@@ -13,7 +13,7 @@ def clip(name, speaker, **extra):
     return Utterance(id=name, path="a", text="two", speaker=speaker, source=DIGITS, extra=extra)
 
 
-def test_a_run_is_the_last_stage_but_for_what_it_hears_and_asks(tmp_path):
+def test_a_run_is_the_last_stage_but_for_what_it_reads_and_asks(tmp_path):
     last, run = read_recipe(RECIPE)[-1].to_dict(), config_of(tmp_path, Path("x"), 5).to_dict()
     assert {key for key in run if run[key] != last[key]} <= {
         *("mixture", "valid", "model", "out", "sources", "tasks", "evidence", "questions_per_clip", "timed_share"),

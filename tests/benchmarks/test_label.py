@@ -1,4 +1,4 @@
-"""What `osum label` costs is told next to what its imports cost, measured in the same run."""
+"""What `osum label` costs is reported next to what its imports cost, measured in the same run."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ ONE = {
 
 
 def test_the_report_says_what_osum_adds() -> None:
-    told = label.markdown(REPORT | {"one_clip": ONE})
-    assert "One clip of 3.08 s in a fresh process: 5.80 s, of which `import torch" in told
-    assert "alone takes 5.00 s; osum adds 0.80 s (0.70 s of the processor)." in told
+    reported = label.markdown(REPORT | {"one_clip": ONE})
+    assert "One clip of 3.08 s in a fresh process: 5.80 s, of which `import torch" in reported
+    assert "alone takes 5.00 s; osum adds 0.80 s (0.70 s of the processor)." in reported
 
 
-def test_a_report_from_before_is_told_without() -> None:
+def test_a_report_from_before_is_shown_without() -> None:
     assert "osum adds" not in label.markdown(REPORT)
 
 
-def test_floor_and_label_take_turns_and_medians_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_floor_and_label_take_turns_and_medians_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def run(command: list[str]) -> label.Ran:

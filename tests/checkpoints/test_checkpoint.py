@@ -40,7 +40,7 @@ def test_a_folder_is_opened_by_path_or_name(written: Path) -> None:
         assert (recognizer.name, recognizer.device, recognizer.dtype) == (str(written), "cpu", "float32")
 
 
-def test_the_revision_tells_two_checkpoints_apart(folder: Path) -> None:
+def test_the_revision_distinguishes_two_checkpoints(folder: Path) -> None:
     first = osum.load(str(folder)).revision
     assert osum.load(str(folder)).revision == first
     weights = load_file(folder / "model.safetensors")

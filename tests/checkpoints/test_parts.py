@@ -108,7 +108,7 @@ def test_the_new_adaptor_takes_sizes_and_dropout(tmp_path: Path, parts: Path) ->
 
 
 def test_a_tokenizer_of_another_kind_than_the_language_models_is_kept_as_it_is(parts: Path, tmp_path: Path) -> None:
-    """transformers takes `Qwen2Tokenizer` for what stands beside a Qwen2, which would lose spaces and Chinese here."""
+    """transformers takes `Qwen2Tokenizer` for what is in a Qwen2 folder, which would lose spaces and Chinese here."""
     texts = ["the city of men", "今天天气很好", "<0.12>go<0.50>"]
     train_tokenizer(texts * 9, tmp_path / "tokenizer", vocab_size=380)
     small_qwen(384).save_pretrained(tmp_path / "qwen")

@@ -1,4 +1,4 @@
-"""Which osum made a checkpoint, and what it tells of its runs."""
+"""Which osum made a checkpoint, and what it records of its runs."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_heads_follow_the_rule_of_every_qwen2(width: int, kv_rows: int, heads: t
     assert (text.num_attention_heads, text.num_key_value_heads) == heads
 
 
-def test_heads_that_the_rule_cannot_tell_are_asked_for_by_their_flags() -> None:
+def test_heads_that_the_rule_does_not_give_are_asked_for_by_their_flags() -> None:
     with pytest.raises(ConversionError, match=r"--llm-heads and --llm-kv-heads, or <stem>\.json"):
         infer_config(shapes_of(64, 32), OSUM, Hints(), tied=False)
     with pytest.raises(ConversionError, match="--encoder-heads"):

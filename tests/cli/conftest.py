@@ -48,7 +48,7 @@ def osum(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> MakeClip:
-    """Write a recording of noise, 0.3 s long unless told."""
+    """Write a recording of noise, 0.3 s long where nothing else is given."""
 
     def write(name: str = "clip.wav", seconds: float = 0.3, channels: int = 1) -> Path:
         path = tmp_path / name

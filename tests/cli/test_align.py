@@ -24,7 +24,7 @@ def test_the_words_of_a_text_come_with_their_times(osum: Run, clip: MakeClip) ->
     assert float(lines[0][2]) + float(lines[0][3]) <= float(lines[1][2]) + 1e-6
 
 
-def test_a_manifest_is_aligned_row_by_row_and_a_bad_row_is_told(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+def test_a_manifest_is_aligned_row_by_row_and_a_bad_row_is_reported(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
     clip("a.wav", 0.5)
     rows = [{"id": "a", "path": "a.wav", "text": "hi there", "speaker": "s1"}, {"id": "b", "path": "a.wav"}]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
@@ -59,6 +59,6 @@ def test_the_summary_says_how_much_was_aligned(osum: Run, clip: MakeClip) -> Non
     assert "1 answered, 0 failed, 1.0 s of audio" in osum("align", clip(seconds=1.0), "--text", "hi").err
 
 
-def test_a_recording_that_is_not_there_is_told(osum: Run) -> None:
+def test_a_recording_that_is_not_there_is_reported(osum: Run) -> None:
     ran = osum("align", "absent.wav", "--text", "hi")
     assert ran.code == 1 and "absent.wav" in ran.err and ran.out == ""

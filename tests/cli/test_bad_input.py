@@ -120,7 +120,7 @@ def test_a_bad_recording_is_one_line_and_code_1(
     assert message in err
 
 
-def test_a_file_without_permission_is_told(label: Label, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_reported(label: Label, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, really_open = tmp_path / "clip.wav", Path.open
     soundfile.write(path, tone(), RATE)
 

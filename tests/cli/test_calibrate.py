@@ -69,11 +69,11 @@ def test_labels_stay_and_probabilities_move(osum: Run, model: Path, manifest: Pa
     warmth = next(task["temperature"] for task in row["tasks"] if task["name"] == TAG)
     voice = tmp_path / "voice.wav"
     plain = package.load(write_checkpoint(tmp_path / "plain")).label(voice, tasks=TAG, withhold=False).summary[TAG]
-    told = package.load(model).label(voice, tasks=TAG, withhold=False).summary[TAG]
-    assert (told.label, warmth == 1) == (plain.label, False)
+    reported = package.load(model).label(voice, tasks=TAG, withhold=False).summary[TAG]
+    assert (reported.label, warmth == 1) == (plain.label, False)
     powers = {label: value ** (1 / warmth) for label, value in plain.distribution.items()}
-    assert told.distribution == pytest.approx({label: one / sum(powers.values()) for label, one in powers.items()})
-    doubtful = package.load(model).label(voice, tasks=TAG, withhold=False, min_confidence=told.probability + 1e-3)
+    assert reported.distribution == pytest.approx({label: one / sum(powers.values()) for label, one in powers.items()})
+    doubtful = package.load(model).label(voice, tasks=TAG, withhold=False, min_confidence=reported.probability + 1e-3)
     assert doubtful.summary[TAG].label == "unknown"
 
 
@@ -86,10 +86,10 @@ def test_bad_rows_are_a_line_each_and_the_others_count(osum: Run, model: Path, m
     valid = write(tmp_path / "others.jsonl", others)
     words = ("--model", model, "-o", tmp_path / "out", "--tasks", TAG, "--min-clips", 12, "--valid", valid)
     ran = osum("calibrate", mixed, *words)
-    told = [line for line in ran.err.splitlines() if line.startswith("osum: error")]
-    assert ran.code == 1 and len(told) == 3
-    assert "mixed.jsonl:13: not JSON" in told[0] and "gone.wav" in told[2]
-    assert "odd: gender of 'odd' is 'robot': use one of female, male" in told[1]
+    reported = [line for line in ran.err.splitlines() if line.startswith("osum: error")]
+    assert ran.code == 1 and len(reported) == 3
+    assert "mixed.jsonl:13: not JSON" in reported[0] and "gone.wav" in reported[2]
+    assert "odd: gender of 'odd' is 'robot': use one of female, male" in reported[1]
     assert "from 24 clips, 3 left out" in ran.err
     assert (tmp_path / "out" / "tasks.json").exists()
 

@@ -1,4 +1,4 @@
-"""The commands beside label: chat, ask, tasks, doctor, convert, data, train."""
+"""The commands other than label: chat, ask, tasks, doctor, convert, data, train."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_chat_prints_the_reply(osum: Run, clip: MakeClip, model: StandIn) -> Non
     assert osum("chat", clip()) == (0, "you said str GenerationOptions\n", "")
 
 
-def test_chat_hears_standard_input(osum: Run, clip: MakeClip, model: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_reads_standard_input(osum: Run, clip: MakeClip, model: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(clip().read_bytes())))
     assert osum("chat", "-").out == "you said bytes GenerationOptions\n"
 
@@ -103,7 +103,7 @@ def test_convert_says_which_paths_it_takes(osum: Run, words: list[str]) -> None:
     assert "SRC OUT, or --whisper DIR --llm DIR OUT" in err
 
 
-def test_convert_tells_a_missing_file_in_one_line(osum: Run, tmp_path: Path) -> None:
+def test_convert_reports_a_missing_file_in_one_line(osum: Run, tmp_path: Path) -> None:
     code, _, err = osum("convert", tmp_path / "no.pt", tmp_path / "out")
     assert (code, err.count("\n")) == (1, 1)
     assert "no.pt is not a file" in err
@@ -113,7 +113,7 @@ def test_convert_takes_merge_or_keep_but_not_both(osum: Run) -> None:
     assert osum("convert", "a", "b", "--merge-lora", "--keep-lora").code == 2
 
 
-def test_train_tells_a_missing_recipe_in_one_line(osum: Run, tmp_path: Path) -> None:
+def test_train_reports_a_missing_recipe_in_one_line(osum: Run, tmp_path: Path) -> None:
     code, _, err = osum("train", tmp_path / "no.yaml")
     assert (code, err.count("\n")) == (2, 1)
     assert "no.yaml" in err

@@ -1,4 +1,4 @@
-"""`osum data`: manifests in, manifests and shards out; one line for each fault, and an exit code that tells."""
+"""`osum data`: manifests in, manifests and shards out; one line for each fault, and an exit code that says so."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_paths_hold_wherever_the_command_was_run(
     assert osum("data", "shard", original, tmp_path / "shards").code == 0
 
 
-def test_convert_tells_a_broken_line_and_takes_the_others(osum: Run, original: Path, tmp_path: Path) -> None:
+def test_convert_reports_a_broken_line_and_takes_the_others(osum: Run, original: Path, tmp_path: Path) -> None:
     with original.open("a", encoding="utf-8") as file:
         file.write('{"key": "x"\n')
     code, _, err = osum("data", "convert", original, tmp_path / "train.jsonl")
@@ -65,7 +65,7 @@ def test_convert_tells_a_broken_line_and_takes_the_others(osum: Run, original: P
     assert err.splitlines()[1].endswith("30 rows, 1 broken lines left out")
 
 
-def test_convert_replaces_nothing_unless_told(osum: Run, original: Path) -> None:
+def test_convert_replaces_nothing_unless_asked(osum: Run, original: Path) -> None:
     assert "--overwrite" in osum("data", "convert", original, original).err
     assert osum("data", "convert", original, original, "--overwrite").code == 0
     assert len(ids(original)[0]) == 30
@@ -152,19 +152,19 @@ def test_validate_finds_every_bad_line_of_a_manifest(osum: Run, tmp_path: Path) 
     path = write_lines(tmp_path / "m.jsonl", [row, *bad.values()])
     path.write_bytes(path.read_bytes() + b'{"id": "\xff"}\n')
     code, out, err = osum("data", "validate", path)
-    *told, summary = out.splitlines()
+    *reported, summary = out.splitlines()
     assert (code, err) == (1, "")
     rules = [*(rule.strip() for rule in bad), "broken line"]
-    assert [line.split(": ")[:2] for line in told] == [[f"{path}:{n}", rule] for n, rule in enumerate(rules, 2)]
-    assert told[-1].endswith("is not UTF-8: save the file as UTF-8")
+    assert [line.split(": ")[:2] for line in reported] == [[f"{path}:{n}", rule] for n, rule in enumerate(rules, 2)]
+    assert reported[-1].endswith("is not UTF-8: save the file as UTF-8")
     assert summary == f"{path}: 9 rows, 8 wrong, broken line 2, audio 2, label 1, id 1, length 1, text 1"
 
 
 def test_validate_shows_some_problems_of_a_kind_and_counts_the_rest(osum: Run, tmp_path: Path) -> None:
     rows = [{"id": f"a{number}", "path": "absent.wav", "text": "hi"} for number in range(25)]
     path = write_lines(tmp_path / "m.jsonl", [*rows, "{"])
-    *told, more, summary = osum("data", "validate", path).out.splitlines()
-    assert (len(told), summary) == (21, f"{path}: 26 rows, 26 wrong, audio 25, broken line 1")
+    *reported, more, summary = osum("data", "validate", path).out.splitlines()
+    assert (len(reported), summary) == (21, f"{path}: 26 rows, 26 wrong, audio 25, broken line 1")
     assert more == f"{path}: audio: 5 more, 25 in all (--show 25)"
     assert len(osum("data", "validate", path, "--show", 0).out.splitlines()) == 3
 
@@ -181,7 +181,7 @@ def test_shard_writes_what_validates_and_reads(osum: Run, original: Path, tmp_pa
     assert [ClipAudio().read(row).tolist() for row in rows if row][17] == noise(0.05, 17).tolist()
 
 
-def test_shard_tells_what_is_missing_also_when_it_goes_on(osum: Run, original: Path, tmp_path: Path) -> None:
+def test_shard_reports_what_is_missing_also_when_it_continues(osum: Run, original: Path, tmp_path: Path) -> None:
     (tmp_path / "wav/3.wav").unlink()
     code, _, err = osum("data", "shard", original, tmp_path / "out")
     assert (code, "raw.jsonl:4" in err, err.endswith("29 clips in 1 shards, 1 without audio\n")) == (1, True, True)
@@ -189,7 +189,7 @@ def test_shard_tells_what_is_missing_also_when_it_goes_on(osum: Run, original: P
     assert (code, err.endswith("29 clips in 1 shards, 29 of them written before, 1 without audio\n")) == (1, True)
 
 
-def test_a_killed_shard_run_goes_on_and_gives_the_same_bytes(osum: Run, original: Path, tmp_path: Path) -> None:
+def test_a_killed_shard_run_continues_and_gives_the_same_bytes(osum: Run, original: Path, tmp_path: Path) -> None:
     words = ["data", "shard", str(original), str(tmp_path / "killed"), "--per-shard", "1"]
     running = subprocess.Popen([sys.executable, "-m", "osum", *words], stderr=subprocess.DEVNULL)
     while running.poll() is None and not (tmp_path / "killed/shard-000002.jsonl").exists():

@@ -37,9 +37,9 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     out = tmp_path_factory.mktemp("evaluate") / "out"
     names = "librispeech-test-clean,samples-gender,covost2-en-de"
     words = ["evaluate", "--benchmark", names, "--data", str(ROOT), "-o", str(out), "--limit", "2"]
-    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.redirect_stderr(io.StringIO()) as errors:
+    with contextlib.redirect_stdout(io.StringIO()) as reported, contextlib.redirect_stderr(io.StringIO()) as errors:
         code = main([*words, "--device", "cpu"])
-    return out, Ran(code, told.getvalue(), errors.getvalue())
+    return out, Ran(code, reported.getvalue(), errors.getvalue())
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_report_holds_what_is_needed_to_run_it_again(nano: tuple[Path, Ran]) -
     assert result.real_time_factor > 0
 
 
-def test_what_cannot_be_run_is_told_in_a_line_and_costs_the_rest_nothing(nano: tuple[Path, Ran]) -> None:
+def test_what_cannot_be_run_is_reported_in_a_line_and_costs_the_rest_nothing(nano: tuple[Path, Ran]) -> None:
     _, ran = nano
     errors = [line for line in ran.err.splitlines() if line.startswith("osum: error")]
     assert (ran.code, len(errors)) == (1, 2)
@@ -97,7 +97,7 @@ def test_two_folders_are_compared_in_pairs(osum: Run, nano: tuple[Path, Ran], co
     assert pair[4:] == ["0.0", "0.0 to 0.0", "1.000", "2"]
 
 
-def test_a_line_that_is_damaged_is_told_with_its_number(osum: Run, copy: Path) -> None:
+def test_a_line_that_is_damaged_is_reported_with_its_number(osum: Run, copy: Path) -> None:
     path = copy / "nano/samples-gender.jsonl"
     first, second = path.read_text("utf8").splitlines()
     row = {**json.loads(second), "benchmark": "samples-age"}
@@ -107,7 +107,7 @@ def test_a_line_that_is_damaged_is_told_with_its_number(osum: Run, copy: Path) -
     assert f"{path}:2: this is a prediction for 'samples-age'" in ran.err
 
 
-def test_an_unfinished_run_is_counted_and_told(osum: Run, copy: Path) -> None:
+def test_an_unfinished_run_is_counted_and_reported(osum: Run, copy: Path) -> None:
     path = copy / "nano/samples-gender.jsonl"
     path.write_text(path.read_text("utf8").splitlines(keepends=True)[0], "utf8")
     ran = osum("score", copy)
@@ -161,7 +161,7 @@ def test_a_manifest_of_ones_own_is_measured_with_the_label_set_of_the_checkpoint
     assert osum("evaluate", *models, "--data-file", manifest, "-o", tmp_path, "--resume").out == ran.out
 
 
-def test_faults_of_a_manifest_are_told_and_cost_their_rows(
+def test_faults_of_a_manifest_are_reported_and_cost_their_rows(
     osum: Run, pitched: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model, manifest = pitched
@@ -192,14 +192,14 @@ def test_faults_of_a_manifest_are_told_and_cost_their_rows(
         (("--data-file", SAMPLES, "--tasks", "STTC", "-o", "no/out"), "no row has the field 'reply'"),
     ],
 )
-def test_a_wrong_command_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
+def test_a_wrong_command_is_reported_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
     ran = osum("evaluate", *words)
     assert ran.code in (1, 2)
     assert (message in ran.err, ran.err.count("\n"), ran.out) == (True, 1, "")
 
 
 def test_a_setting_may_be_for_one_of_several_models(osum: Run, tmp_path: Path) -> None:
-    """Both learn from the samples; the second is told a file that is not there."""
+    """Both learn from the samples; the second is given a file that is not there."""
     words = (
         "--benchmark",
         "samples-gender",
@@ -239,7 +239,7 @@ def test_the_files_of_the_original_are_scored(osum: Run, tmp_path: Path) -> None
         (("--compat", "original", "--hyp", "x"), "give --hyp FILE and --ref FILE"),
     ],
 )
-def test_a_wrong_score_is_told_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
+def test_a_wrong_score_is_reported_in_a_line(osum: Run, words: tuple[str, ...], message: str) -> None:
     ran = osum("score", *words)
     code = 1 if "nowhere" in words else 2  # what stands on the disk is no wrong usage
     assert (ran.code, message in ran.err, ran.err.count("\n"), ran.out) == (code, True, 1, "")
@@ -250,11 +250,11 @@ def test_what_a_model_does_not_answer_of_a_suite_is_a_note_and_leaves_nothing_be
     out = tmp_path / "out"
     ran = osum("evaluate", "--suite", "nano", "--model", "pocketsphinx", "--data", tmp_path, "-o", out, "--limit", "1")
     notes = [line.removeprefix("osum: note: ") for line in ran.err.splitlines() if line.startswith("osum: note: ")]
-    told = dict(note.split("; left out: ") for note in notes)
-    assert told["pocketsphinx knows English, not 'zh': ask it about clips in 'en'"].split(", ") == [
+    reported = dict(note.split("; left out: ") for note in notes)
+    assert reported["pocketsphinx knows English, not 'zh': ask it about clips in 'en'"].split(", ") == [
         "kit-commonvoice-zh", "kit-aishell", "synthetic-zh", "synthetic-times-zh", "espeak-zh", "espeak-times-zh"
     ]  # fmt: skip
-    assert told["pocketsphinx does not answer SSR"] == "kit-style"
+    assert reported["pocketsphinx does not answer SSR"] == "kit-style"
     assert not list(out.glob("*/*-zh*"))
 
 

@@ -99,7 +99,7 @@ def test_a_broken_line_costs_one_row(osum: Run, tmp_path: Path) -> None:
     assert (code, out.count("\n"), err.count("\n")) == (1, 3, 1) and "rows.jsonl:1: not JSON" in err
 
 
-def test_parts_of_a_run_that_goes_on_are_left_alone(osum: Run, tmp_path: Path) -> None:
+def test_parts_of_a_run_that_continues_are_left_alone(osum: Run, tmp_path: Path) -> None:
     (tmp_path / ".rows.jsonl.parts").mkdir()
     (tmp_path / ".rows.jsonl.parts" / "asked.json").write_text("{}")
     assert osum("find", tmp_path) == (0, "", "")
@@ -109,7 +109,7 @@ def test_parts_of_a_run_that_goes_on_are_left_alone(osum: Run, tmp_path: Path) -
     ("words", "message"),
     [(["--min", "80"], "is no probability"), (["--event", "laguh"], "did you mean 'laugh'")],
 )
-def test_a_wish_that_cannot_be_meant_is_told(osum: Run, tmp_path: Path, words: list[str], message: str) -> None:
+def test_a_wish_that_cannot_be_meant_is_reported(osum: Run, tmp_path: Path, words: list[str], message: str) -> None:
     assert message in osum("find", tmp_path, *words).err
 
 

@@ -178,13 +178,13 @@ def test_a_long_recording_that_was_labelled_is_cut_into_rows_that_training_takes
     from osum.tasks import OSUM
     from osum.training.mixture import MixturePart, read_mixture
 
-    def heard(items: Iterable[Utterance], *_: object) -> Iterator[Utterance]:
+    def stand_in(items: Iterable[Utterance], *_: object) -> Iterator[Utterance]:
         labels = {"SGC": Answer("female", 0.9)}
         segments = tuple(Segment(2.0 * n, 2.0 * n + 2.0, f"part {n}", (), labels) for n in range(5))
         for item in items:
             yield item.with_(duration=10.0, text="part", segments=segments, summary=labels, labels={"gender": "female"})
 
-    monkeypatch.setattr(model, "label_files", heard)
+    monkeypatch.setattr(model, "label_files", stand_in)
     write_clip(tmp_path / "long.wav", 10.0)
     osum("label", tmp_path / "long.wav", "-o", tmp_path / "rows.jsonl")
     whole = read_mixture({"x": MixturePart(str(tmp_path / "rows.jsonl"))}, OSUM, 3.0)

@@ -35,7 +35,9 @@ def written(path: Path, replies: list[str], **changes: Any) -> Path:
     return path
 
 
-def test_replies_are_scored_and_the_cost_is_told(server: Server, osum: Run, predictions: Path, tmp_path: Path) -> None:
+def test_replies_are_scored_and_the_cost_is_reported(
+    server: Server, osum: Run, predictions: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "judge.json"
     words = ("judge", predictions, "--endpoint", server.url, "--judge", "stub", "-o", out)
     code, shown, err = osum(*words, "--price-in", 10, "--price-out", 50)
@@ -81,7 +83,7 @@ def test_a_limit_of_cost_ends_the_run(server: Server, osum: Run, predictions: Pa
     assert osum(*words, "--max-cost", 1).err.startswith("osum: error: a limit of cost, 1, needs the prices")
 
 
-def test_what_a_server_does_not_do_is_told(server: Server, osum: Run, predictions: Path, tmp_path: Path) -> None:
+def test_what_a_server_does_not_do_is_reported(server: Server, osum: Run, predictions: Path, tmp_path: Path) -> None:
     words = ("judge", predictions, "--endpoint", server.url, "--judge", "stub", "-o", tmp_path / "judge.json")
     verdict = completion({"reason": "", "first": 5, "second": 5}, tokens=None)
     server.answer = lambda body: fault(400, "no seed") if "seed" in body else verdict
@@ -103,14 +105,14 @@ def test_verdicts_of_another_run_are_not_written_over(
     assert (out.read_text(), osum(*words, "stub", "--overwrite").code) == ("my notes", 0)
 
 
-def test_without_a_file_verdicts_lie_beside_the_predictions(server: Server, osum: Run, predictions: Path) -> None:
+def test_without_a_file_verdicts_are_next_to_the_predictions(server: Server, osum: Run, predictions: Path) -> None:
     words = ("judge", predictions, "--endpoint", server.url, "--judge", "stub")
     assert osum(*words).code == 0
     assert read_judgement(predictions.parent / "chat.judge.json").score.count == 3
     assert "give -o FILE with --against" in osum(*words, "--against", predictions).err
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_spent(
+def test_a_place_that_cannot_be_written_is_reported_before_anything_is_spent(
     server: Server, osum: Run, predictions: Path
 ) -> None:
     ran = osum("judge", predictions, "--endpoint", server.url, "--judge", "stub", "-o", predictions / "judge.json")
@@ -127,7 +129,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_spent(
         (["--timeout", "0"], "'0' is no number over 0"),
     ],
 )
-def test_what_is_missing_is_told_in_one_line(
+def test_what_is_missing_is_reported_in_one_line(
     osum: Run, predictions: Path, tmp_path: Path, more: list[str], message: str
 ) -> None:
     code, _, err = osum("judge", predictions, "--judge", "stub", "-o", tmp_path / "judge.json", *more)
@@ -135,7 +137,7 @@ def test_what_is_missing_is_told_in_one_line(
     assert not (tmp_path / "judge.json").exists()
 
 
-def test_predictions_that_are_none_are_told(osum: Run, tmp_path: Path) -> None:
+def test_predictions_that_are_none_are_reported(osum: Run, tmp_path: Path) -> None:
     words = ("--endpoint", "http://host/v1", "--judge", "stub", "-o", tmp_path / "judge.json")
     assert "is no file of predictions" in osum("judge", tmp_path / "chat.wav", *words).err
     assert "cannot be read" in osum("judge", tmp_path / "chat.jsonl", *words).err

@@ -1,4 +1,4 @@
-"""`osum label` and `osum transcribe`: what is read, what is written where, and how failures are told."""
+"""`osum label` and `osum transcribe`: what is read, what is written where, and how failures are reported."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_keyboard_is_no_recording(osum: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "standard input is the keyboard" in osum("label", "-").err
 
 
-def test_noise_on_standard_input_is_told_as_such(osum: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_on_standard_input_is_reported_as_such(osum: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe_in(monkeypatch, b"no audio")
     code, _, err = osum("label", "-", "--quiet")
     assert (code, err.count("\n")) == (1, 1)
@@ -156,7 +156,7 @@ def test_a_known_suffix_is_one_file_that_trains(osum: Run, clip: MakeClip, tmp_p
     ]
 
 
-def test_a_manifest_beside_its_clips_names_them_shortly(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+def test_a_manifest_next_to_its_clips_names_them_shortly(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
     osum("label", clip("in/a.wav"), "-o", tmp_path / "in/rows.jsonl")
     assert rows_of(tmp_path / "in/rows.jsonl")[0]["path"] == "a.wav"
 
@@ -290,14 +290,14 @@ def test_missing_files_alone_load_no_model(osum: Run, tmp_path: Path, no_model: 
     assert "no such file" in err
 
 
-def test_a_folder_without_audio_is_told_beside_good_answers(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+def test_a_folder_without_audio_is_reported_next_to_good_answers(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, out, err = osum("label", tmp_path / "empty", clip(), "-f", "txt", "--quiet")
     assert (code, out.count("hello there"), err.count("\n")) == (1, 1, 1)
     assert "no audio in it" in err
 
 
-# What is asked, and what is told
+# What is asked, and what is reported
 
 
 def test_an_unknown_task_is_found_before_anything_is_written(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_the_end_counts_every_label_and_marks_guesses(osum: Run, clip: MakeClip)
     assert "SSR: everyday speech 2" in err
 
 
-def test_quiet_tells_errors_only(osum: Run, clip: MakeClip) -> None:
+def test_quiet_reports_errors_only(osum: Run, clip: MakeClip) -> None:
     assert osum("label", clip(), "--quiet").err == ""
 
 

@@ -31,7 +31,7 @@ def corpus(clip: MakeClip, tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_run_that_was_interrupted_goes_on(
+def test_a_run_that_was_interrupted_continues(
     osum: Run, corpus: Path, tmp_path: Path, model: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -79,7 +79,7 @@ def test_what_failed_stays_an_error_until_it_is_asked_again(
     assert len(rows_of(tmp_path / "rows.jsonl")) == 6
 
 
-def test_a_recording_that_changed_is_told_and_answered_again_when_asked(
+def test_a_recording_that_changed_is_reported_and_answered_again_when_asked(
     osum: Run, corpus: Path, clip: MakeClip, tmp_path: Path
 ) -> None:
     command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume")
@@ -87,8 +87,8 @@ def test_a_recording_that_changed_is_told_and_answered_again_when_asked(
     before = {row["id"]: row for row in rows_of(tmp_path / "rows.jsonl")}
     clip("in/1.wav", seconds=0.5)
     clip("in/4.wav", seconds=0.5)
-    told = osum(*command)
-    assert "2 recordings have changed since they were answered: --changed answers them again" in told.err
+    reported = osum(*command)
+    assert "2 recordings have changed since they were answered: --changed answers them again" in reported.err
     assert {row["id"]: row for row in rows_of(tmp_path / "rows.jsonl")} == before
     again = osum(*command, "--changed")
     assert (again.code, "2 recordings have changed since they were answered: they are" in again.err) == (0, True)
@@ -113,31 +113,31 @@ def test_what_changed_is_about_an_earlier_run(osum: Run, clip: MakeClip, no_mode
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--tasks", "ASR"], 'now it is ["ASR"]'),
         (["--max-new-tokens", "3"], "with generation max_new_tokens null, and now it is 3"),
         (["--prompt-language", "zh"], 'with prompt_language null, and now it is "zh"'),
     ],
 )
-def test_a_run_that_asks_something_else_does_not_go_on(
-    osum: Run, corpus: Path, tmp_path: Path, words: list[str], told: str
+def test_a_run_that_asks_something_else_does_not_continue(
+    osum: Run, corpus: Path, tmp_path: Path, words: list[str], reported: str
 ) -> None:
     osum("label", corpus, "-o", tmp_path / "rows.jsonl", "--quiet")
     before = (tmp_path / "rows.jsonl").read_text()
     code, out, err = osum("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume", *words)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert told in err
+    assert reported in err
     assert (tmp_path / "rows.jsonl").read_text() == before
 
 
-def test_another_batch_size_goes_on(osum: Run, corpus: Path, tmp_path: Path) -> None:
+def test_another_batch_size_continues(osum: Run, corpus: Path, tmp_path: Path) -> None:
     command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume", "--quiet")
     osum(*command)
     assert "failed in an earlier run" in osum(*command, "--batch-size", 2).err
 
 
-def test_rows_of_nobody_knows_what_do_not_go_on(osum: Run, corpus: Path, tmp_path: Path, model: StandIn) -> None:
+def test_rows_of_nobody_knows_what_do_not_continue(osum: Run, corpus: Path, tmp_path: Path, model: StandIn) -> None:
     (tmp_path / "rows.jsonl").write_text('{"id": "0", "path": "0.wav"}\n')
     code, _, err = osum("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume")
     assert (code, err.count("\n")) == (1, 1)
@@ -145,7 +145,7 @@ def test_rows_of_nobody_knows_what_do_not_go_on(osum: Run, corpus: Path, tmp_pat
 
 
 @pytest.mark.parametrize("line", ["no json", "[]", '{"id": "x"}', "7"])
-def test_a_line_that_is_no_row_is_told(osum: Run, corpus: Path, tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_row_is_reported(osum: Run, corpus: Path, tmp_path: Path, line: str) -> None:
     command = ("label", corpus, "-o", tmp_path / "rows.jsonl", "--resume", "--quiet")
     osum(*command)
     with (tmp_path / "rows.jsonl").open("a") as file:
@@ -163,7 +163,7 @@ def test_a_run_begins_anew_when_asked(osum: Run, corpus: Path, clip: MakeClip, t
     assert len(rows_of(tmp_path / "rows.jsonl")) == 1
 
 
-def test_nothing_but_missing_files_goes_on_when_they_are_there(
+def test_nothing_but_missing_files_continues_when_they_are_there(
     osum: Run, clip: MakeClip, tmp_path: Path, model: StandIn
 ) -> None:
     command = ("label", tmp_path / "a.wav", "-o", tmp_path / "rows.jsonl", "--resume", "--quiet")
@@ -182,7 +182,7 @@ def test_a_manifest_that_repeats_itself_keeps_every_row(osum: Run, clip: MakeCli
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--resume"], "not with standard output"),
         (["--resume", "-o", "folder"], "not with the folder folder"),
@@ -193,12 +193,12 @@ def test_a_manifest_that_repeats_itself_keeps_every_row(osum: Run, clip: MakeCli
         (["-f", "parquet"], "give -o FILE.parquet"),
     ],
 )
-def test_what_cannot_go_on_is_told_in_a_line(
-    osum: Run, clip: MakeClip, words: list[str], told: str, no_model: None
+def test_what_cannot_continue_is_reported_in_a_line(
+    osum: Run, clip: MakeClip, words: list[str], reported: str, no_model: None
 ) -> None:
     code, out, err = osum("label", clip(), *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert told in err
+    assert reported in err
 
 
 @pytest.mark.parametrize("word", ["4/4", "-1/4", "1", "a/b", "1/0", "/"])

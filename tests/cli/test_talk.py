@@ -73,7 +73,7 @@ def test_a_conversation_continues(osum: Run, checkpoint: Path, question: Path, t
     assert messages[0]["content"] == [{"type": "audio", "path": str(question)}]
 
 
-def test_an_empty_reply_is_told_and_kept(
+def test_an_empty_reply_is_reported_and_kept(
     osum: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("osum.dialogue.talker.Talker.reply", lambda *_: Reply(""))

@@ -124,7 +124,7 @@ def test_a_right_recipe_trains(train: Train, tmp_path: Path) -> None:
     ],
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
 )
-def test_a_recipe_that_cannot_be_is_told(train: Train, changes: dict[str, object], parts: list[str]) -> None:
+def test_a_recipe_that_cannot_be_is_reported(train: Train, changes: dict[str, object], parts: list[str]) -> None:
     check_told(train(**changes), *parts, code=2)
 
 
@@ -135,7 +135,7 @@ def test_a_recipe_that_cannot_be_is_told(train: Train, changes: dict[str, object
         ({"learning_rate": 1e30, "steps": 4}, ["loss is [", "clips [", "lower learning_rate"]),
     ],
 )
-def test_a_run_that_fails_is_told(train: Train, changes: dict[str, object], parts: list[str]) -> None:
+def test_a_run_that_fails_is_reported(train: Train, changes: dict[str, object], parts: list[str]) -> None:
     check_told(train(**changes), *parts)
 
 
@@ -177,16 +177,16 @@ def test_any_field_set_to_garbage_is_one_line_and_code_2(train: Train, field: st
 
 
 @pytest.mark.parametrize("recipe", ["steps: 3\nseed: 1\nsteps: 4", "tasks: {ASR: 1, SGC: 2, ASR: 3}"])
-def test_a_key_that_stands_twice_is_told(osum: Run, tmp_path: Path, recipe: str) -> None:
+def test_a_key_that_stands_twice_is_reported(osum: Run, tmp_path: Path, recipe: str) -> None:
     (tmp_path / "twice.yaml").write_text(recipe, "utf8")
     check_told(osum("train", tmp_path / "twice.yaml"), "stands twice, in lines 1 and", "leave one out", code=2)
 
 
-def test_an_unknown_key_on_the_command_line_is_told(train: Train) -> None:
+def test_an_unknown_key_on_the_command_line_is_reported(train: Train) -> None:
     check_told(train("stpes=3"), "'stpes' is no training option", "did you mean 'steps'?", code=2)
 
 
-def test_a_folder_that_is_no_checkpoint_is_told(train: Train, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkpoint_is_reported(train: Train, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     check_told(train(model=str(tmp_path / "empty")), f"{tmp_path / 'empty'} cannot be loaded", "give another model")
 
@@ -195,7 +195,7 @@ def test_a_folder_that_is_no_checkpoint_is_told(train: Train, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["model.safetensors", checkpoint.STATE, checkpoint.PROGRESS])
-def test_a_last_checkpoint_that_is_damaged_is_told_and_costs_only_itself(
+def test_a_last_checkpoint_that_is_damaged_is_reported_and_costs_only_itself(
     train: Train, tmp_path: Path, damage: str
 ) -> None:
     train()
@@ -207,7 +207,7 @@ def test_a_last_checkpoint_that_is_damaged_is_told_and_costs_only_itself(
     assert names(tmp_path / "run") == ["step-1", "step-2"]
 
 
-def test_a_changed_recipe_is_told(train: Train, tmp_path: Path) -> None:
+def test_a_changed_recipe_is_reported(train: Train, tmp_path: Path) -> None:
     train()
     parts = ["holds a run with seed=1, the recipe says 2", "continue with the same recipe, or give another out"]
     check_told(train("seed=2", "steps=3"), str(tmp_path / "run"), *parts)
@@ -234,16 +234,16 @@ def with_line(sound: Path, folder: Path, line: bytes) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("line", "reason"), BROKEN.values(), ids=BROKEN)
-def test_training_goes_on_without_a_bad_line_and_counts_it(
+def test_training_continues_without_a_bad_line_and_counts_it(
     train: Train, sound: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes, reason: str
 ) -> None:
     assert train(**with_line(sound, tmp_path, line), steps=1).code == 0
-    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert len(told) == 2 and f"{tmp_path / 'more.jsonl'}:9: " in told[0] and reason in told[0]
-    assert told[1].endswith(": 1 of 9 rows")
+    reported = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(reported) == 2 and f"{tmp_path / 'more.jsonl'}:9: " in reported[0] and reason in reported[0]
+    assert reported[1].endswith(": 1 of 9 rows")
 
 
-def test_a_wrong_label_is_told_and_counted(
+def test_a_wrong_label_is_reported_and_counted(
     train: Train, sound: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = next(read_manifest(sound / "train.jsonl")).with_(id="bad", labels={"gender": "femal"})
@@ -253,7 +253,7 @@ def test_a_wrong_label_is_told_and_counted(
     assert "1 of 9 rows" in caplog.text
 
 
-def test_a_manifest_of_bad_lines_alone_is_told(train: Train, tmp_path: Path) -> None:
+def test_a_manifest_of_bad_lines_alone_is_reported(train: Train, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "bad.jsonl", ["{", "["])
     check_told(train(mixture={"bad": str(path)}), str(path), "no line is a JSON object", "not JSON")
 
@@ -264,8 +264,8 @@ def test_a_clip_that_goes_missing_costs_itself_even_alone_in_its_batch(
 ) -> None:
     line = json.dumps({"id": "bad", "path": "gone.wav", "text": "tone", "duration": 9.0}).encode()
     assert train(**with_line(sound, tmp_path, line), steps=5, workers=workers, save_every=5).code == 0
-    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert told[-1].endswith("(1 clips so far)") and "gone.wav" in told[-1] and "Traceback" not in told[-1]
+    reported = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert reported[-1].endswith("(1 clips so far)") and "gone.wav" in reported[-1] and "Traceback" not in reported[-1]
 
 
 def test_data_that_is_gone_as_a_whole_stops_the_run(train: Train, sound: Path, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_shard_cut_in_half_costs_its_other_half(
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", checkpoint.STATE])
-def test_a_disk_that_fills_during_a_save_is_told_and_costs_no_checkpoint(
+def test_a_disk_that_fills_during_a_save_is_reported_and_costs_no_checkpoint(
     train: Train, tmp_path: Path, file: str
 ) -> None:
     train("steps=1")
@@ -303,7 +303,7 @@ def test_a_disk_that_fills_during_a_save_is_told_and_costs_no_checkpoint(
     assert train().code == 0 and names(tmp_path / "run") == ["step-1", "step-2"]
 
 
-def test_a_log_that_cannot_be_written_is_told_and_goes_on(train: Train, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported_and_continues(train: Train, tmp_path: Path) -> None:
     train("steps=1")
     log = tmp_path / "run" / "log.jsonl"
     check_told(train(largest=log.stat().st_size + 10), str(log), "make room and start again")

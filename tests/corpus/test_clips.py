@@ -1,4 +1,4 @@
-"""Every row gives its waveform, wherever it lies, to any number of workers; a broken shard is one clear error."""
+"""Every row gives its waveform, wherever it is stored, to any number of workers; a broken shard is one clear error."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def swift(prompt: str, answer: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["SER", "ASR", "SGC-only", "STTC"])
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_ms_swift_prompts_tell_the_task(name: str, language: str) -> None:
+def test_ms_swift_prompts_name_the_task(name: str, language: str) -> None:
     clip = Utterance("u", "u.wav", text="hi", reply="yes", labels={"emotion": "sad", "gender": "male"})
     for prompt in OSUM.prompts(name, language):
         row = read("swift", swift(prompt, OSUM[name].render(clip)))

@@ -97,7 +97,7 @@ def test_any_speaker_name_is_dealt_once(names, seed):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         ('{"id": "a", "duration": NaN}', "NaN is no number"),
         ('{"id": "a", "extra": {"x": [-Infinity]}}', "-Infinity is no number"),
@@ -105,6 +105,6 @@ def test_any_speaker_name_is_dealt_once(names, seed):
         ('{"id": "a", "labels": {"gender": "male", "gender": "female"}}', "'gender' stands twice"),
     ],
 )
-def test_what_json_does_not_know_is_refused(line, told):
-    with pytest.raises(ManifestError, match=told):
+def test_what_json_does_not_know_is_refused(line, reported):
+    with pytest.raises(ManifestError, match=reported):
         json_row(line)

@@ -54,7 +54,7 @@ def test_the_format_is_found_out(tmp_path: Path, row: dict[str, object], packed:
     assert line.place == f"{path}:2"
 
 
-def test_a_root_tells_where_relative_paths_begin(tmp_path: Path) -> None:
+def test_a_root_says_where_relative_paths_begin(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "m.jsonl", [ORIGINAL, {**ORIGINAL, "wav": "/far/k.wav"}])
     lines = read(path, root=Path("/data"))
     assert [line.utterance and line.utterance.path for line in lines] == ["/data/k.wav", "/far/k.wav"]

@@ -1,4 +1,4 @@
-"""What goes into shards comes out, a killed run goes on, and nothing half-written is taken for whole."""
+"""What goes into shards comes out, a killed run continues, and nothing half-written is taken for whole."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_utterance_comes_back_with_its_samples(tmp_path: Path) -> None:
         assert ClipAudio().read(row).tolist() == noise(0.1, seed).tolist()
 
 
-def test_a_shard_alone_tells_what_its_index_tells(tmp_path: Path) -> None:
+def test_a_shard_alone_holds_what_its_index_holds(tmp_path: Path) -> None:
     write(clips(tmp_path), tmp_path / "out")
     for path in sorted((tmp_path / "out").glob("*.tar")):
         assert [line.utterance for line in Manifest(path)] == list(read_manifest(path.with_suffix(".jsonl")))

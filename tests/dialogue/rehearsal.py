@@ -1,7 +1,7 @@
 """A talk on a clock of its own: sound is scripted by level, the policy and the model answer after scripted times.
 
 The parts are stand-ins, since what is tested is the logic of turns alone: a detector that calls what is loud speech, a
-policy and a generator that say what they are told to.
+policy and a generator that say what a test scripts.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ def test_the_slips_of_the_release_are_in_its_own_modes_alone() -> None:
 
 
 def test_history_is_chatml_with_every_clip_bracketed() -> None:
-    heard = {"role": "user", "content": [{"type": "audio"}]}
+    spoken = {"role": "user", "content": [{"type": "audio"}]}
     said = {"role": "assistant", "content": [{"type": "text", "text": "hi"}, {"type": "speech", "codes": [1]}]}
-    text = tiny_processor("chatml").render([heard, said, heard])
+    text = tiny_processor("chatml").render([spoken, said, spoken])
     turn = "<|im_start|>user\n<|audio|><|im_end|>\n"
     said_text = "<|im_start|>assistant\nhi<|im_end|><|ids|>\n"
     assert text == f"{turn}{said_text}{turn}<|im_start|>assistant\n"

@@ -104,8 +104,8 @@ def test_nothing_of_a_reply_comes_out_behind_its_interruption():
 def test_words_that_were_not_played_leave_the_history():
     talk = replying().say(0.6)
     (cut,) = talk.all(CutOff)
-    heard = int(cut.seconds / 0.5)  # a word lasts half a second
-    assert heard == 1
+    played = int(cut.seconds / 0.5)  # a word lasts half a second
+    assert played == 1
     assert (cut.kept, cut.lost) == ("one", " two three four five six seven eight")
     talk.hear(1.0)
     assert talk.remembered == [("user", "part1"), ("assistant", "one"), ("user", "part1")]
@@ -302,7 +302,7 @@ def test_a_speculation_is_given_out_once_its_turn_is_taken():
     assert talk.when(ReplyStarted) == talk.when(Said) == talk.when(TurnTaken) == pytest.approx(2.45, abs=STEP)
 
 
-def test_a_speculation_is_thrown_away_when_speech_goes_on():
+def test_a_speculation_is_thrown_away_when_speech_continues():
     talk = Rehearsal(rules=EAGER, replies=[spoken("never said", first=0.02)]).hear(1.0).say(1.0).hear(0.2).say(1.0)
     assert len(talk.orders) == 1 and not talk.all(Said) and not talk.all(ReplyStarted)
     talk.hear(1.0)

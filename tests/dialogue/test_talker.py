@@ -48,7 +48,7 @@ def test_the_pieces_of_a_stream_are_the_whole_reply(
     assert (thinking != "off") == any(isinstance(piece, ThoughtPiece) for piece in pieces)
 
 
-def test_a_reply_is_the_same_whole_and_beside_others(talker: Talker) -> None:
+def test_a_reply_is_the_same_alone_and_with_others(talker: Talker) -> None:
     options = [TalkOptions(generation=GREEDY), TalkOptions(in_turns=True, generation=GREEDY)]
     alone = [talker.reply(HISTORY, option) for option in options]
     streams = [talker.stream_reply(HISTORY, option) for option in options]

@@ -73,7 +73,7 @@ class Echo:
         revision: what it says of itself.
         kill_at: the clip at which its process is killed.
         breaks_at: clips that it raises an exception for.
-        note: told the id of each clip that it is asked about.
+        note: called with the id of each clip that it is asked about.
     """
 
     name = "echo"

@@ -130,13 +130,13 @@ def test_scores_are_those_of_temperature_one(recognizer: Recognizer, tmp_path: P
     assert gathered(ask(recognizer, clips, [TAG])) == plain
     assert recognizer.tasks is calibrated
     (scored, _) = plain[TemperaturePlace(TAG, "gender")]
-    told = recognizer.label(clips[0].path, tasks=TAG, withhold=False).summary[TAG].distribution
+    reported = recognizer.label(clips[0].path, tasks=TAG, withhold=False).summary[TAG].distribution
     flat = np.exp(np.array(scored.log_scores) / 4)
-    assert list(told.values()) == pytest.approx(flat / flat.sum())
+    assert list(reported.values()) == pytest.approx(flat / flat.sum())
     assert (scored.speaker, scored.truth, len(scored.log_scores)) == ("s", GENDERS.labels.index("male"), 2)
 
 
-def test_clips_are_asked_what_is_known_of_them_and_bad_ones_are_told(tmp_path: Path) -> None:
+def test_clips_are_asked_what_is_known_of_them_and_bad_ones_are_reported(tmp_path: Path) -> None:
     recognizer = Recognizer(checkpoint_of("speech_first"))
     recognizer._max_samples = 16_000
     clips = [

@@ -47,7 +47,7 @@ def test_a_layout_has_a_public_source_or_is_a_list_of_ours(benchmark):
 
 
 @each
-def test_a_folder_that_is_not_there_is_told(benchmark, tmp_path):
+def test_a_folder_that_is_not_there_is_reported(benchmark, tmp_path):
     if benchmark.name.startswith("espeak"):
         pytest.skip("is made there")
     with pytest.raises(InputError, match=benchmark.name):
@@ -157,7 +157,7 @@ def test_no_event_counts_as_another_event_where_a_sound_without_a_voice_does(nam
     assert BENCHMARKS[name].counted(Recognition()) == Recognition()
 
 
-def test_packed_audio_that_is_missing_is_told(tmp_path):
+def test_packed_audio_that_is_missing_is_reported(tmp_path):
     (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]))
     with pytest.raises(InputError, match=r"audio\.i16.*recipes.nano.build"):
         BENCHMARKS["kit-gender"].read(tmp_path)

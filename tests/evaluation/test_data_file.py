@@ -45,7 +45,7 @@ def voices(tmp_path: Path) -> Path:
     return manifest(tmp_path / "test.jsonl", rows)
 
 
-def test_every_task_that_a_row_tells_the_answer_of_is_a_set(voices: Path) -> None:
+def test_every_task_that_a_row_has_the_answer_of_is_a_set(voices: Path) -> None:
     found = declared(voices)
     assert {name: (one.target, one.metric) for name, one in found.items()} == {
         "ASR": ("text", "wer"),
@@ -56,7 +56,7 @@ def test_every_task_that_a_row_tells_the_answer_of_is_a_set(voices: Path) -> Non
     assert (found["SGC"].name, found["SGC"].title) == ("test.SGC", "test: gender")
 
 
-def test_a_set_holds_only_the_rows_that_tell_its_answer(tmp_path: Path) -> None:
+def test_a_set_holds_only_the_rows_that_have_its_answer(tmp_path: Path) -> None:
     rows = [labelled(0, pitch="low"), labelled(1, gender="male"), {**labelled(2), "text": " "}]
     path = manifest(tmp_path / "test.jsonl", rows)
     assert {name: [clip.id for clip in one.read(path)] for name, one in declared(path).items()} == {
@@ -71,7 +71,7 @@ def test_labels_are_read_in_the_words_of_their_set(tmp_path: Path) -> None:
     assert [truth.label for _, truth in clips.pairs] == ["low", "high"]
 
 
-def test_what_is_wrong_with_a_row_costs_that_row_and_is_told_once_for_each_kind(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_row_costs_that_row_and_is_reported_once_for_each_kind(tmp_path: Path) -> None:
     rows = [labelled(0, pitch="low"), labelled(1, pitch="hihg", gender="male"), labelled(2, pitch="hihg")]
     path = manifest(tmp_path / "t.jsonl", rows, "{broken")
     file = read_data_file(path, TASKS)
@@ -146,8 +146,8 @@ def test_answers_are_counted_and_reported_without_the_manifest(voices: Path, tmp
     write_report(out / REPORT, report_of(list(found.values())))
     compared = read_results([out], BENCHMARKS, ())
     assert compared.title("test.SGC") == "test: gender"
-    told = write_pages(compared, [out], tmp_path / "report", 3, pytest.fail)
-    assert told.num_errors > 0 and (tmp_path / "report/figures/test.SGC-confusion.png").is_file()
+    reported = write_pages(compared, [out], tmp_path / "report", 3, pytest.fail)
+    assert reported.num_errors > 0 and (tmp_path / "report/figures/test.SGC-confusion.png").is_file()
 
 
 def test_labels_of_ones_own_set_keep_its_order_and_names(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_labels_of_ones_own_set_keep_its_order_and_names(tmp_path: Path) -> None
     assert (answers.labels, answers.title("low")) == (("low", "high"), "deep")
 
 
-def test_a_run_goes_on_and_refuses_a_manifest_whose_answers_have_changed(voices: Path, tmp_path: Path) -> None:
+def test_a_run_continues_and_refuses_a_manifest_whose_answers_have_changed(voices: Path, tmp_path: Path) -> None:
     one = declared(voices, "SGC")["SGC"]
     go(tmp_path, tmp_path / "out", one)
     whole = untimed(tmp_path / "out/echo/test.SGC.jsonl")

@@ -137,7 +137,7 @@ def test_the_judge_is_asked_in_chinese_on_request() -> None:
 # Points
 
 
-def test_a_reply_is_scored_beside_its_reference_in_both_orders(server: Server) -> None:
+def test_a_reply_is_scored_next_to_its_reference_in_both_orders(server: Server) -> None:
     found = judged(server, [clip("1", "a b c d e")])
     score = found.score
     assert (found.mode, score.value, score.count, score.detail["other"]) == ("reference", 5, 1, 3)
@@ -190,10 +190,10 @@ def test_a_reply_is_better_than_none(server: Server, here: str | None, there: st
     assert (found.score.value, len(server.asked)) == (points, 0)
 
 
-def test_the_judge_is_told_all_that_is_known(server: Server) -> None:
-    told = {"question": "Who?", "description": "a dog barks", "labels": {"emotion": "sad"}}
-    judged(server, [clip("1", "a", None, extra={**told, "part": "speech_QA"})])
-    assert cases_sent(server) == [{"transcript": "question 1", **told, "reply": "a"}]
+def test_the_judge_is_given_all_that_is_known(server: Server) -> None:
+    reported = {"question": "Who?", "description": "a dog barks", "labels": {"emotion": "sad"}}
+    judged(server, [clip("1", "a", None, extra={**reported, "part": "speech_QA"})])
+    assert cases_sent(server) == [{"transcript": "question 1", **reported, "reply": "a"}]
 
 
 def test_a_reply_cannot_pose_as_the_judges_orders(server: Server) -> None:
@@ -340,7 +340,7 @@ def test_verdicts_count_for_the_replies_that_were_judged_only(server: Server) ->
         ([clip("1", "a")], [clip("1", "a", "other truth", model="b")], "are not the same, the first is '1'"),
     ],
 )
-def test_what_cannot_be_asked_is_told_before_anything_is_spent(
+def test_what_cannot_be_asked_is_reported_before_anything_is_spent(
     predictions: list[Prediction], against: list[Prediction] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""Every public layout in miniature: what is read from it, and what is told when a part of it is missing."""
+"""Every public layout in miniature: what is read from it, and what is reported when a part of it is missing."""
 
 import json
 from dataclasses import replace
@@ -146,19 +146,19 @@ def test_clips_come_sorted_with_their_truth_and_their_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_any_missing_file_of_the_test_part_is_told_in_one_line(tmp_path, name):
+def test_any_missing_file_of_the_test_part_is_reported_in_one_line(tmp_path, name):
     for number, lost in enumerate(set(LAYOUTS[name][0]) - UNREAD.get(name, set())):
         benchmark, folder = unpacked(tmp_path / str(number), name, without=lost)
         if name.startswith("ravdess"):  # any part of it is read
             assert len(benchmark.read(folder)) == 1
             continue
-        with pytest.raises(InputError, match=name) as told:
+        with pytest.raises(InputError, match=name) as refused:
             benchmark.read(folder)
-        assert "\n" not in str(told.value) and benchmark.home in str(told.value)
+        assert "\n" not in str(refused.value) and benchmark.home in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["librispeech-test-clean", "esc50", "meld"])
-def test_a_count_that_is_not_the_published_one_is_told(tmp_path, name):
+def test_a_count_that_is_not_the_published_one_is_reported(tmp_path, name):
     _, folder = unpacked(tmp_path, name)
     with pytest.raises(InputError, match=rf"{len(LAYOUTS[name][1])} clips .* counts {BENCHMARKS[name].count}"):
         BENCHMARKS[name].read(folder)
@@ -170,13 +170,13 @@ def test_a_missing_recording_is_named(tmp_path):
         benchmark.read(folder)
 
 
-def test_inner_archives_that_are_still_packed_are_told(tmp_path):
+def test_inner_archives_that_are_still_packed_are_reported(tmp_path):
     benchmark, folder = unpacked(tmp_path, "aishell1", "data_aishell/wav/test/S0764/BAC009S0764W0121.wav")
     with pytest.raises(InputError, match=r"wav/\*\.tar\.gz"):
         benchmark.read(folder)
 
 
-def test_a_list_that_is_cut_off_is_told(tmp_path):
+def test_a_list_that_is_cut_off_is_reported(tmp_path):
     benchmark, folder = unpacked(tmp_path, "wenetspeech-test-net")
     path = folder / "WenetSpeech.json"
     path.write_bytes(path.read_bytes()[:-40])
@@ -184,14 +184,14 @@ def test_a_list_that_is_cut_off_is_told(tmp_path):
         benchmark.read(folder)
 
 
-def test_a_list_with_other_columns_is_told(tmp_path):
+def test_a_list_with_other_columns_is_reported(tmp_path):
     benchmark, folder = unpacked(tmp_path, "esc50")
     (folder / "meta" / "esc50.csv").write_text("file,label\na.wav,dog\n")
     with pytest.raises(InputError, match="has no column 'filename'"):
         benchmark.read(folder)
 
 
-def test_a_row_without_a_field_is_told(tmp_path):
+def test_a_row_without_a_field_is_reported(tmp_path):
     benchmark, folder = unpacked(tmp_path, "air-bench-chat-speech")
     (folder / "Chat" / "Chat_meta.json").write_text('[{"task_name": "speech_QA"}]')
     with pytest.raises(InputError, match=r"not as published.*'uniq_id'"):

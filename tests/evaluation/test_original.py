@@ -72,7 +72,7 @@ def test_lines_are_cut_as_the_original_cuts_them(line: str, units: list[str]) ->
     assert units_of(line) == units
 
 
-def test_files_that_do_not_pair_are_told(tmp_path: Path) -> None:
+def test_files_that_do_not_pair_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no key in common"):
         score_original(*write(tmp_path, "a b\n", "c d\n"), labelled=False)
     with pytest.raises(InputError, match="cannot be read"):

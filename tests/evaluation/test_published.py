@@ -54,7 +54,7 @@ def test_what_is_not_printed_is_no_figure():
     assert not [one for one in PUBLISHED if (one.model, one.benchmark) == ("TouchASP", "aishell2-mic")]
 
 
-def test_every_figure_is_of_a_benchmark_or_of_a_set_that_is_told_of():
+def test_every_figure_is_of_a_benchmark_or_of_a_set_that_is_described():
     others = {one.benchmark for one in PUBLISHED} - set(BENCHMARKS)
     assert {name for name in others if not name.startswith(tuple(ABSENT))} == set()
     assert not [name for name in ABSENT if not any(other.startswith(name) for other in others)]

@@ -1,4 +1,4 @@
-"""Records go to JSON and come back as they were; what is none is told."""
+"""Records go to JSON and come back as they were; what is none is reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ GOOD = {"id": "a", "benchmark": "b", "model": "m", "truth": {}, "answer": {}, "p
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"truth": None}, "truth is None: an object is needed"),
         ({"answr": {}}, "answr is unknown: did you mean 'answer'?"),
@@ -85,13 +85,13 @@ GOOD = {"id": "a", "benchmark": "b", "model": "m", "truth": {}, "answer": {}, "p
         ({"prompt_index": 1.5}, "prompt_index is 1.5: a whole number is needed"),
     ],
 )
-def test_a_row_that_is_no_prediction_is_told_by_its_field(change: dict[str, object], told: str) -> None:
+def test_a_row_that_is_no_prediction_is_reported_by_its_field(change: dict[str, object], reported: str) -> None:
     with pytest.raises(ManifestError) as caught:
         from_row(Prediction, {**GOOD, **change})
-    assert str(caught.value) == told
+    assert str(caught.value) == reported
 
 
 @pytest.mark.parametrize("line", [b"no json\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n"])
-def test_a_line_that_is_no_object_is_told(line: bytes) -> None:
+def test_a_line_that_is_no_object_is_reported(line: bytes) -> None:
     with pytest.raises(ManifestError):
         from_line(line)

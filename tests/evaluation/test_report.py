@@ -79,7 +79,7 @@ def test_all_test_sets_stand_in_one_table() -> None:
     ]
 
 
-def test_the_commonest_label_of_a_test_set_stands_beside_that_of_the_training_clips() -> None:
+def test_the_commonest_label_of_a_test_set_is_next_to_that_of_the_training_clips() -> None:
     confusion = Confusion(("female", "male"), ((30, 0, 0), (10, 0, 0)))
     (line,) = texts(overview(Compared([result("majority", 0.25, confusion=confusion)], OWN)))
     assert line[4:] == ["75.0", "25.0 [12.5, 37.5]"]
@@ -109,7 +109,7 @@ def test_clips_are_counted_for_each_model_where_the_counts_differ() -> None:
     assert texts(overview(found))[0][3] == "a 40, b 3"
 
 
-def test_published_rows_stand_beside_measured_ones_and_are_marked() -> None:
+def test_published_rows_are_next_to_measured_ones_and_are_marked() -> None:
     quoted = [published("Whisper", "1.82"), published("Qwen", "1.6"), published("OSUM", "2.19", OTHER, "by others")]
     found = Compared([result("nano", 0.5, SPOKEN), result("sphinx", 0.25, SPOKEN)], OWN, (), quoted)
     table = recognition(found)

@@ -265,10 +265,10 @@ def page(tmp_path_factory: pytest.TempPathFactory, recording: Path) -> str:
     """The page of a report that has everything."""
     folder = tmp_path_factory.mktemp("page")
     out = leave(folder / "out", recording, several())
-    told = write_pages(read_results([out], BENCHMARKS, ()), [out], folder / "report", 5, pytest.fail)
-    assert (told.num_errors, told.num_clips) == (2, 1)
-    assert told.num_figures == len(list((folder / "report" / "figures").iterdir()))
-    return told.page.read_text("utf8")
+    reported = write_pages(read_results([out], BENCHMARKS, ()), [out], folder / "report", 5, pytest.fail)
+    assert (reported.num_errors, reported.num_clips) == (2, 1)
+    assert reported.num_figures == len(list((folder / "report" / "figures").iterdir()))
+    return reported.page.read_text("utf8")
 
 
 def test_the_page_needs_no_network_and_shows_hostile_text_as_text(page: str) -> None:
@@ -306,8 +306,8 @@ def test_the_page_can_be_read_without_eyes_and_without_a_mouse(page: str) -> Non
 def test_predictions_that_cannot_be_read_cost_the_page_their_errors_alone(out: Path, tmp_path: Path) -> None:
     (out / "nano" / "voices.jsonl").write_text("{}\n", "utf8")
     faults: list[OsumError] = []
-    told = write_pages(read_results([out], BENCHMARKS, ()), [out], tmp_path / "report", 5, faults.append)
-    assert told.num_errors == 1 and "voices.jsonl:1" in str(faults[0])
+    reported = write_pages(read_results([out], BENCHMARKS, ()), [out], tmp_path / "report", 5, faults.append)
+    assert reported.num_errors == 1 and "voices.jsonl:1" in str(faults[0])
 
 
 # The command
@@ -326,7 +326,7 @@ def test_the_command_writes_a_report(out: Path, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reported"),
     [
         (["{tmp}/none", "-o", "{tmp}/r"], 1, "none cannot be read"),
         (["{tmp}", "-o", "{tmp}/r"], 1, "report.json cannot be read"),
@@ -335,9 +335,9 @@ def test_the_command_writes_a_report(out: Path, tmp_path: Path, capsys: pytest.C
     ],
 )
 def test_the_command_says_what_is_wrong(
-    words: list[str], code: int, told: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], code: int, reported: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", *(word.format(tmp=tmp_path, out=out) for word in words)]) == code
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert reported in error and error.count("\n") == 1
     assert not (tmp_path / "r").exists()

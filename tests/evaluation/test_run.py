@@ -1,4 +1,4 @@
-"""A run keeps every answer once, whatever happens to it, and goes on only with what it began."""
+"""A run keeps every answer once, whatever happens to it, and continues only with what it began."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_run_keeps_truth_answer_and_time_of_every_clip(root: Path, tmp_path: P
     assert (ran.answers, dict(ran.failed), dict(ran.faulty)) == (14, {"clip13": "clip13: broken"}, {})
 
 
-def test_a_run_killed_by_the_system_goes_on_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
+def test_a_run_killed_by_the_system_continues_as_if_nothing_had_been(root: Path, tmp_path: Path) -> None:
     code = "import sys, pathlib, evaluation.stage as stage; data, out = map(pathlib.Path, sys.argv[1:]); "
     code += "stage.go(data, out, echo=stage.Echo(kill_at='clip09'))"
     command = [sys.executable, "-c", code, root, tmp_path / "out"]
@@ -89,7 +89,7 @@ def test_nothing_is_replaced_unasked(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({"limit": 5}, "begun with limit null, and now it is 5"),
         ({"all_prompts": True}, "begun with prompts null"),
@@ -97,21 +97,21 @@ def test_nothing_is_replaced_unasked(root: Path, tmp_path: Path) -> None:
         ({"bench": benchmark(task="ASR")}, "begun with task"),
     ],
 )
-def test_another_question_does_not_go_on(root: Path, tmp_path: Path, options: dict[str, Any], told: str) -> None:
+def test_another_question_does_not_continue(root: Path, tmp_path: Path, options: dict[str, Any], reported: str) -> None:
     go(root, tmp_path / "out")
     before = (tmp_path / "out" / FILE).read_bytes()
-    assert told in refused(root, tmp_path / "out", resume=True, **options)
+    assert reported in refused(root, tmp_path / "out", resume=True, **options)
     assert (tmp_path / "out" / FILE).read_bytes() == before
 
 
-def test_a_changed_list_is_told_to_every_model(root: Path, tmp_path: Path) -> None:
+def test_a_changed_list_is_reported_to_every_model(root: Path, tmp_path: Path) -> None:
     go(root, tmp_path / "out")
     write_list(root, [*ROWS[:5], {**ROWS[5], "labels": {"gender": "f"}}, *ROWS[6:]])
     other = Echo()
     other.name = "other"
-    for told in (refused(root, tmp_path / "out", resume=True), refused(root, tmp_path / "out", echo=other)):
-        assert "the list of voices has changed" in told
-        assert LISTS in told
+    for reported in (refused(root, tmp_path / "out", resume=True), refused(root, tmp_path / "out", echo=other)):
+        assert "the list of voices has changed" in reported
+        assert LISTS in reported
     assert go(root, tmp_path / "new").answers == 14
 
 
@@ -122,7 +122,7 @@ def test_runs_that_share_a_folder_lose_no_list(tmp_path: Path) -> None:
     assert sorted(json.loads((tmp_path / LISTS).read_text("utf8"))) == sorted(names)
 
 
-def test_lines_in_another_order_do_not_go_on(root: Path, tmp_path: Path) -> None:
+def test_lines_in_another_order_do_not_continue(root: Path, tmp_path: Path) -> None:
     go(root, tmp_path / "out")
     path = tmp_path / "out" / FILE
     first, second, *rest = path.read_text("utf8").splitlines(keepends=True)
@@ -196,7 +196,7 @@ def test_a_model_that_breaks_on_everything_stops_the_run(root: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("number", "change", "told"),
+    ("number", "change", "reported"),
     [
         (3, {"benchmark": "other"}, ":3: this is a prediction for 'other'"),
         (2, {"model": "other"}, ":2: the model is 'other', and above 'echo'"),
@@ -204,8 +204,8 @@ def test_a_model_that_breaks_on_everything_stops_the_run(root: Path, tmp_path: P
         (1, {"answer": 7}, ":1: answer is 7: an object is needed"),
     ],
 )
-def test_a_line_that_does_not_belong_is_told(
-    root: Path, tmp_path: Path, number: int, change: dict[str, Any], told: str
+def test_a_line_that_does_not_belong_is_reported(
+    root: Path, tmp_path: Path, number: int, change: dict[str, Any], reported: str
 ) -> None:
     go(root, tmp_path / "out")
     store = Predictions(tmp_path / "out/echo", "voices")
@@ -214,7 +214,7 @@ def test_a_line_that_does_not_belong_is_told(
     store.path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf8")
     with pytest.raises(ManifestError) as caught:
         list(store.read())
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_a_clip_with_a_question_of_its_own_is_asked_that(tmp_path: Path) -> None:
@@ -225,5 +225,5 @@ def test_a_clip_with_a_question_of_its_own_is_asked_that(tmp_path: Path) -> None
     bench = benchmark(name="chat", task="SGC", target="reply", metric="mer", label_set=None, labels={})
     root = write_list(tmp_path / "root", rows, "chat")
     go(root, tmp_path / "out", bench)
-    told = [line["answer"]["prompt"] for line in untimed(tmp_path / "out" / "echo" / "chat.jsonl")]
-    assert told == ["what 0?", "what 1?", "what 0?", "who?", "who?"]
+    reported = [line["answer"]["prompt"] for line in untimed(tmp_path / "out" / "echo" / "chat.jsonl")]
+    assert reported == ["what 0?", "what 1?", "what 0?", "who?", "who?"]

@@ -162,7 +162,7 @@ def test_what_cannot_be_counted_costs_the_rest_nothing(tmp_path: Path) -> None:
     assert "there is no benchmark 'unheard'" in "".join(faults)
 
 
-def test_a_prediction_without_truth_is_told() -> None:
+def test_a_prediction_without_truth_is_reported() -> None:
     with pytest.raises(InputError, match=r"the prediction of 'c1' has no truth.label"):
         score(benchmark(), ASKED, [one_of(0, "male", "male"), replace(one_of(1, "male", "male"), truth=Truth("text"))])
 
@@ -172,7 +172,7 @@ def test_no_predictions_are_no_result() -> None:
         score(benchmark(), ASKED, [])
 
 
-def test_a_report_of_another_form_is_told(tmp_path: Path) -> None:
+def test_a_report_of_another_form_is_reported(tmp_path: Path) -> None:
     (tmp_path / REPORT).write_text(json.dumps({"results": [{}]}), "utf8")
     with pytest.raises(InputError, match=r"results\[0\].benchmark is missing"):
         read_report(tmp_path / REPORT)

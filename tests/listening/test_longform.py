@@ -203,7 +203,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(recording: Path) -> No
 
 
 @pytest.mark.parametrize("rate", [4_000, 192_000])
-def test_a_header_that_lies_about_its_rate_gives_windows_of_what_it_says(recording: Path, rate: int) -> None:
+def test_a_header_that_is_wrong_about_its_rate_gives_windows_of_what_it_says(recording: Path, rate: int) -> None:
     samples, _ = soundfile.read(recording, dtype="int16")
     soundfile.write(recording, samples, rate)
     assert places(recording, "")[-1][1] == pytest.approx(len(samples) / rate * RATE, abs=2)

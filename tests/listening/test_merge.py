@@ -117,7 +117,7 @@ def test_segments_that_do_not_overlap_stay_as_they_are() -> None:
         ("a b x c d e", "b c d e f", (5, 3)),
     ],
 )
-def test_the_seam_lies_in_the_longest_common_run(left: str, right: str, seam: tuple[int, int] | None) -> None:
+def test_the_seam_is_in_the_longest_common_run(left: str, right: str, seam: tuple[int, int] | None) -> None:
     found = seam_of(left.split(), right.split())
     assert found == (seam and Seam(*seam))
 

@@ -352,9 +352,9 @@ def test_a_transcript_alone_is_asked_for(recognizer: Recognizer) -> None:
     assert list(result.segments[0].labels) == ["ASR"] and result.text is not None
 
 
-@pytest.mark.parametrize(("tasks", "told"), [(5, "tasks is 5"), ([5], r"tasks is \[5\]"), (None, "tasks is None")])
-def test_tasks_that_are_no_names_are_refused_in_one_line(recognizer: Recognizer, tasks: Any, told: str) -> None:
-    with pytest.raises(InputError, match=f"{told}: a name, or a list of names, is needed"):
+@pytest.mark.parametrize(("tasks", "reported"), [(5, "tasks is 5"), ([5], r"tasks is \[5\]"), (None, "tasks is None")])
+def test_tasks_that_are_no_names_are_refused_in_one_line(recognizer: Recognizer, tasks: Any, reported: str) -> None:
+    with pytest.raises(InputError, match=f"{reported}: a name, or a list of names, is needed"):
         recognizer.label(CLIPS[0], tasks=tasks)
 
 

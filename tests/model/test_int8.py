@@ -54,7 +54,7 @@ def test_a_folder_opens_with_its_rounded_weights(folder: Path, opener: type) -> 
     assert model.generation_config.eos_token_id == tiny_model("speech_first").generation_config.eos_token_id
 
 
-def test_it_opens_in_half_precision_and_tells_what_is_missing(folder: Path) -> None:
+def test_it_opens_in_half_precision_and_reports_what_is_missing(folder: Path) -> None:
     model, info = OsumForConditionalGeneration.from_pretrained(
         folder, dtype=torch.bfloat16, output_loading_info=True, ignore_mismatched_sizes=True
     )

@@ -182,14 +182,14 @@ def speech_rows():
         Utterance(id=f"d{i}", path="", text=w, language="en", speaker="a", source="fsdd", duration=0.5, extra=extra)
         for i, w in enumerate(("one", "two"))
     ]
-    told = Utterance(
+    reported = Utterance(
         id="t", path="", text="hello", language="en", speaker="b", source="x", duration=0.5, extra=extra,
         labels={"event": "none", "emotion": "neutral", "gender": "male"},
     )  # fmt: skip
     laugh = Utterance(
         id="l", path="", text="", speaker="c", source="y", duration=0.5, labels={"event": "laugh"}, extra=extra
     )
-    return [*(mix.one_word_time(row, burst()) for row in digits), told, laugh]
+    return [*(mix.one_word_time(row, burst()) for row in digits), reported, laugh]
 
 
 def test_mixtures_keep_transcript_times_and_take_the_event(monkeypatch):
@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_no_half_part(kit, tmp_path, monkeypatch):
     assert list((tmp_path / "out" / "parts").iterdir()) == []
 
 
-def test_missing_transcripts_are_told(kit, tmp_path):
+def test_missing_transcripts_are_reported(kit, tmp_path):
     with pytest.raises(InputError, match=r"recipes\.nano\.transcribe"):
         made(kit, tmp_path, transcripts=tmp_path / "none.jsonl")
 

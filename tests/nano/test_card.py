@@ -134,13 +134,13 @@ def test_the_card_shows_the_figures(facts):
     assert "\n\n| a table |\n\n" in card(facts).split("## Figures")[1].split("## Data")[0]
 
 
-def test_the_card_names_labels_that_nothing_was_heard_of(facts):
+def test_the_card_names_labels_that_nothing_was_learned_of(facts):
     text = card(facts)
     assert "gender: female" in text and "age: child, old" in text
     assert "male 123 + 45" in text
 
 
-def test_the_card_tells_data_split_and_run(facts):
+def test_the_card_names_data_split_and_run(facts):
     text = card(facts)
     assert "| 1234 | 3.21 / 0.43 / 0.65 | text, gender, (style) | real | CC BY-SA 4.0" in text
     assert "Split with seed 9" in text and "Train: 1234 clips" in text
@@ -157,7 +157,7 @@ def test_the_commands_name_the_last_checkpoint_and_every_stage(facts):
     assert "osum export runs/nano/run/step-60 src/osum/assets/nano" in text and "--run runs/nano/run\n" in text
 
 
-def test_a_stage_that_was_never_made_is_told(facts):
+def test_a_stage_that_was_never_made_is_reported(facts):
     with pytest.raises(SystemExit, match="nothing is known of stage 'run': give its folder with --run"):
         training(facts.stages, {})
 

@@ -178,7 +178,7 @@ def test_a_second_run_asks_for_nothing(tmp_path: Path, kit: KitList, mirror: Mir
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
+def test_a_run_continues_where_it_was_stopped(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
     stopped = rebuild(tmp_path, kit, mirror.hosts, num_threads=1)
     next(stopped)
     stopped.close()
@@ -206,7 +206,7 @@ def test_a_file_that_git_lfs_keeps_is_held_against_its_pointer(tmp_path: Path, k
     mirror.files |= {f"/raw/{place}": pointer, f"/large/{place}": content}
     assert faults(run(tmp_path / "good", kit, mirror)) == {}
     mirror.files[f"/large/{place}"] = content + b"\0"
-    assert "which its git LFS pointer tells" in faults(run(tmp_path / "bad", kit, mirror))["x/0"]
+    assert "which its git LFS pointer states" in faults(run(tmp_path / "bad", kit, mirror))["x/0"]
 
 
 # Faults cost only themselves
@@ -227,7 +227,7 @@ def test_a_missing_file(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
 
 def test_a_file_that_is_not_that_of_its_commit(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
     mirror.files[f"/raw/a/b/{COMMIT}/wav dir/1.wav"] += b"\0"
-    only_lost(run(tmp_path, kit, mirror), "x/1", "which its commit tells", "was changed")
+    only_lost(run(tmp_path, kit, mirror), "x/1", "which its commit states", "was changed")
 
 
 def test_another_recording_under_the_same_name(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
@@ -244,9 +244,9 @@ def test_a_file_that_changed_since_the_first_download(tmp_path: Path, kit: KitLi
     elsewhere.mkdir()
     (tmp_path / LOCK).rename(elsewhere / LOCK)  # a lock that was handed on
     mirror.files.pop(f"/trees/a/b/git/trees/{COMMIT}?recursive=1")
-    quieter = burst(1) * np.float32(0.98)  # no ear and no loudness tells it
+    quieter = burst(1) * np.float32(0.98)  # no ear and no loudness shows it
     mirror.files[f"/raw/a/b/{COMMIT}/wav dir/1.wav"] = wav(quieter)
-    only_lost(run(elsewhere, kit, mirror), "x/1", f"which {LOCK} tells")
+    only_lost(run(elsewhere, kit, mirror), "x/1", f"which {LOCK} states")
 
 
 def test_a_download_that_is_cut_off_is_tried_again(tmp_path: Path, kit: KitList, mirror: Mirror) -> None:
@@ -332,13 +332,13 @@ def test_texts_come_with_the_package_and_what_is_there_stays(tmp_path: Path) -> 
 
 @given(st.integers(0, 10**6), st.floats(0.05, 1.0))
 @settings(max_examples=30, deadline=None)
-def test_a_fingerprint_does_not_hear_the_level(seed: int, gain: float) -> None:
+def test_a_fingerprint_does_not_depend_on_the_level(seed: int, gain: float) -> None:
     samples = burst(seed)
     levels = zip(fingerprint(samples), fingerprint(samples * np.float32(gain)), strict=True)
     assert all(abs(int(a, 16) - int(b, 16)) <= 1 for a, b in levels)
 
 
-def test_a_fingerprint_survives_a_codec_and_tells_recordings_apart() -> None:
+def test_a_fingerprint_survives_a_codec_and_distinguishes_recordings() -> None:
     known = [replace(clip("x", n, ""), seconds=1.2, levels=fingerprint(burst(n, 1.2))) for n in range(4)]
     for number in range(4):
         buffer = io.BytesIO()
@@ -392,17 +392,19 @@ def test_a_list_is_made_from_a_kit_and_read_back(
     monkeypatch.setattr(kit_list, "LAYOUTS", {"x": lambda name, _: f"wav dir/{name}.wav"})
     folder = tmp_path / "kit"
     (folder / "real/x/audio").mkdir(parents=True)
-    told = {"text": "t", "source": "x", "licence": "CC0", "orig_sr": RATE}
+    reported = {"text": "t", "source": "x", "licence": "CC0", "orig_sr": RATE}
     for number in (0, 1):
         (folder / f"real/x/audio/{number}.wav").write_bytes(wav(burst(number)))
-    rows = [{"id": f"x/{n}", "audio": f"audio/{n}.wav", "duration_s": 0.4, "age": n, **told} for n in (0, 1)]
+    rows = [{"id": f"x/{n}", "audio": f"audio/{n}.wav", "duration_s": 0.4, "age": n, **reported} for n in (0, 1)]
     write_lines(folder / "real/x/manifest.jsonl", rows)
     (folder / "real/sources.json").write_text(json.dumps({"x": {"repo": "a/b", "commit": COMMIT}}))
     (folder / "smoke").mkdir()
     write_lines(folder / "smoke/manifest.jsonl", [{"id": "smoke/s", "origin": "here", "text": "no"}])
     write_list(tmp_path / "list.gz", folder)
     kit = read_list(tmp_path / "list.gz")
-    assert kit.sources[0].clips[1].fields == told | {"age": 1} and kit.samples == ({"id": "smoke/s", "origin": "here"},)
+    assert kit.sources[0].clips[1].fields == reported | {"age": 1} and kit.samples == (
+        {"id": "smoke/s", "origin": "here"},
+    )
     assert faults(run(tmp_path / "out", kit, mirror)) == {}
     written = read_rows(tmp_path / "out/real/x/manifest.jsonl")
     assert written == [row | {"audio": f"audio/{n}.flac"} for n, row in enumerate(rows)]
@@ -433,7 +435,7 @@ def listed(kit: KitList, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Mir
     return mirror
 
 
-def test_the_command_counts_and_tells(tmp_path: Path, listed: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_counts_and_reports(tmp_path: Path, listed: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
     missing = listed.files.pop(f"/raw/a/b/{COMMIT}/wav dir/1.wav")
     assert kit_module.main(["--out", str(tmp_path)]) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -455,7 +457,7 @@ def test_the_command_takes_a_mirror_and_one_source(tmp_path: Path, listed: Mirro
     ("words", "message"),
     [(["--source", "z"], "name one of x, y"), (["--mirror", "ftp://a"], "must begin with https://")],
 )
-def test_the_command_tells_what_it_cannot_take(
+def test_the_command_names_what_it_cannot_take(
     tmp_path: Path, listed: Mirror, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     try:

@@ -40,7 +40,7 @@ def test_the_file_holds_the_list(data, tmp_path):
     assert json.loads((tmp_path / "out" / "list.json").read_text()) == training_list(data)
 
 
-def test_a_made_clip_of_an_unlisted_recording_is_told(data):
+def test_a_made_clip_of_an_unlisted_recording_is_reported(data):
     write_manifest(data / "valid.jsonl", [Utterance(id="e", path="audio.i16", extra={"parts": ["gone"]})])
     with pytest.raises(InputError, match="'gone' is part of a made clip"):
         training_list(data)

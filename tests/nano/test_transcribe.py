@@ -53,13 +53,13 @@ def test_it_continues_where_it_was_stopped(tmp_path):
     assert len(again.batches) == 2
 
 
-def test_another_model_is_told_in_one_line(tmp_path):
+def test_another_model_is_reported_in_one_line(tmp_path):
     Qwen2Config().save_pretrained(tmp_path)
     with pytest.raises(SystemExit, match="is a qwen2 model: give openai/whisper-base"):
         Reader(str(tmp_path))
 
 
-def test_a_missing_folder_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_missing_folder_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(SystemExit, match="holds no model"):
         Reader(str(tmp_path / "none"))

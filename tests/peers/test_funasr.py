@@ -146,7 +146,7 @@ def test_emotion2vec_gives_every_emotion_a_probability(emotion2vec: Path, noises
     assert one.distribution != two.distribution and missing.error
 
 
-def test_what_it_would_not_hear_and_cannot_answer_is_reported(
+def test_what_it_would_ignore_and_cannot_answer_is_reported(
     voice: Recogniser, noises: list[Utterance], tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "long.wav", noise(31 * SAMPLE_RATE), SAMPLE_RATE)

@@ -96,7 +96,7 @@ def test_a_prompt_is_taken_as_it_is(qwen: Qwen2Audio, folder: Path, noises: list
         qwen.recognise(noises, Question("S2TT"))
 
 
-def test_what_it_would_not_hear_is_an_error(qwen: Qwen2Audio, noises: list[Utterance], tmp_path: Path) -> None:
+def test_what_it_would_ignore_is_an_error(qwen: Qwen2Audio, noises: list[Utterance], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", noise(3 * SAMPLE_RATE), SAMPLE_RATE)
     long, one = qwen.recognise([Utterance("long", str(tmp_path / "long.wav")), noises[0]], Question("SGC"))
     assert long.error == "long: lasts 3.0 s, and tiny-qwen takes 2 s at once: cut it" and one.error is None

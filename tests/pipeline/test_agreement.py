@@ -15,14 +15,14 @@ from osum.utterance import Utterance, Word
 from pipeline.stage import plan
 
 
-def given(told: str) -> list[dict[str, str]]:
-    return [{"by": by, "value": value} for by, value in zip("xy", told.split(), strict=True)]
+def given(reported: str) -> list[dict[str, str]]:
+    return [{"by": by, "value": value} for by, value in zip("xy", reported.split(), strict=True)]
 
 
-def test_pairs_of_voters_and_thresholds_are_told(tmp_path: Path) -> None:
+def test_pairs_of_voters_and_thresholds_are_reported(tmp_path: Path) -> None:
     votes = {"a": "sad sad", "b": "sad anger", "c": "anger anger", "d": "anger anger"}
     truth = {"a": "sad", "b": "sad", "c": "anger", "d": "sad"}
-    rows = [Utterance(name, "-", extra={"votes": {"emotion": given(told)}}) for name, told in votes.items()]
+    rows = [Utterance(name, "-", extra={"votes": {"emotion": given(reported)}}) for name, reported in votes.items()]
     write_manifest(tmp_path / "truth.jsonl", [Utterance(n, "/x", labels={"emotion": e}) for n, e in truth.items()])
     run(plan({"vote": {"of": "emotion", "keep": True}}), [Line(row.id, row) for row in rows], tmp_path / "out")
     lines = list(agreement(tmp_path / "out", "emotion", tmp_path / "truth.jsonl"))

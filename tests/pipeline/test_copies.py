@@ -50,9 +50,9 @@ def test_a_copy_is_left_out(change: Callable[[np.ndarray], np.ndarray]) -> None:
     found = [fingerprint(row) for row in CLIPS]
     copies = [changed(row, change, f"{row.id}-copy") for row in CLIPS]
     outcomes = list(duplicates(rows(*found, *copies), DuplicatesOptions()))
-    told = [outcome for outcome in outcomes[len(found) :] if isinstance(outcome, DropError)]
-    assert outcomes[: len(found)] == found and len(told) >= len(copies) - 1
-    assert all(drop.reason == "duplicate sound" for drop in told)
+    reported = [outcome for outcome in outcomes[len(found) :] if isinstance(outcome, DropError)]
+    assert outcomes[: len(found)] == found and len(reported) >= len(copies) - 1
+    assert all(drop.reason == "duplicate sound" for drop in reported)
 
 
 def test_most_copies_of_a_lossy_codec_are_left_out() -> None:

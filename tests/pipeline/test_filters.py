@@ -45,7 +45,7 @@ def test_a_text_that_fits_its_time_stays() -> None:
 
 
 @pytest.mark.parametrize(("said", "found"), [("你好世界", "zh"), ("hello", "en")])
-def test_the_script_tells_the_language(said: str, found: str) -> None:
+def test_the_script_gives_the_language(said: str, found: str) -> None:
     assert language(row(said), LanguageOptions()).utterance.language == found
 
 

@@ -32,8 +32,8 @@ def line(name: str, text: str, **fields: Any) -> Line:
 
 def endpoint(url: str, **more: Any) -> dict[str, Any]:
     voices = {"anna": "female", "bob": "male"}
-    told = {"kind": "endpoint", "url": url, "model": "tts", "voices": voices, "tries": 2, **more}
-    return {"speak": {"synthesizer": told, "parallel": 1}}
+    reported = {"kind": "endpoint", "url": url, "model": "tts", "voices": voices, "tries": 2, **more}
+    return {"speak": {"synthesizer": reported, "parallel": 1}}
 
 
 @needs_espeak

@@ -90,7 +90,7 @@ def killed_run(path: Path, fatal: int) -> tuple[bool, int]:
 
 
 def operations(root: Path, num_before: int) -> None:
-    """Kill at each operation of a run over a file that holds `num_before` rows already, and go on."""
+    """Kill at each operation of a run over a file that holds `num_before` rows already, and continue."""
     parts.SMALL = 3  # so that small parts become large ones as well
     for fatal in range(1, 10_000):
         path = root / f"{num_before}-{fatal}" / "rows.jsonl"

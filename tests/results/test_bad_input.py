@@ -39,7 +39,7 @@ def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
 
 
 def with_rate(content: bytes, rate: int) -> bytes:
-    """A wav whose header tells another rate."""
+    """A wav whose header states another rate."""
     return content[:24] + rate.to_bytes(4, "little") + content[28:]
 
 

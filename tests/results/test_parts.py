@@ -1,4 +1,4 @@
-"""Rows of a file while runs go on: what is missing, and what has changed since it was answered."""
+"""Rows of a file while runs continue: what is missing, and what has changed since it was answered."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def test_distances_are_counted_for_starts_and_ends():
     assert found.within[50] <= found.within[100] <= found.within[200]
 
 
-def test_early_lies_left_and_late_right_and_far_at_the_ends():
+def test_early_is_left_and_late_right_and_far_at_the_ends():
     early = HISTOGRAM_REACH // HISTOGRAM_STEP - 2
     histogram = word_times(TRUE, shifted(-0.03, 9)).histogram
     assert (len(histogram), sum(histogram)) == (2 * HISTOGRAM_REACH // HISTOGRAM_STEP, 4)

@@ -59,8 +59,8 @@ def test_a_qwen2_audio_is_served_with_several_recordings_in_one_talk(hosted: Ope
     ]
     assert all(answer.choices[0].message.content for answer in answers)
     assert [answer.usage.prompt_tokens_details.audio_tokens for answer in answers] == [68, 34]  # type: ignore[union-attr]
-    heard = hosted.audio.transcriptions.create(model="qwen", file=("a.flac", WORDS.read_bytes()))
-    assert isinstance(heard.text, str)
+    answer = hosted.audio.transcriptions.create(model="qwen", file=("a.flac", WORDS.read_bytes()))
+    assert isinstance(answer.text, str)
 
 
 # nano

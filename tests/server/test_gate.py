@@ -166,7 +166,9 @@ def test_a_host_that_others_reach_needs_a_key() -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("GET", "/v1/decisions", 405)])
-def test_a_path_that_is_none_is_told_in_the_same_form(raw: httpx2.Client, method: str, path: str, status: int) -> None:
+def test_a_path_that_is_none_is_reported_in_the_same_form(
+    raw: httpx2.Client, method: str, path: str, status: int
+) -> None:
     answer = raw.request(method, path)
     assert answer.status_code == status and set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
@@ -369,7 +371,7 @@ def test_a_server_about_to_stop_finishes_what_runs_and_takes_nothing_new(live: L
 
 
 @pytest.mark.slow
-def test_a_server_that_is_told_to_stop_finishes_what_it_does(tmp_path: Path) -> None:
+def test_a_server_that_is_asked_to_stop_finishes_what_it_does(tmp_path: Path) -> None:
     with running(tmp_path, "--model", "nano", "--drain-seconds", "1.5", key=None) as (url, process):
         with ThreadPoolExecutor(1) as pool, httpx2.Client(base_url=url, timeout=60) as client:
             content = wav(14, level=0.1)

@@ -95,7 +95,7 @@ def test_every_file_that_the_page_names_is_served(client: TestClient) -> None:
         assert not name.endswith(".js") or found.headers["content-type"].startswith("text/javascript")
 
 
-def test_no_file_beside_the_page_is_served(client: TestClient) -> None:
+def test_no_file_next_to_the_page_is_served(client: TestClient) -> None:
     for path in ("/studio/static/../studio.py", "/studio/static/%2e%2e/studio.py", "/studio/static//etc/passwd"):
         assert client.get(path).status_code == 404
 
@@ -355,7 +355,7 @@ def test_pages_of_rows_follow_each_other(reviewed: TestClient) -> None:
     assert pages[0]["count"] == 3
 
 
-def test_the_reviewed_rows_are_exported_beside_the_manifest(reviewed: TestClient, corpus: Path) -> None:
+def test_the_reviewed_rows_are_exported_next_to_the_manifest(reviewed: TestClient, corpus: Path) -> None:
     put(reviewed, 1, confirmed=["emotion"])
     found = reviewed.post("/studio/api/review/export", json={}).json()
     assert found == {"path": str(corpus.with_name("rows.reviewed.jsonl")), "count": 1}

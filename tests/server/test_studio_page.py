@@ -95,12 +95,12 @@ def test_a_dropped_file_is_labelled(page: Any) -> None:
 
 
 def test_a_recording_reaches_the_server_as_it_was_said(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    sent: list[np.ndarray[Any, np.dtype[np.float32]]] = []
     read = Service.read
 
     def listening(*given: Any) -> Any:
         sound = read(*given)
-        heard.append(np.array(sound.samples))
+        sent.append(np.array(sound.samples))
         return sound
 
     monkeypatch.setattr(Service, "read", listening)
@@ -109,8 +109,8 @@ def test_a_recording_reaches_the_server_as_it_was_said(page: Any, monkeypatch: p
     page.click("#record-stop")
     page.wait_for_selector(".tasks", timeout=READY)
     assert str(page.locator("#h-sound").text_content()).startswith("recording-")
-    assert 2.5 < len(heard[0]) / SAMPLE_RATE < 6
-    assert np.abs(heard[0]).max() > 0.05  # echo cancellation changes the samples, so only their energy is held
+    assert 2.5 < len(sent[0]) / SAMPLE_RATE < 6
+    assert np.abs(sent[0]).max() > 0.05  # echo cancellation changes the samples, so only their energy is held
 
 
 def test_a_cancelled_recording_asks_nothing(page: Any) -> None:
@@ -145,7 +145,7 @@ def test_a_free_question_is_answered_below_it(page: Any) -> None:
     assert "girl" in page.locator("ol.asked .a").text_content()
 
 
-def test_what_is_no_sound_is_refused_in_one_line_and_the_page_goes_on(page: Any, browser: Any, studio: str) -> None:
+def test_what_is_no_sound_is_refused_in_one_line_and_the_page_continues(page: Any, browser: Any, studio: str) -> None:
     watched = opened(browser, studio)
     watched.page.set_input_files("#file", {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"no sound at all"})
     watched.page.wait_for_selector("#alert:not([hidden])", timeout=READY)

@@ -46,7 +46,7 @@ def test_equal_waves_have_equal_features(judges: Adversary, waves: tuple[torch.T
     assert verdict.features.item() == 0
 
 
-def test_judges_learn_to_tell_noise_from_a_tone(judges: Adversary) -> None:
+def test_judges_learn_to_distinguish_noise_and_a_tone(judges: Adversary) -> None:
     tone, noise = torch.sin(torch.arange(2000) / 9.0)[None], torch.randn(1, 2000)
     optimizer = torch.optim.AdamW(judges.parameters(), lr=3e-3)
     losses = []

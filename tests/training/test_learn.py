@@ -1,4 +1,4 @@
-"""What a recipe says learns, learns, and nothing else; LoRA is an adapter next to the weights, and goes on."""
+"""What a recipe says learns, learns, and nothing else; LoRA is an adapter next to the weights, and continues."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from osum.training.trainer import Trainer, train
 from training.conftest import MakeConfig, same
 
 
-def test_an_exported_checkpoint_tells_of_every_run_behind_it(config: MakeConfig, tmp_path: Path) -> None:
+def test_an_exported_checkpoint_names_every_run_behind_it(config: MakeConfig, tmp_path: Path) -> None:
     plan = [config(out=str(tmp_path / "one"), steps=2), config(out=str(tmp_path / "two"), steps=4, seed=3)]
     export(train(plan), tmp_path / "out", torch.float32)
     runs = json.loads((tmp_path / "out" / "training.json").read_text("utf8"))

@@ -1,4 +1,4 @@
-"""A run learns, stops where it is reported, goes on as if nothing had happened, and leaves a model behind."""
+"""A run learns, stops where it is reported, continues as if nothing had happened, and leaves a model behind."""
 
 from __future__ import annotations
 

@@ -182,5 +182,5 @@ def _log_result(judgement: ModelJudgement, out: Path) -> int:
     for verdict in left[:_SHOWN]:
         log(f"error: {verdict.id}: {verdict.state}: {verdict.problem}")
     if left:
-        log(f"{len(left)} replies have no verdict, {out} names them all; the same command goes on")
+        log(f"{len(left)} replies have no verdict, {out} names them all; the same command continues")
     return 1 if left else 0

@@ -155,7 +155,7 @@ class _Bar:
         """What a run that stops early has done, and that it can be resumed."""
         if self._last is not None and self._last.done < self._last.total:
             done, total = self._last.done, self._last.total
-            log(f"stopped in {self._last.step}: {done} of {total} units are kept; the same command goes on from there")
+            log(f"stopped in {self._last.step}: {done} of {total} units are kept; the same command continues")
 
 
 def run_card(arguments: Namespace) -> int:

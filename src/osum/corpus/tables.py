@@ -124,8 +124,8 @@ def _line(place: str, row: Mapping[str, Any], root: Path, sound: str | None = No
 
 
 def _found(root: Path, path: str) -> Path:
-    beside, in_clips = (root / path).absolute(), (root / "clips" / path).absolute()
-    return in_clips if not beside.exists() and in_clips.exists() else beside
+    next_to, in_clips = (root / path).absolute(), (root / "clips" / path).absolute()
+    return in_clips if not next_to.exists() and in_clips.exists() else next_to
 
 
 def _kaldi(folder: Path) -> Iterator[Line]:
@@ -201,8 +201,8 @@ def _parquet_line(path: Path, number: int, row: dict[str, Any]) -> Line:
     place = f"{path}:{number}"
     sound = row.get("audio")
     if not isinstance(sound, dict) or not sound.get("bytes"):
-        told = sound.get("path") if isinstance(sound, dict) else sound
-        return _line(place, {**row, "audio": told}, path.parent)
+        named = sound.get("path") if isinstance(sound, dict) else sound
+        return _line(place, {**row, "audio": named}, path.parent)
     name = Path(str(sound.get("path") or "sound.wav")).name
     out = path.with_name(f"{path.stem}.audio") / f"{number:09d}{Path(name).suffix or '.wav'}"
     if not out.exists():

@@ -76,27 +76,27 @@ class DialogueModel(ABC):
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`; a prompt is asked in writing behind the clip."""
         check_question(self, question)
-        return in_batches(clips, 1, lambda batch: [self._answer(heard, question.prompt) for heard in batch])
+        return in_batches(clips, 1, lambda batch: [self._answer(loaded, question.prompt) for loaded in batch])
 
     def prompts(self, task: str) -> tuple[str, ...]:  # noqa: ARG002
         """See `Recogniser`; a dialogue has no prompt of its own."""
         return ()
 
-    def _answer(self, heard: LoadedClip, prompt: str | None) -> Recognition:
-        sound = [{"type": "audio", "audio": heard.samples}]
+    def _answer(self, loaded: LoadedClip, prompt: str | None) -> Recognition:
+        sound = [{"type": "audio", "audio": loaded.samples}]
         written = [] if prompt is None else [{"type": "text", "text": prompt}]
         try:
             reply = self.reply([{"role": "user", "content": [*sound, *written]}])
         except OsumError as fault:
-            return Recognition(error=f"{heard.clip.id}: {fault}")
-        kept = self._kept(heard, reply)
+            return Recognition(error=f"{loaded.clip.id}: {fault}")
+        kept = self._kept(loaded, reply)
         return Recognition(raw=reply.text, prompt=prompt, reply=reply.text.strip(), reply_audio=kept)
 
-    def _kept(self, heard: LoadedClip, reply: SpokenReply) -> str | None:
+    def _kept(self, loaded: LoadedClip, reply: SpokenReply) -> str | None:
         if self._folder is None or reply.samples is None:
             return None
         # Ids of corpora hold slashes, and are longer than a file's name may be.
-        path = self._folder / f"{hashlib.sha256(heard.clip.id.encode()).hexdigest()[:16]}.wav"
+        path = self._folder / f"{hashlib.sha256(loaded.clip.id.encode()).hexdigest()[:16]}.wav"
         with atomic_file(path) as file:
             file.write(wav(reply.samples, reply.sampling_rate))
         return str(path.absolute())
@@ -124,8 +124,8 @@ class WithEmotion:
             if answer.reply_audio is None:
                 yield answer
                 continue
-            (heard,) = self._emotion_by.recognise([Utterance("reply", answer.reply_audio)], Question(self._task))
-            yield replace(answer, reply_emotion=heard.label or heard.said or "not recognised")
+            (recognised,) = self._emotion_by.recognise([Utterance("reply", answer.reply_audio)], Question(self._task))
+            yield replace(answer, reply_emotion=recognised.label or recognised.said or "not recognised")
 
     def prompts(self, task: str) -> tuple[str, ...]:
         """See `Recogniser`."""

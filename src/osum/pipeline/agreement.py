@@ -105,7 +105,7 @@ def _voted(out: Path, field: str) -> Iterator[tuple[str, list[Vote]]]:
     """Id and votes of every row that came into the first step `vote` on the field, or of the last step without one."""
     summary = read_summary(out)
     named = [step_options(step) for step in summary.plan["steps"]]
-    ends = [at for at, (name, told) in enumerate(named) if name == "vote" and told.get("of", "text") == field]
+    ends = [at for at, (name, noted) in enumerate(named) if name == "vote" and noted.get("of", "text") == field]
     before, _ = summary.steps[ends[0] if ends else -1]  # the input is the first of these
     for row in _rows(out, before):
         if votes := [vote for vote in row.votes(field) if vote.value is not None]:

@@ -168,8 +168,8 @@ def _parquet(corpus: Path, out: Path, _: ExportOptions) -> int:
     text, audio = pyarrow.string(), pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     names = ("id", "text", "language", "speaker", "source", "licence", "reply", *labels, "row")
     columns = [("audio", audio), ("duration", pyarrow.float64()), *((name, text) for name in dict.fromkeys(names))]
-    told = {"info": {"features": {"audio": {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}, **_features(columns[1:])}}}
-    schema = pyarrow.schema(columns, metadata={"huggingface": json.dumps(told)})
+    info = {"info": {"features": {"audio": {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}, **_features(columns[1:])}}}
+    schema = pyarrow.schema(columns, metadata={"huggingface": json.dumps(info)})
     rows, count = rows_of(corpus), 0
     for number, part in enumerate(iter(lambda: list(islice(rows, PER_FILE)), [])):
         table = pyarrow.Table.from_pylist([_cells(row, list(labels)) for row in part], schema)
@@ -201,7 +201,7 @@ def _original_row(row: Utterance, wav: str, task: str) -> dict[str, Any] | None:
     if not found.can_render(row):
         return None
     extra = {"dataset": row.source or "", "age": row.labels.get("age", "")}
-    told = {name: (row.labels.get(name) or "<NONE>") for name in ("emotion", "gender")}
+    feelings = {name: (row.labels.get(name) or "<NONE>") for name in ("emotion", "gender")}
     return {
         "key": row.id,
         "wav": wav,
@@ -209,7 +209,7 @@ def _original_row(row: Utterance, wav: str, task: str) -> dict[str, Any] | None:
         "task": found.tag,
         "lang": row.language or "<NONE>",
         "speaker": row.speaker or "<NONE>",
-        **told,
+        **feelings,
         "duration": row.duration or 0.0,
         "extra": extra,
     }

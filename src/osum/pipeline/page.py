@@ -135,8 +135,10 @@ def _first(folder: RunFolder, step: str) -> Iterator[Row]:
 def _example(row: Row, detail: str = "") -> Example:
     made = row.extra.get(PROVENANCE, {})
     labels = {**({"language": row.utterance.language} if row.utterance.language else {}), **row.utterance.labels}
-    told = [f"{name}: {label}" + (f" ({made[name]['step']})" if name in made else "") for name, label in labels.items()]
-    return Example(row.id, row.utterance.text or "", ", ".join(told), detail, _data_uri(row))
+    names = [
+        f"{name}: {label}" + (f" ({made[name]['step']})" if name in made else "") for name, label in labels.items()
+    ]
+    return Example(row.id, row.utterance.text or "", ", ".join(names), detail, _data_uri(row))
 
 
 def _data_uri(row: Row) -> str:

@@ -109,7 +109,7 @@ def run(
     notice: Callable[[Progress], None] = lambda _: None,
     answers: Path | None = None,
 ) -> Summary:
-    """Run a plan, or go on with it: what is there with the same keys is not done again.
+    """Run a plan, or resume it: what is there with the same keys is not done again.
 
     Args:
         plan: the steps.
@@ -156,16 +156,16 @@ def _take(lines: Iterable[Line], folder: RunFolder, size: int) -> Iterator[Unit]
     """Store the source in shards; flat memory, however many rows there are."""
     given = iter(lines)
     for number, part in enumerate(iter(lambda: list(islice(given, size)), [])):
-        told = hashlib.sha256()
+        digest = hashlib.sha256()
         for line in part:
-            told.update(_told(line).encode("utf-8", "surrogateescape"))
-        unit = Unit(INPUT, number, told.hexdigest()[:16])
+            digest.update(_content(line).encode("utf-8", "surrogateescape"))
+        unit = Unit(INPUT, number, digest.hexdigest()[:16])
         if folder.tally(unit) is None:
             folder.write(unit, map(_as_row, part))
         yield unit
 
 
-def _told(line: Line) -> str:
+def _content(line: Line) -> str:
     if line.utterance is None:
         return f"{line.fault}\n"
     path = line.utterance.path
@@ -253,13 +253,13 @@ class _Clock:
 
 
 def _finish(plan: Plan, folder: RunFolder, units: Sequence[Sequence[Unit]]) -> Summary:
-    told = []
+    tallies = []
     for of_step in units:
         whole = Tally()
         for unit in of_step:
             whole.add(folder.tally(unit) or Tally())
-        told.append((of_step[0].step, whole))
-    summary = Summary(plan.name, plan.about, tuple(told), dict(plan.source))
+        tallies.append((of_step[0].step, whole))
+    summary = Summary(plan.name, plan.about, tuple(tallies), dict(plan.source))
     _write_corpus(folder, units[-1])
     _clear(folder, units)
     with atomic_file(folder.root / SUMMARY) as file:

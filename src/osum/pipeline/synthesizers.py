@@ -1,4 +1,4 @@
-"""Synthesizers behind one interface: text, language and what the voice should tell in, 16 kHz sound out.
+"""Synthesizers behind one interface: text, language and how it is said in, 16 kHz sound out.
 
 Each knows its voices and which gender they have. The same request gives the same sound, in any process and order, as
 far as the synthesizer itself allows it.
@@ -80,7 +80,7 @@ class TextSynthesizer(Protocol):
     """Speaks."""
 
     def identity(self) -> str:
-        """What tells it from any other."""
+        """What distinguishes it from any other."""
         ...
 
     def speak(self, said: SpeechMade) -> SpokenText:
@@ -196,7 +196,7 @@ def _say(out: Any, units: list[str], voice: SynthesisVoice) -> None:
 
 
 class Kokoro:
-    """Kokoro by `kokoro-onnx`: English and Mandarin; the second letter of a voice's name tells its gender.
+    """Kokoro by `kokoro-onnx`: English and Mandarin; the second letter of a voice's name is its gender.
 
     English phonemes are those of espeak-ng, Mandarin ones those of `misaki`, which its Mandarin voices learned from.
     """
@@ -287,10 +287,10 @@ class SpeechEndpoint:
         except openai.APIConnectionError as fault:  # a timeout is one
             raise EndpointUnusableError(f"{self._options.url} does not answer: start again when it does") from fault
         except openai.APIStatusError as fault:
-            told = f"{self._options.url}: HTTP {fault.status_code}"
+            why = f"{self._options.url}: HTTP {fault.status_code}"
             if fault.status_code in _CLOSED or fault.status_code >= 500 or fault.status_code == 429:
-                raise EndpointUnusableError(f"{told}: correct {KEY_VARIABLE} or the plan, or try later") from fault
-            raise EndpointError(f"{told} for {said.text[:40]!r}") from fault
+                raise EndpointUnusableError(f"{why}: correct {KEY_VARIABLE} or the plan, or try later") from fault
+            raise EndpointError(f"{why} for {said.text[:40]!r}") from fault
         except AudioError as fault:
             raise EndpointError(f"{self._options.url} answers no sound for {said.text[:40]!r} ({fault})") from fault
 

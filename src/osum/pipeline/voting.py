@@ -61,7 +61,7 @@ def _cheapest(slots: Slots, units: Sequence[str]) -> list[list[str]]:
     for slot in slots:
         # To skip a slot in which somebody said nothing costs nothing.
         skipped = 0.0 if "" in slot else 1.0
-        row, told = [costs[0] + skipped], ["skip"]
+        row, moves = [costs[0] + skipped], ["skip"]
         for unit, word in enumerate(units, 1):
             ways = {
                 "both": costs[unit - 1] + (word not in slot),
@@ -70,9 +70,9 @@ def _cheapest(slots: Slots, units: Sequence[str]) -> list[list[str]]:
             }
             best = min(ways, key=ways.__getitem__)
             row.append(ways[best])
-            told.append(best)
+            moves.append(best)
         costs = row
-        steps.append(told)
+        steps.append(moves)
     return steps
 
 

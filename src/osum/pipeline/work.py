@@ -129,9 +129,9 @@ def as_drop(fault: Exception) -> DropError:
     if _ends(fault):
         raise fault
     kind = type(fault).__name__
-    told = " ".join(str(fault).split())
+    why = " ".join(str(fault).split())
     return DropError(
-        f"{FAULT}: {kind}", told if isinstance(fault, OsumError) else f"{told or kind} (a fault of the step)"
+        f"{FAULT}: {kind}", why if isinstance(fault, OsumError) else f"{why or kind} (a fault of the step)"
     )
 
 

@@ -137,8 +137,8 @@ class Review:
     def disagrees(self, entry: ReviewEntry, name: str) -> bool:
         """Whether the model's likeliest label is another than the row's."""
         guess, said = self.guess(entry), entry.said(name)
-        told = guess.label(name) if guess is not None else None
-        return told is not None and said is not None and told != said
+        guessed = guess.label(name) if guess is not None else None
+        return guessed is not None and said is not None and guessed != said
 
     def find(self, query: Query) -> list[ReviewEntry]:
         """The rows that a query asks for; those of which the model said nothing come last.
@@ -206,9 +206,9 @@ class Review:
     def agreement(self, name: str) -> Agreement | None:
         """How often the model agrees with people on a label set; None where they have no row in common."""
         pairs = [
-            (entry.by_person[name], told)
+            (entry.by_person[name], guessed)
             for entry in list(self.entries.values())
-            if name in entry.by_person and (guess := self.guess(entry)) and (told := guess.label(name))
+            if name in entry.by_person and (guess := self.guess(entry)) and (guessed := guess.label(name))
         ]
         if not pairs:
             return None

@@ -89,9 +89,9 @@ class ReviewEntry:
 
 
 @lru_cache(maxsize=1 << 18)
-def unlikeness(said: str, told: str) -> float:
+def unlikeness(said: str, guessed: str) -> float:
     """How far two transcripts differ: 0 for the same words, 1 for none in common."""
-    ours, theirs = (mixed_units(normalize(text)) for text in (said, told))
+    ours, theirs = (mixed_units(normalize(text)) for text in (said, guessed))
     return 1 - SequenceMatcher(None, ours, theirs, autojunk=False).ratio()
 
 

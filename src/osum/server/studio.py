@@ -178,8 +178,8 @@ def lanes_of(row: Utterance) -> list[dict[str, Any]]:
         for column, answer in labels_of(segment).items():
             if answer.label is not None:
                 stretch = {"start": segment.start, "end": segment.end, "segment": number}
-                told = {"label": answer.label, "probability": answer.probability, "evidence": answer.evidence}
-                lanes.setdefault(column, []).append({**stretch, **told})
+                shown = {"label": answer.label, "probability": answer.probability, "evidence": answer.evidence}
+                lanes.setdefault(column, []).append({**stretch, **shown})
     return [{"name": column, "items": items} for column, items in lanes.items()]
 
 

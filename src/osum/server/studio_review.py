@@ -135,9 +135,9 @@ def row(number: int, held: Held) -> dict[str, Any]:
     review = held.open
     entry, whole = review.entry(number), review.row(number)
     guess = review.guess(entry)
-    told = None if guess is None else {"model": guess.model, "text": guess.text, "labels": guess.labels}
+    shown = None if guess is None else {"model": guess.model, "text": guess.text, "labels": guess.labels}
     known = {name: whole.get(name) for name in ("speaker", "source")}
-    return {**row_of(review, entry), **known, "guess": told, "corrections": corrections_of(whole)}
+    return {**row_of(review, entry), **known, "guess": shown, "corrections": corrections_of(whole)}
 
 
 @router.get("/rows/{number}/sound")

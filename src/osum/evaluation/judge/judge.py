@@ -224,7 +224,7 @@ def _given(prediction: Prediction) -> dict[str, Any]:
     if "transcript" not in known and "description" not in known:
         raise InputError(
             f"clip {prediction.id!r} of {prediction.benchmark} has no text of what is said in it: a judge does not "
-            "hear, so give each clip its 'text', or a 'description'"
+            "listen, so give each clip its 'text', or a 'description'"
         )
     return known
 

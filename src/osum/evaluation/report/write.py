@@ -39,7 +39,7 @@ class Written:
     def __str__(self) -> str:
         """A line for the terminal."""
         counts = f"{self.num_tables} tables, {self.num_figures} figures, {self.num_errors} errors"
-        return f"{self.page}  ({counts}, {self.num_clips} clips to hear)"
+        return f"{self.page}  ({counts}, {self.num_clips} clips to play)"
 
 
 def read_results(outs: Iterable[Path], benchmarks: Mapping[str, Benchmark], published: Sequence[Published]) -> Compared:

@@ -52,8 +52,8 @@ def read_clips(benchmark: Benchmark, root: Path) -> Clips:
             faulty.setdefault(TWICE, []).append(clip.id)
         elif is_known(benchmark, truth):
             pairs[clip.id] = clip, truth
-        elif told := clip.extra.get("told"):
-            left_out[str(told)] += 1
+        elif theirs := clip.extra.get("told"):
+            left_out[str(theirs)] += 1
         else:
             faulty.setdefault(NO_TRUTH, []).append(clip.id)
     if not pairs:

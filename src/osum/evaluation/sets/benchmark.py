@@ -153,6 +153,6 @@ class Benchmark:
 
     def _in_our_words(self, clip: Utterance) -> Utterance:
         others = {name: label for name, label in clip.labels.items() if name != self.label_set}
-        told = clip.labels.get(self.label_set or "", "")
-        ours = {self.label_set: self.labels[told]} if self.label_set and told in self.labels else {}
-        return clip.with_(labels={**others, **ours}, extra=clip.extra if ours else {**clip.extra, "told": told})
+        theirs = clip.labels.get(self.label_set or "", "")
+        ours = {self.label_set: self.labels[theirs]} if self.label_set and theirs in self.labels else {}
+        return clip.with_(labels={**others, **ours}, extra=clip.extra if ours else {**clip.extra, "told": theirs})

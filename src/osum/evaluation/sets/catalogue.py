@@ -33,7 +33,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         *("fleurs-zh", "aishell2-mic", "aishell2-ios", "aishell2-android"),
         *(f"covost2-{pair}" for pair in ("en-de", "de-en", "en-zh", "zh-en", "es-en", "fr-en", "it-en")),
         *("meld", "vocalsound"),
-        *(f"air-bench-chat-{heard}" for heard in ("speech", "sound", "music", "mixed")),
+        *(f"air-bench-chat-{kind}" for kind in ("speech", "sound", "music", "mixed")),
     ),
     "echat": tuple(benchmark.name for benchmark in ECHAT_SETS),
     "nano": tuple(name for name in BENCHMARKS if name.startswith(_OF_NANO)),

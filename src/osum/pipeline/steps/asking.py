@@ -54,8 +54,8 @@ class AskStep(ModelStep):
 
     def identity(self) -> str:
         """See `ModelStep`."""
-        told = {name: value for name, value in asdict(self.options).items() if name not in ("name", "batch_size")}
-        return f"{told} {model_revision(self.options.model)}"
+        asked = {name: value for name, value in asdict(self.options).items() if name not in ("name", "batch_size")}
+        return f"{asked} {model_revision(self.options.model)}"
 
     def given(self, row: Row) -> str:
         """See `ModelStep`."""
@@ -67,8 +67,8 @@ class AskStep(ModelStep):
             set_up = Options(self.options.device or None, self.options.dtype or None, self.options.batch_size)
             self._model = open_recogniser(self.options.model, set_up)
         found: dict[str, Any] = {}
-        for language in dict.fromkeys(_language_told(row, self._task) for row in rows):
-            asked = [row for row in rows if _language_told(row, self._task) == language]
+        for language in dict.fromkeys(_language_given(row, self._task) for row in rows):
+            asked = [row for row in rows if _language_given(row, self._task) == language]
             question = Question(self._task.name, language=language)
             clips = [row.utterance for row in asked]
             for row, given in zip(asked, self._model.recognise(clips, question), strict=True):
@@ -81,7 +81,7 @@ class AskStep(ModelStep):
         return row.voted(field_of(self._task), Vote(name, answer["value"], digest(self.identity()), answer["score"]))
 
 
-def _language_told(row: Row, task: Task) -> str | None:
+def _language_given(row: Row, task: Task) -> str | None:
     return None if task.label_sets and task.label_sets[0].name == "language" else row.utterance.language
 
 

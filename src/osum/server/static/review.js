@@ -181,11 +181,11 @@ async function open(index, play = ui.autoplay.checked) {
   ui.editor.scrollTop = 0;
   announce(`${row.id}. ${row.shown.text ?? ""}`);
   ui.timeline.stop();
-  hear(number, mine, play); // not waited for: the next row may be asked for before this one is heard
+  listen(number, mine, play); // not waited for: the next row may be asked for before this one is played
   if (rows.length - index < 5 && !ui.more.hidden) guarded(more);
 }
 
-async function hear(number, mine, play) {
+async function listen(number, mine, play) {
   try {
     const sound = await bytes(`review/rows/${number}/sound`);
     if (mine !== sequence) return;
@@ -202,14 +202,14 @@ const groups = () => fields().filter((name) => name !== TEXT);
 
 function draw() {
   ui.text = h("textarea", { rows: "2", "aria-label": t("review.text.title"), value: value(TEXT) ?? "", oninput: () => edited(ui.text.value) });
-  const told = row.guess?.text;
-  const differs = told && told !== value(TEXT);
+  const guessed = row.guess?.text;
+  const differs = guessed && guessed !== value(TEXT);
   const about_ = [row.speaker, row.source, row.doubt === null ? "" : t("review.doubt", { share: percent(row.doubt) })];
   if (!ui.below.isConnected) fill(ui.editor, ui.top, ui.timeline.element, ui.below); // a waveform that is moved is empty
   fill(ui.top, h("h2", {}, row.id), h("p", { class: "soft" }, about_.filter(Boolean).join(" · ")));
   fill(ui.below,
     h("div", { class: "text" }, ui.text,
-      told === undefined || told === null ? null : h("p", { class: "soft small" }, `${t("review.model.text")}: `, h("q", {}, told), " ", differs ? h("button", { type: "button", class: "quiet", onclick: useModel }, t("review.use")) : null)),
+      guessed === undefined || guessed === null ? null : h("p", { class: "soft small" }, `${t("review.model.text")}: `, h("q", {}, guessed), " ", differs ? h("button", { type: "button", class: "quiet", onclick: useModel }, t("review.use")) : null)),
     h("div", { class: "sets" }, groups().map(choice)),
     h("p", { class: "row" }, h("button", { type: "button", class: "button primary", onclick: () => exclusive(confirmRow) }, icon("check"), t("review.confirm"), h("kbd", {}, "↵"))),
     row.corrections.length ? h("details", { class: "history" }, h("summary", {}, `${t("review.history")} (${row.corrections.length})`), h("ul", {}, row.corrections.map((each) =>

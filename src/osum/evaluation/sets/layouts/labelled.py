@@ -109,10 +109,10 @@ AIR_BENCH = {
 """Kind of sound to the tasks of AIR-Bench's chat part."""
 
 
-def air_bench_chat(folder: Path, heard: str) -> Clips:
+def air_bench_chat(folder: Path, kind: str) -> Clips:
     """`Chat/Chat_meta.json`, audio in `Chat/TASK_DATASET`; the written question and a description are in `extra`."""
     place = folder / "Chat"
-    rows = [row for row in whole_json(place / "Chat_meta.json") if row["task_name"] in AIR_BENCH[heard]]
+    rows = [row for row in whole_json(place / "Chat_meta.json") if row["task_name"] in AIR_BENCH[kind]]
     return with_audio(
         Utterance(
             id=str(row["uniq_id"]),
