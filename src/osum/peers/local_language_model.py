@@ -18,7 +18,7 @@ from torch import Tensor
 
 from osum.checkpoints.locate import first_line
 from osum.errors import CheckpointError, EndpointError
-from osum.listening.recognizer import DTYPES, placement
+from osum.listening.placement import DTYPES, placement
 from osum.peers.completion import Completion, CompletionRequest, Message
 from osum.peers.shaped_answer import ShapedAnswer
 
