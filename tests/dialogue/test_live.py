@@ -28,8 +28,9 @@ from osum.dialogue.news import (
     Transcribed,
     TurnTaken,
 )
+from osum.dialogue.options import TalkOptions
 from osum.dialogue.talk import TalkRules
-from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions, TextPiece
+from osum.dialogue.talker import AudioPiece, Reply, Talker, TextPiece
 from osum.dialogue.turn_policy import Evidence, Judgement, SilenceOnly
 from osum.engine.engine import Engine
 from osum.engine.options import GenerationOptions

@@ -11,7 +11,8 @@ from engine.tiny_checkpoint import CLIPS, checkpoint_of
 import osum
 from dialogue.tiny_voice import VOICE, TinyVoice
 from osum.dialogue.model import Model
-from osum.dialogue.talker import AudioPiece, Talker, TalkOptions
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Talker
 from osum.engine.options import GenerationOptions
 from osum.errors import CheckpointError, InputError, UsageError
 

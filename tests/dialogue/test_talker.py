@@ -11,7 +11,8 @@ from engine.tiny_checkpoint import CLIPS, checkpoint_of
 from model.tiny import noise
 
 from dialogue.tiny_voice import VOICE, TinyVoice
-from osum.dialogue.talker import AudioPiece, Reply, Talker, TalkOptions, TextPiece, ThoughtPiece
+from osum.dialogue.options import TalkOptions
+from osum.dialogue.talker import AudioPiece, Reply, Talker, TextPiece, ThoughtPiece
 from osum.engine.engine import Engine
 from osum.engine.options import GenerationOptions
 from osum.errors import AudioError, CheckpointError, InputError, LayoutError

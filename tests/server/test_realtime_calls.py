@@ -17,7 +17,7 @@ from openai import APIStatusError, AsyncOpenAI
 
 from osum import audio
 from osum.audio import SAMPLE_RATE
-from server.test_realtime import KEY, QUESTION, SAMPLES, SERVER_EVENT, Live, run
+from server.realtime_clients import KEY, QUESTION, SAMPLES, SERVER_EVENT, Live, run
 
 aiortc = pytest.importorskip("aiortc")
 RATE = 48_000
