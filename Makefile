@@ -6,10 +6,17 @@ STAMP := .venv/.installed
 DATA ?= data
 OUT ?= runs/results
 
-.PHONY: demo serve test coverage browser check docs format results wavesurfer pipeline
+.PHONY: demo talk serve test coverage browser check docs format results wavesurfer pipeline
 
 demo: $(STAMP)
 	$(BIN)/osum label samples/
+
+# A clip is answered aloud (apt install espeak-ng): what was recognised, what is said and how long it took are printed.
+CLIP ?= samples/en_child_girl.flac
+ANSWER ?= runs/answer.wav
+talk: $(STAMP)
+	mkdir -p $(dir $(ANSWER))
+	$(BIN)/osum talk $(CLIP) -o $(ANSWER) --show-thought
 
 serve: $(STAMP)
 	$(BIN)/osum studio

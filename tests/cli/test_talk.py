@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import soundfile
 from dialogue.tiny_voice import VOICE, TinyVoice
-from engine.tiny_checkpoint import CLIPS
+from engine.tiny_checkpoint import CLIPS, write_checkpoint
 from model.tiny import tiny_model, tiny_processor
 
 import osum.speech.checkpoint
@@ -76,11 +77,42 @@ def test_a_conversation_continues(osum: Run, checkpoint: Path, question: Path, t
 def test_an_empty_reply_is_reported_and_kept(
     osum: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osum.dialogue.talker.Talker.reply", lambda *_: Reply(""))
+    monkeypatch.setattr("osum.dialogue.talker.Talker.stream_reply", lambda *_: iter([Reply("")]))
     ran = osum("talk", "--text", "hi", "--model", checkpoint, "--history", tmp_path / "talk.json")
     assert (ran.code, ran.err) == (0, "osum: note: the model gave an empty reply\n")
     roles = [message["role"] for message in json.loads((tmp_path / "talk.json").read_text("utf-8"))]
     assert roles == ["user", "assistant"]
+
+
+def test_a_reply_of_codes_only_is_said_and_no_turn_of_the_history(
+    osum: Run, checkpoint: Path, sound: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = (1, 2, 3)
+    spoken = Reply("", codes=codes, audio=TinyVoice().synthesize(codes, VOICE).numpy(), sampling_rate=100)
+    monkeypatch.setattr("osum.dialogue.talker.Talker.stream_reply", lambda *_: iter([spoken]))
+    out, history = tmp_path / "answer.wav", tmp_path / "talk.json"
+    ran = osum("talk", "--text", "hi", "--model", checkpoint, *sound, "-o", out, "--history", history)
+    assert ran.code == 0 and soundfile.info(out).frames == 12
+    assert "the reply is 3 speech codes and no text, so no later question can refer to it" in ran.err
+    assert not history.exists()
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="apt install espeak-ng")
+def test_nano_answers_a_clip_aloud_without_a_codec(osum: Run, tmp_path: Path) -> None:
+    clip, out = Path(__file__).parents[2] / "samples" / "en_child_girl.flac", tmp_path / "answer.wav"
+    ran = osum("talk", clip, "-o", out, "--show-thought")
+    assert ran.code == 0 and ran.out.strip() and soundfile.info(out).frames > 1600
+    assert "recognised: " in ran.err and "by espeak-ng, a plain voice: first sound after" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--text=x", "--thinking=tag", "--history=talk.json", "--in-turns"])
+def test_a_model_that_replies_by_its_task_refuses_what_only_others_do(
+    osum: Run, question: Path, tmp_path_factory: pytest.TempPathFactory, option: str
+) -> None:
+    model = write_checkpoint(tmp_path_factory.mktemp("listener"))
+    ran = osum("talk", question, option, "--model", model)
+    assert ran.code == 2 and "was not trained to converse; leave it out" in ran.err
+    assert len(ran.err.splitlines()) == 1
 
 
 def test_a_text_is_spoken_to_a_file(osum: Run, checkpoint: Path, sound: tuple[object, ...], tmp_path: Path) -> None:

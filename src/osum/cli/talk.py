@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,14 @@ from osum.cli.options import add_field, add_fields, add_generation_options, gene
 from osum.dialogue.options import TalkOptions
 
 if TYPE_CHECKING:
-    from osum.dialogue.talker import AudioPiece, Reply, Talker
+    from osum.dialogue.talker import AudioPiece, Piece, Reply
+    from osum.dialogue.thought import Thought
+    from osum.speech.voice import Voice
 
 _EXAMPLES = """\
 examples:
-  osum talk question.wav --model echat/                                       the reply as text
+  osum talk question.wav                                                      nano's reply as text
+  osum talk question.wav -o answer.wav                                        and aloud, by espeak-ng
   osum talk question.wav --model echat/ --codec voice/ --voice anna.safetensors -o answer.wav
   osum talk --text "how are you?" --model echat/ --history talk.json          continues a conversation
 """
@@ -66,52 +71,131 @@ def run_talk(arguments: Namespace) -> int:
 
     if arguments.question is None and arguments.text is None:
         raise UsageError("no question: give a recording, or --text 'what you ask'")
-    if bool(arguments.output) != bool(arguments.voice):
-        raise UsageError("--output and --voice go together: what is said aloud needs a voice and a place")
+    if arguments.voice and not arguments.output:
+        raise UsageError(_TOGETHER)
     history = _history(arguments.history)
     question = _question(arguments)
-    reply = _talker(arguments).reply([*history, question], _options(arguments))
+    reply = _reply(arguments, [*history, question])
     for problem in reply.problems:
         log(f"note: {problem}")
     if arguments.show_thought and reply.thought is not None:
-        log(f"thought: {reply.thought.render()}")
+        log(_shown(reply.thought))
     print(json.dumps(_row(reply), ensure_ascii=False) if arguments.json else reply.text)
     if arguments.output and reply.audio is None:
         log(f"note: nothing was said aloud, so {arguments.output} is not written")
     elif arguments.output:
         _write(arguments.output, reply.audio, reply.sampling_rate)
-    if not reply.text:
+    if reply.codes and not reply.text:
+        log(f"note: the reply is {len(reply.codes)} speech codes and no text, so no later question can refer to it")
+    elif not reply.text:
         log("note: the model gave an empty reply")
-    if arguments.history:
+    if arguments.history and (reply.text or not reply.codes):
         _keep(arguments.history, [*history, question, reply.message()])
     return 0
+
+
+def _shown(thought: Thought) -> str:
+    """A thought in a line; of a model that does not think, what it recognised."""
+    words_alone = thought == type(thought)(words=thought.words)
+    return f"recognised: {thought.words}" if words_alone else f"thought: {thought.render()}"
+
+
+_TOGETHER = "--output and --voice go together: what is said aloud needs a voice and a place"
+
+
+def _reply(arguments: Namespace, conversation: list[dict[str, Any]]) -> Reply:
+    """The reply of the model, with a note on how long it took to say it."""
+    from osum.dialogue.talker import AudioPiece, Reply
+
+    pieces = _stream(arguments, conversation)
+    began, first, last = time.perf_counter(), 0.0, None
+    for piece in pieces:
+        first = first or (time.perf_counter() - began if isinstance(piece, AudioPiece) else 0.0)
+        last = piece
+    assert isinstance(last, Reply)
+    if last.audio is not None:
+        by = "" if arguments.voice else f" by {PLAIN_VOICE}"
+        whole, seconds = time.perf_counter() - began, len(last.audio) / last.sampling_rate
+        log(f"note: {seconds:.1f} s of speech{by}: first sound after {first:.1f} s, all of it after {whole:.1f} s")
+    return last
+
+
+PLAIN_VOICE = "espeak-ng, a plain voice"
+
+
+def _stream(arguments: Namespace, conversation: list[dict[str, Any]]) -> Iterator[Piece]:
+    """The model's reply in pieces. One that was not trained to converse, `nano` among them, replies by its task."""
+    from osum.dialogue.talker import Talker
+    from osum.dialogue.task_replies import TaskReplies, converses
+    from osum.dialogue.voiced import EspeakVoice, ReadAloud, Voiced
+    from osum.errors import UsageError
+    from osum.speech.checkpoint import load_reader
+
+    speech, voice = _sound(arguments)
+    model = load_model(arguments)
+    if converses(model):
+        if arguments.output and not arguments.voice:
+            raise UsageError(_TOGETHER)
+        return Talker(model.engine, speech, voice).stream_reply(conversation, _options(arguments))
+    given = (name for name, value in _CONVERSING.items() if getattr(arguments, value) not in (None, False, "off"))
+    if option := next(given, None):
+        raise UsageError(
+            f"{option}: {model.name} replies to one recording at a time and was not trained to "
+            "converse; leave it out, or take another --model"
+        )
+    writer: Any = TaskReplies(model)
+    if arguments.output:
+        writer = Voiced(
+            writer, EspeakVoice() if voice is None else ReadAloud(load_reader(arguments.codec), speech, voice)
+        )
+    question = {"role": "user", "content": [{"type": "audio", "audio": _samples(arguments.question)}]}
+    return writer.stream_reply([question])
+
+
+_CONVERSING = {
+    "--thinking": "thinking",
+    "--text": "text",
+    "--history": "history",
+    "--in-turns": "in_turns",
+    "--release": "released",
+}
+"""Options of models that were trained to converse."""
+
+
+def _samples(name: str) -> Any:
+    from osum import audio
+
+    return audio.load(name)
 
 
 def run_speak(arguments: Namespace) -> int:
     """Say a text aloud, to a wav file."""
     import numpy as np
 
+    from osum.dialogue.talker import Talker
     from osum.errors import InputError
 
-    pieces: list[AudioPiece] = list(_talker(arguments).speak(arguments.text, _options(arguments), arguments.emotion))
+    sound = _sound(arguments)  # small files are read before the large one
+    talker = Talker(load_model(arguments).engine, *sound)
+    pieces: list[AudioPiece] = list(talker.speak(arguments.text, _options(arguments), arguments.emotion))
     if not pieces:
         raise InputError(f"{arguments.text[:40]!r}: the model said nothing; try another text or --seed")
     _write(arguments.output, np.concatenate([piece.samples for piece in pieces]), pieces[0].sampling_rate)
     return 0
 
 
-def _talker(arguments: Namespace) -> Talker:
-    """The model, with the voice that was given; small files are read before the large one."""
-    from osum.dialogue.talker import Talker
+def _sound(arguments: Namespace) -> tuple[Any, Voice | None]:
+    """What speaks codes, and in whose voice; None where neither was given."""
     from osum.errors import UsageError
     from osum.speech.checkpoint import load_synthesizer
     from osum.speech.voice import load_voice
 
     if bool(arguments.codec) != bool(arguments.voice):
         raise UsageError("--codec and --voice go together: a voice is made for a speech model")
-    voice = load_voice(arguments.voice) if arguments.voice else None
-    speech = load_synthesizer(arguments.codec, arguments.device or "cpu") if arguments.codec else None
-    return Talker(load_model(arguments).engine, speech, voice)
+    if arguments.codec is None:
+        return None, None
+    voice = load_voice(arguments.voice)
+    return load_synthesizer(arguments.codec, arguments.device or "cpu"), voice
 
 
 def _options(arguments: Namespace) -> TalkOptions:

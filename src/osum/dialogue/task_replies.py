@@ -12,12 +12,18 @@ from typing import Any
 from osum.audio import SAMPLE_RATE
 from osum.dialogue.conversation import Messages
 from osum.dialogue.talker import Piece, Reply, Samples, TextPiece
+from osum.dialogue.thought import Thought
 from osum.dialogue.writing import BROKEN
 from osum.engine.options import GenerationOptions
 from osum.engine.request import Ask, Request
 from osum.errors import InputError
 from osum.listening.recognizer import CHAT, Recognizer
 from osum.text import join_units
+
+
+def converses(model: Recognizer) -> bool:
+    """Whether a model was trained to converse; others reply to one recording at a time."""
+    return model.engine.model.config.layout == "chatml" or CHAT not in model.tasks
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class TaskReplies:
             raise InputError(f"{self.model.name} has no task {CHAT}, so it cannot reply: take another model")
 
     def stream_reply(self, conversation: Messages, options: Any = None, /) -> Iterator[Piece]:  # noqa: ARG002
-        """The reply to each clip of the user's last turn, one after the other.
+        """The reply to each clip of the user's last turn, one after the other; what was recognised is the thought.
 
         Raises:
             InputError: the last turn holds no sound.
@@ -44,17 +50,17 @@ class TaskReplies:
         clips = [part["audio"] for part in last if part["type"] == "audio"] if isinstance(last, list) else []
         if not clips:
             raise InputError(f"{self.model.name} replies to speech alone: say it, or take a model that converses")
-        whole = ""
+        whole, recognised = "", list[str]()
         for clip in clips:
             before = whole
-            for text in self._reply(clip):
+            for text in self._reply(clip, recognised):
                 more = join_units([before, text])[len(before) :] if before and whole == before else text
                 whole += more
                 yield TextPiece(more)
-        yield Reply(whole.strip())
+        yield Reply(whole.strip(), thought=Thought(words=join_units(recognised)))
 
-    def _reply(self, clip: Samples) -> Iterator[str]:
-        """The reply to one clip, as it is decoded; leaving the loop ends the request."""
+    def _reply(self, clip: Samples, recognised: list[str]) -> Iterator[str]:
+        """The reply to one clip, as it is decoded, its words in `recognised`; leaving the loop ends the request."""
         engine, task = self.model.engine, self.model.tasks[CHAT]
         sound = clip[-int(self.model.max_seconds * SAMPLE_RATE) :]
         limit = engine.token_limit(task, len(sound) / SAMPLE_RATE, GenerationOptions())
@@ -69,6 +75,8 @@ class TaskReplies:
                 if text.startswith(given) and text != given:
                     yield text[len(given) :]
                     given = text
+                if event.reply is not None:
+                    recognised.append(self.model.tasks[CHAT].parse(raw).text or "")
 
     def _certain(self, raw: str, last: bool) -> str:
         """What is behind the separator so far, without what may yet become another character or tag."""

@@ -20,8 +20,11 @@ from osum.corpus.synthesis import SynthesisVoice, espeak
 from osum.dialogue.conversation import Messages
 from osum.dialogue.live import Generator
 from osum.dialogue.talker import AudioPiece, Piece, Reply, Samples, TextPiece
-from osum.errors import MissingExtraError
+from osum.errors import CheckpointError, MissingExtraError
 from osum.scoring.normalize import mixed_units
+from osum.speech.reader import Reader
+from osum.speech.synthesizer import Token2Wav
+from osum.speech.voice import Voice
 from osum.text import CJK
 from osum.utterance import Word
 
@@ -97,6 +100,30 @@ def _clauses(text: str) -> tuple[str, str]:
     ends = [match.end() for match in _CLAUSE.finditer(text) if match.end() >= SHORTEST]
     at = ends[-1] if ends else 0
     return text[:at], text[at:]
+
+
+class ReadAloud:
+    """Texts by the speech head of a small voice. Who wrote them does not change by it."""
+
+    def __init__(self, reader: Reader, speech: Token2Wav[Any], voice: Voice) -> None:
+        """Join what reads, what speaks, and in whose voice.
+
+        Raises:
+            CheckpointError: the voice is of another model, or reads other codes than are spoken.
+        """
+        if reader.config.num_codes != speech.num_codes:
+            raise CheckpointError(
+                f"the speech head says {reader.config.num_codes} codes, {speech.name} speaks {speech.num_codes}: "
+                "take both from one folder"
+            )
+        speech.start(voice)
+        self._reader, self._speech, self._voice = reader, speech, voice
+        self.sampling_rate = speech.sampling_rate
+
+    def speak(self, text: str) -> tuple[Samples, tuple[Word, ...]]:
+        """As `Synthesizer.speak`; English, and without times of words."""
+        codes = self._reader.codes_of(text, self._voice.embedding)
+        return self._speech.synthesize(codes, self._voice).cpu().numpy(), ()
 
 
 class EspeakVoice:

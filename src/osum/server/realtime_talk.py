@@ -26,7 +26,7 @@ from osum.dialogue.live import Generator, LiveTalk, Microphone, Parts, Samples
 from osum.dialogue.options import TalkOptions
 from osum.dialogue.talk import TalkRules
 from osum.dialogue.talker import AudioPiece, Piece, Talker
-from osum.dialogue.task_replies import TaskReplies
+from osum.dialogue.task_replies import TaskReplies, converses
 from osum.dialogue.turn_policy import SilenceOnly, TurnPolicy
 from osum.dialogue.voiced import Voiced
 from osum.engine.options import GenerationOptions
@@ -58,7 +58,6 @@ from osum.server.realtime_events import (
 from osum.server.realtime_line import Line
 from osum.server.realtime_session import LABELS, RealtimeSession, rate_of, with_policy
 from osum.server.realtime_wire import OWN_IDS, RealtimeWire, decoded, labels_of
-from osum.server.replies import converses
 from osum.server.service import Service
 
 LOG = logging.getLogger("osum.server")

@@ -8,6 +8,7 @@ from typing import Any
 
 from osum.dialogue.live import Generator
 from osum.dialogue.talker import Piece, Reply, Talker, TextPiece
+from osum.dialogue.task_replies import converses
 from osum.dialogue.voiced import Voiced
 from osum.engine.options import GenerationOptions, LabelOptions
 from osum.engine.request import Ask, Request
@@ -31,11 +32,6 @@ def replier(model: Recognizer, voices: Voices, aloud: bool, voice: str | None, s
         return talker if speaks or not aloud else Voiced(talker, voices.of_text())
     writer = ByTask(model, stop)
     return Voiced(writer, voices.of_text()) if aloud else writer
-
-
-def converses(model: Recognizer) -> bool:
-    """Whether a model was trained to converse; others reply to one recording at a time."""
-    return model.engine.model.config.layout == "chatml" or CHAT not in model.tasks
 
 
 @dataclass(frozen=True)

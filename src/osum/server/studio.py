@@ -27,6 +27,7 @@ from osum.audio import SAMPLE_RATE
 from osum.corpus.sound_file import wav
 from osum.dialogue.options import TalkOptions, Thinking
 from osum.dialogue.talker import Reply, TextPiece, ThoughtPiece
+from osum.dialogue.task_replies import converses
 from osum.engine.options import LabelOptions
 from osum.errors import InputError
 from osum.listening.decisions import SENSITIVE
@@ -40,7 +41,7 @@ from osum.server.faults import api_error, bad
 from osum.server.form import Fields, save
 from osum.server.hearing import RouteHearing
 from osum.server.reading import Samples
-from osum.server.replies import converses, replier
+from osum.server.replies import replier
 from osum.server.service import Service, Used
 from osum.utterance import Utterance
 

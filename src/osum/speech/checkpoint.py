@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from osum.errors import CheckpointError
 from osum.records import RecordError, from_row, to_row
 from osum.speech.cosyvoice import CosyVoice, CosyVoiceConfig
+from osum.speech.reader import Reader
 from osum.speech.small_voice import SmallVoice, SmallVoiceConfig
 from osum.speech.streamfm import StreamFm, StreamFmConfig
 from osum.speech.vocoder import fold_weight_norms
@@ -31,7 +32,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def weights_file(part: str) -> str:
-    """The file of one part: flow, vocoder, tokenizer, speaker."""
+    """The file of one part: flow, decoder, vocoder, reader, tokenizer, speaker."""
     return f"{part}.safetensors"
 
 
@@ -48,11 +49,33 @@ def load_synthesizer(folder: str | Path, device: str = "cpu") -> CosyVoice | Str
         load_part(baseline.vocoder, folder, "vocoder")
         fold_weight_norms(baseline.vocoder)
         return _ready(baseline, device)
-    model = SmallVoice(config) if isinstance(config, SmallVoiceConfig) else CosyVoice(config)
+    if isinstance(config, SmallVoiceConfig):
+        small = SmallVoice(config)
+        load_part(small.decoder, folder, "decoder")
+        load_part(small.vocoder, folder, "vocoder")
+        return _ready(small, device)
+    model = CosyVoice(config)
     load_part(model.flow, folder, "flow")
     load_part(model.vocoder, folder, "vocoder")
     fold_weight_norms(model.vocoder)
     return _ready(model, device)
+
+
+def load_reader(folder: str | Path, device: str = "cpu") -> Reader:
+    """The speech head of a small voice's folder, which reads texts.
+
+    Raises:
+        CheckpointError: another model's folder, or one without a speech head.
+    """
+    config = read_config(folder)
+    if not isinstance(config, SmallVoiceConfig) or not (Path(folder) / weights_file("reader")).is_file():
+        raise CheckpointError(
+            f"{folder} holds no speech head that reads texts ({weights_file('reader')}): train one with recipes/voice, "
+            "or take a model that says its replies in speech codes"
+        )
+    reader = Reader(config.reader)
+    load_part(reader, folder, "reader")
+    return _ready(reader, device)
 
 
 def load_voice_encoder(folder: str | Path, device: str = "cpu") -> VoiceEncoder | PromptEncoder:

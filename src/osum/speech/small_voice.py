@@ -1,10 +1,11 @@
-"""SmallVoice: a causal flow and a small vocoder as one `Token2Wav`, whose sound in pieces is that of the whole.
+"""SmallVoice: a causal decoder and a small vocoder as one `Token2Wav`, whose sound in pieces is that of the whole.
 
-1. A window of codes is as long as its frames look back; noise is that of its place in the stream.
-2. Frames whose look-ahead has come are final: they go to the vocoder, which continues its source.
-3. What is too long ago for any frame to come is forgotten.
+1. Codes go through decoder and vocoder one at a time, however many come at once: so the numbers are the same to the
+   bit wherever a stream is cut.
+2. Each layer hands on what it looks back at; a code's samples come `delay` samples later than the code.
+3. At the end, as many empty codes follow as samples are still owed.
 
-Shapes: S samples, M mel bins, F mel frames, K harmonics with the fundamental.
+Shapes: S samples, M mel bins, F mel frames.
 """
 
 from __future__ import annotations
@@ -16,25 +17,18 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from osum.speech.causal_flow import CausalFlow, CausalFlowConfig
-from osum.speech.cosyvoice import FLOW_NOISE, SOURCE_NOISE, START_PHASES
+from osum.speech.causal import Past
 from osum.speech.features import MelConfig
-from osum.speech.noise import Noise, generator
+from osum.speech.mel_decoder import MelDecoder, MelDecoderConfig
+from osum.speech.noise import Noise
+from osum.speech.reader import ReaderConfig
+from osum.speech.source_filter import SourceFilter, SourceFilterConfig, SourceFilterPast
 from osum.speech.synthesizer import check_any, check_codes
-from osum.speech.vocoder import Vocoder, VocoderConfig
-from osum.speech.vocoder_stream import VocoderState, VocoderStream
 from osum.speech.voice import Voice, check_voice
 
 MEL = MelConfig(sampling_rate=16_000, fft_size=1024, window=640, hop_length=160)
-VOCODER = VocoderConfig(
-    channels=192,
-    upsample_rates=(8, 5),
-    upsample_kernels=(16, 11),
-    kernels=(3, 7),
-    dilations=(1, 3),
-    source_kernels=(7, 7),
-    f0_channels=128,
-)
+HISS = 4
+"""Stream of the noise among those of a seed."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +38,10 @@ class SmallVoiceConfig:
     name: str = "osum-small-voice"
     """What its voices are made for."""
     mel: MelConfig = field(default_factory=lambda: MEL)
-    flow: CausalFlowConfig = field(default_factory=CausalFlowConfig)
-    vocoder: VocoderConfig = field(default_factory=lambda: VOCODER)
+    decoder: MelDecoderConfig = field(default_factory=MelDecoderConfig)
+    vocoder: SourceFilterConfig = field(default_factory=SourceFilterConfig)
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+    """Of the speech head that reads texts, which has a file of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +50,22 @@ class SmallVoiceState:
 
     voice: Voice
     seed: int
-    vocoder: VocoderState
-    codes: tuple[int, ...] = ()
-    """Spoken ones that are still looked back at, then those that wait."""
-    num_history: int = 0
-    num_gone: int = 0
-    """Codes before `codes`."""
+    vocoder: SourceFilterPast
+    decoder: tuple[Past, Past] | None = None
+    num_codes: int = 0
+    """Given so far."""
+    num_samples: int = 0
+    """Returned so far."""
 
 
 class SmallVoice(nn.Module):
-    """Causal flow and vocoder."""
+    """Decoder and vocoder."""
 
     def __init__(self, config: SmallVoiceConfig) -> None:
         super().__init__()
         self.config = config
-        self.flow = CausalFlow(config.flow, config.mel)
-        self.vocoder = Vocoder(config.vocoder, config.mel)
+        self.decoder = MelDecoder(config.decoder, config.mel)
+        self.vocoder = SourceFilter(config.vocoder, config.mel)
 
     @property
     def name(self) -> str:
@@ -79,22 +75,32 @@ class SmallVoice(nn.Module):
     @property
     def num_codes(self) -> int:
         """Codes are 0 to `num_codes - 1`."""
-        return self.config.flow.num_codes
+        return self.config.decoder.num_codes
 
     @property
     def sampling_rate(self) -> int:
         """Hz of the waveform."""
         return self.config.mel.sampling_rate
 
-    @torch.inference_mode()
+    @property
+    def code_samples(self) -> int:
+        """Samples of a code."""
+        return self.decoder.frames_per_code * self.config.mel.hop_length
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the sound comes later than its codes."""
+        return self.config.decoder.look_ahead * self.code_samples + self.vocoder.delay * self.config.mel.hop_length
+
+    @staticmethod
+    def noise(seed: int) -> Noise:
+        """What is hissed in a stream of this seed."""
+        return Noise(seed, HISS, 1)
+
     def synthesize(self, codes: Sequence[int], voice: Voice, seed: int = 0) -> Tensor:
         """The samples (S,) of all codes at once."""
-        check_any(len(codes))
-        _, mel = self.feed_mel(self.start(voice, seed), codes, last=True)
-        beginning = torch.zeros(1, dtype=torch.float64, device=mel.device)
-        noise = self._sample_noise(seed)(0, mel.shape[-1] * self.config.mel.hop_length).to(mel)
-        source, _ = self.vocoder.m_source(self.vocoder.f0(mel), self._phases(seed).to(mel), noise, beginning)
-        return self.vocoder.decode(mel, source)[0]
+        _, wave = self.feed(self.start(voice, seed), codes, last=True)
+        return wave
 
     def start(self, voice: Voice, seed: int = 0) -> SmallVoiceState:
         """A stream before its first code.
@@ -102,10 +108,9 @@ class SmallVoice(nn.Module):
         Raises:
             CheckpointError: the voice is of another model.
         """
-        check_voice(voice, self.name, self.num_codes, self.config.mel.num_bins, self.config.flow.speaker_size)
-        voice = voice.to(self.flow.embedding.weight.device)
-        state = VocoderStream(self.vocoder).start(self.config.mel.num_bins, voice.mel.device)
-        return SmallVoiceState(voice, seed, state)
+        check_voice(voice, self.name, self.num_codes, self.config.mel.num_bins, self.config.decoder.speaker_size)
+        voice = voice.to(self.decoder.embedding.weight.device)
+        return SmallVoiceState(voice, seed, self.vocoder.start(voice.embedding[None]))
 
     @torch.inference_mode()
     def feed(self, state: SmallVoiceState, codes: Sequence[int], last: bool = False) -> tuple[SmallVoiceState, Tensor]:
@@ -114,40 +119,28 @@ class SmallVoice(nn.Module):
         Raises:
             InputError: a code that the model does not have, or a stream that ends without any.
         """
-        state, mel = self.feed_mel(state, codes, last)
-        if not (mel.shape[-1] or last):
-            return state, mel.new_zeros(0)
-        phases, noise = self._phases(state.seed).to(mel), self._sample_noise(state.seed)
-        vocoder, wave = VocoderStream(self.vocoder).feed(state.vocoder, mel, phases, noise, last)
-        return replace(state, vocoder=vocoder), wave[0]
-
-    @torch.inference_mode()
-    def feed_mel(
-        self, state: SmallVoiceState, codes: Sequence[int], last: bool = False
-    ) -> tuple[SmallVoiceState, Tensor]:
-        """More codes in, the mel frames (1, M, F) that are certain by then out: `feed` without its vocoder."""
         check_codes(codes, self.num_codes)
-        held = (*state.codes, *codes)
         if last:
-            check_any(state.num_gone + len(held))
-        spoken = len(held) if last else max(len(held) - self.config.flow.look_ahead, state.num_history)
-        rate = self.flow.frames_per_code
-        mel = state.voice.mel.new_zeros(1, self.config.mel.num_bins, 0)
-        if spoken > state.num_history:
-            noise = Noise(state.seed, FLOW_NOISE, self.config.mel.num_bins)
-            begin, stop = (rate * (state.num_gone + count) for count in (0, len(held)))
-            given = torch.tensor([held], device=mel.device)
-            whole = self.flow.mel_of(given, state.voice.embedding[None], noise(begin, stop).to(mel))
-            mel = whole[..., rate * state.num_history : rate * spoken]
-        gone = max(spoken - self.flow.history, 0)
-        kept = replace(state, codes=held[gone:], num_history=spoken - gone, num_gone=state.num_gone + gone)
-        return kept, mel
+            check_any(state.num_codes + len(codes))
+        owed = math.ceil(self.delay / self.code_samples) if last else 0
+        pieces = [state.voice.embedding.new_zeros(0)]
+        total = (state.num_codes + len(codes)) * self.code_samples
+        for code in (*codes, *[self.num_codes] * owed):
+            state, piece = self._step(state, code)
+            pieces.append(piece[: total - state.num_samples])
+            state = replace(state, num_samples=state.num_samples + len(pieces[-1]))
+        return state, torch.cat(pieces)
 
-    def _sample_noise(self, seed: int) -> Noise:
-        return Noise(seed, SOURCE_NOISE, self.config.vocoder.num_harmonics + 1)
-
-    def _phases(self, seed: int) -> Tensor:
-        """Where the harmonics start, (1, K) uniform in (-pi, pi); the fundamental at 0."""
-        drawn = generator(seed, START_PHASES).uniform(-math.pi, math.pi, (1, self.config.vocoder.num_harmonics + 1))
-        drawn[:, 0] = 0
-        return torch.from_numpy(drawn).float()
+    def _step(self, state: SmallVoiceState, code: int) -> tuple[SmallVoiceState, Tensor]:
+        """One code in, the samples (S,) that are `delay` before its own out; none of what is before the first."""
+        device = state.voice.embedding.device
+        given = torch.tensor([[code]], device=device)
+        mel, hz, decoder = self.decoder.feed(given, state.voice.embedding[None], state.decoder)
+        state = replace(state, decoder=decoder, num_codes=state.num_codes + 1)
+        place = state.num_codes - 1 - self.config.decoder.look_ahead
+        if place < 0:
+            return state, hz.new_zeros(0)
+        noise = self.noise(state.seed)(place * self.code_samples, (place + 1) * self.code_samples)[0]
+        wave, vocoder = self.vocoder.feed(mel, hz, noise.to(device), state.vocoder)
+        early = 0 if place else self.vocoder.delay * self.config.mel.hop_length
+        return replace(state, vocoder=vocoder), wave[0, early:]
