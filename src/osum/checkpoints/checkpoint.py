@@ -15,6 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from osum.checkpoints.base import Base, model_of, processor_of
 from osum.checkpoints.locate import first_line, locate, read_tasks
 from osum.checkpoints.revision import revision_of
 from osum.errors import CheckpointError, MissingExtraError
@@ -44,12 +45,18 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    name: str, device: str, dtype: torch.dtype, offline: bool = False, notice: Callable[[str], None] | None = None
+    name: str,
+    device: str,
+    dtype: torch.dtype,
+    offline: bool = False,
+    notice: Callable[[str], None] | None = None,
+    base: str | Path | None = None,
 ) -> Checkpoint:
-    """Open `name` on a device.
+    """Open `name` on a device; `base` is the folder of the language model where the checkpoint leaves it out.
 
     Raises:
-        CheckpointError: nothing of that name, a folder that is no checkpoint, or weights that do not fit.
+        CheckpointError: nothing of that name, a folder that is no checkpoint, weights that do not fit, or a base
+            that is missing or another one.
     """
     folder = locate(name, offline, notice)
     if not (folder / "config.json").is_file():
@@ -57,17 +64,19 @@ def open_checkpoint(
     transformers_logging.disable_progress_bar()
     if _checked_type(name, folder) in HOSTED:
         return _hosted(name, folder, device, dtype)
-    model = _model(name, folder, dtype).to(device).eval()
+    left_out, language_model = Base.read(folder), None
+    if left_out is not None:
+        language_model = left_out.find(folder, base, offline, notice)
+    model = _model(name, folder, dtype, left_out, language_model).to(device).eval()
     try:
-        processor = OsumProcessor.from_pretrained(folder)
+        processor = processor_of(folder, left_out, language_model, model.config)
     except (OSError, ValueError, KeyError) as fault:
         raise CheckpointError(
             f"{name!r}: no tokenizer or processor in {folder}; convert again with --tokenizer DIR ({first_line(fault)})"
         ) from fault
     head = LetterHead.load(folder, model.config.audio_config.hidden_size)
-    return Checkpoint(
-        name, revision_of(folder), model, processor, read_tasks(folder), None if head is None else head.to(device)
-    )
+    revision = "-".join(map(revision_of, filter(None, (folder, language_model))))
+    return Checkpoint(name, revision, model, processor, read_tasks(folder), None if head is None else head.to(device))
 
 
 def _hosted(name: str, folder: Path, device: str, dtype: torch.dtype) -> Checkpoint:
@@ -101,12 +110,14 @@ def _checked_type(name: str, folder: Path) -> str:
     return OsumConfig.model_type
 
 
-def _model(name: str, folder: Path, dtype: torch.dtype) -> OsumForConditionalGeneration:
+def _model(
+    name: str, folder: Path, dtype: torch.dtype, base: Base | None, language_model: Path | None
+) -> OsumForConditionalGeneration:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what does not fit is reported below, in one line
     try:
-        model, info = OsumForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        model, info = model_of(
+            folder, base, language_model, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except _UNUSABLE as fault:
         raise CheckpointError(

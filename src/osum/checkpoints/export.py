@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
+from osum.checkpoints.base import tensors_in
 from osum.checkpoints.checkpoint import open_checkpoint
-from osum.checkpoints.folder import ACCOUNTS, TRAINING
+from osum.checkpoints.folder import ACCOUNTS, ADAPTER_FOLDER, BASE_FILE, TRAINING
 from osum.checkpoints.locate import TASKS_FILE
 from osum.checkpoints.provenance import runs_behind
 from osum.errors import CheckpointError, InputError
@@ -23,6 +25,9 @@ from osum.model.letters import FILE as LETTERS_FILE
 
 SHARD_SIZE = "45MB"
 """Hosts of source code warn of files from 50 MB on."""
+_FORMAT = {"format": "pt"}
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""PEFT's names, which is not imported for them."""
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8}
 
 
@@ -65,13 +70,16 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
         raise CheckpointError(f"{source} has no {TASKS_FILE}: give a step-N folder of a training run")
     runs, own = runs_behind(source), dtype_of(source)
     small = dtype == torch.int8
+    if (source / BASE_FILE).is_file():
+        num_parameters = _export_apart(source, target, runs, dtype or own)
+        return _report(target, num_parameters, dtype, own)
     opened = open_checkpoint(str(source), "cpu", torch.float32 if small else dtype or own, offline=True)
     model: Any = opened.model
     try:
+        target.mkdir(parents=True, exist_ok=True)
         for old in target.glob("*.safetensors*"):
             old.unlink()
         if small:
-            target.mkdir(parents=True, exist_ok=True)
             model.config.save_pretrained(target)
             model.generation_config.save_pretrained(target)
             int8.write(model.state_dict(), target)
@@ -83,12 +91,48 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
         shutil.copy(source / TASKS_FILE, target)
         (target / TRAINING).write_text(json.dumps(runs, ensure_ascii=False, indent=1) + "\n", "utf8")
         share(target)
-    except OSError as fault:
+    except (OSError, SafetensorError) as fault:
         raise InputError(f"{target} cannot be written: {fault}") from fault
-    files = _weights(target)
+    return _report(target, model.num_parameters(), dtype, own)
+
+
+def _export_apart(source: Path, target: Path, runs: list[dict[str, Any]], dtype: torch.dtype) -> int:
+    """A checkpoint that leaves its language model out stays one, and its LoRA an adapter; returns its parameters.
+
+    In 8 bits the adapter, which is added to the language model, is stored in bfloat16.
+    """
+    state, adapter = tensors_in(source), source / ADAPTER_FOLDER
+    floats = torch.bfloat16 if dtype == torch.int8 else dtype
+    lora = load_file(adapter / ADAPTER_WEIGHTS) if adapter.is_dir() else {}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target / ADAPTER_FOLDER, ignore_errors=True)
+        for old in target.glob("*.safetensors*"):
+            old.unlink()
+        for path in (*source.glob("*.json"), *source.glob("*.jinja"), source / LETTERS_FILE):
+            if path.is_file() and path.name not in ACCOUNTS:
+                shutil.copy(path, target)
+        if dtype == torch.int8:
+            int8.write(state, target)
+        else:
+            save_file({name: value.to(dtype) for name, value in state.items()}, target / "model.safetensors", _FORMAT)
+        if lora:
+            (target / ADAPTER_FOLDER).mkdir()
+            shutil.copy(adapter / ADAPTER_CONFIG, target / ADAPTER_FOLDER)
+            lora = {name: value.to(floats) for name, value in lora.items()}
+            save_file(lora, target / ADAPTER_FOLDER / ADAPTER_WEIGHTS, _FORMAT)
+        (target / TRAINING).write_text(json.dumps(runs, ensure_ascii=False, indent=1) + "\n", "utf8")
+        share(target)
+    except (OSError, SafetensorError) as fault:
+        raise InputError(f"{target} cannot be written: {fault}") from fault
+    return sum(value.numel() for value in (*state.values(), *lora.values()))
+
+
+def _report(target: Path, num_parameters: int, dtype: torch.dtype | None, own: torch.dtype) -> ExportReport:
+    files = [*_weights(target), *target.glob(f"{ADAPTER_FOLDER}/*.safetensors")]
     return ExportReport(
         folder=target,
-        num_parameters=model.num_parameters(),
+        num_parameters=num_parameters,
         dtype=dtype or own,
         kept=dtype in (None, own),
         num_files=len(files),

@@ -48,15 +48,20 @@ def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Pa
         raise CheckpointError(
             f"model {name!r} is unknown: give {', '.join(PACKAGED)}, a checkpoint folder, or a hub name like owner/name"
         )
-    return _download(name, offline, notice)
+    return fetch(name, offline, notice)
 
 
-def _download(name: str, offline: bool, notice: Callable[[str], None] | None) -> Path:
+def fetch(name: str, offline: bool, notice: Callable[[str], None] | None, revision: str | None = None) -> Path:
+    """The folder of a hub name, downloaded where it is not on this machine.
+
+    Raises:
+        CheckpointError: it is not here and cannot be fetched.
+    """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=WEIGHTS, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WEIGHTS, local_files_only=True))
     except HFValidationError as fault:
         raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {first_line(fault)}") from fault
     except LocalEntryNotFoundError:
@@ -65,12 +70,12 @@ def _download(name: str, offline: bool, notice: Callable[[str], None] | None) ->
                 f"model {name!r} is not on this machine and --offline was given: leave that out, or name a folder"
             ) from None
     try:
-        info = HfApi().model_info(name, files_metadata=True, timeout=HUB_TIMEOUT)
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
         size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))
         licence = getattr(info.card_data, "license", None) or "unknown"
         if notice:
             notice(f"downloading {name}: {size / 1e9:.1f} GB, licence {licence}")
-        return Path(snapshot_download(name, allow_patterns=WEIGHTS))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WEIGHTS))
     except Exception as fault:  # the hub's client passes on the errors of the HTTP library it happens to use
         raise CheckpointError(
             f"model {name!r} cannot be fetched ({first_line(fault)}): check the name and the network"

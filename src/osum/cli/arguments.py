@@ -100,6 +100,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=f"{', '.join(DTYPES)}")
     group.add_argument("--offline", action="store_true", help="never fetch anything")
+    add_base(group)
+
+
+def add_base(group: argparse._ActionsContainer) -> None:
+    """Where the language model is that a checkpoint leaves out."""
+    about = "folder of the language model, where the checkpoint leaves it out; the hub's without it"
+    group.add_argument("--base", metavar="DIR", help=about)
 
 
 def load_model(arguments: argparse.Namespace) -> Recognizer:
@@ -108,7 +115,7 @@ def load_model(arguments: argparse.Namespace) -> Recognizer:
         from osum.listening.recognizer import load
 
         device, dtype, offline = arguments.device, arguments.dtype, arguments.offline
-        return load(arguments.model, device=device, dtype=dtype, offline=offline, notice=log)
+        return load(arguments.model, device=device, dtype=dtype, offline=offline, notice=log, base=arguments.base)
 
 
 @contextmanager

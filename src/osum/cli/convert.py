@@ -56,6 +56,8 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("from parts")
     group.add_argument("--whisper", metavar="DIR", help="folder or hub name of a Whisper")
     group.add_argument("--llm", metavar="DIR", help="folder or hub name of a Qwen2 or Qwen2.5")
+    apart = "leave the language model out; whoever opens OUT gets it from the hub by this name"
+    group.add_argument("--apart", metavar="OWNER/NAME", default="", help=apart)
     group.add_argument("--layout", type=one_of("layout", LAYOUTS), default="speech_first", help=", ".join(LAYOUTS))
     group.add_argument("--dtype", type=one_of("dtype", DTYPES), help="the language model's without it")
     group.add_argument("--seed", type=int, default=0, help="of the new adaptor (default 0)")
@@ -118,4 +120,5 @@ def _join_parts(arguments: Namespace, out: Path) -> ConversionReport:
         overwrite=arguments.overwrite,
         adaptor={name: size for name, size in sizes.items() if size},
         dropout=arguments.dropout,
+        apart=arguments.apart,
     )

@@ -11,7 +11,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, log, one_of
+from osum.cli.arguments import DTYPE_NAMES, DTYPES, Subparsers, add_base, log, one_of
 from osum.cli.options import add_fields, made
 from osum.evaluation.run.options import RunOptions
 from osum.text import did_you_mean
@@ -88,6 +88,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps, npu; the best one without it")
     group.add_argument("--dtype", type=one_of("dtype", DTYPES, DTYPE_NAMES), help=", ".join(DTYPES))
     group.add_argument("--offline", action="store_true", help="never fetch anything")
+    add_base(group)
     add_fields(group, RunOptions, "batch_size")
     setting = "of a back end; among several models KIND.KEY=VALUE, such as classical.train=train.jsonl"
     group.add_argument("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help=setting)
@@ -245,7 +246,7 @@ def _run_model(arguments: Namespace, name: str, asked: _Asked, faults: _Faults) 
     from osum.peers.talking import WithEmotion
 
     how = arguments.device, arguments.dtype, arguments.batch_size, dict(arguments.set), asked.tasks
-    options = Options(*how, offline=arguments.offline)
+    options = Options(*how, offline=arguments.offline, base=arguments.base)
     try:
         recogniser = open_recogniser(name, options, arguments.models or ())
         if arguments.emotion_by:

@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.cli.arguments import Subparsers, log, over_zero
+from osum.cli.arguments import Subparsers, add_base, log, over_zero
 from osum.cli.options import add_field, add_fields, made
 from osum.server.options import ServerOptions
 
@@ -73,6 +73,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="cpu, cuda, cuda:1 ...; the best one without it")
     group.add_argument("--dtype", help="float32, bfloat16, float16")
     group.add_argument("--offline", action="store_true", help="never fetch anything")
+    add_base(group)
     add_fields(group, ServerOptions, "idle_unload")
     add_field(group, ServerOptions, "codec", metavar="DIR")
     add_field(group, ServerOptions, "voices", metavar="PATH")
@@ -185,7 +186,8 @@ def _models(arguments: Namespace) -> Models:
         places[name] = place
 
     def open_model(place: str) -> Recognizer:
-        return load(place, device=arguments.device, dtype=arguments.dtype, offline=arguments.offline, notice=log)
+        options = {name: getattr(arguments, name) for name in ("device", "dtype", "offline", "base")}
+        return load(place, notice=log, **options)
 
     return Models(places, open_model)
 

@@ -69,6 +69,7 @@ def load(
     dtype: str | None = None,
     offline: bool = False,
     notice: Callable[[str], None] | None = None,
+    base: str | PathLike[str] | None = None,
 ) -> Model:
     """Open a checkpoint, and what speaks for it.
 
@@ -81,6 +82,7 @@ def load(
             promised whatever the batch, and bfloat16 elsewhere.
         offline: never ask a hub.
         notice: gets one line (size, licence) before any download.
+        base: folder of the language model, where the checkpoint leaves it out; without it the hub's.
 
     Raises:
         CheckpointError: nothing usable under one of the names.
@@ -91,6 +93,6 @@ def load(
     place, kind = placement(device, dtype)
     spoken = None if voice is None else load_voice(str(voice))  # small files first
     speech = None if codec is None else load_synthesizer(str(codec), place)
-    model = Model(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
+    model = Model(open_checkpoint(str(name), place, DTYPES[kind], offline, notice, base and str(base)), kind)
     model.speech, model.voice = speech, spoken
     return model

@@ -68,6 +68,7 @@ def load(
     dtype: str | None = None,
     offline: bool = False,
     notice: Callable[[str], None] | None = None,
+    base: str | PathLike[str] | None = None,
 ) -> Recognizer:
     """Open a checkpoint.
 
@@ -78,13 +79,14 @@ def load(
             promised whatever the batch, and bfloat16 elsewhere.
         offline: never ask a hub.
         notice: called with one line (size, licence) before any download.
+        base: folder of the language model, where the checkpoint leaves it out; without it the hub's.
 
     Raises:
         CheckpointError: nothing usable under that name.
         UsageError: an unknown dtype or device.
     """
     place, kind = placement(device, dtype)
-    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice), kind)
+    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice, base and str(base)), kind)
 
 
 class Recognizer:

@@ -7,6 +7,7 @@ M mel bins, F mel frames, T audio tokens, L sequence length, D LLM width, V text
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,8 @@ class OsumPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As in transformers; a folder whose weights are stored in 8 bits is opened too."""
         folder = pretrained_model_name_or_path
+        if folder is not None and "state_dict" not in kwargs and (Path(folder) / "base.json").is_file():
+            raise OSError(f"{folder} leaves its language model out: open it with osum.load({str(folder)!r}, base=DIR)")
         state = int8.read(folder) if folder is not None and "state_dict" not in kwargs else None
         if state is None:
             return super().from_pretrained(folder, *args, **kwargs)

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin, WhisperFeatureExtractor
+from transformers.utils import CHAT_TEMPLATE_FILE, PROCESSOR_NAME
 
 from osum.errors import AudioError, LayoutError
 from osum.model.configuration_osum import IGNORED, OsumConfig, audio_token_length, round_up
@@ -94,6 +95,18 @@ class OsumProcessor(ProcessorMixin):
             system_prompt=system_prompt,
             num_speech_ids=config.num_speech_ids,
         )
+
+    def save_without_tokenizer(self, folder: Path) -> None:
+        """Write layout, ids and template; the tokenizer is stored elsewhere."""
+        self.to_json_file(folder / PROCESSOR_NAME)
+        (folder / CHAT_TEMPLATE_FILE).write_text(self.chat_template, "utf8")
+
+    @classmethod
+    def with_tokenizer(cls, folder: Path, tokenizer: Any) -> OsumProcessor:
+        """The processor of a folder that `save_without_tokenizer` wrote to."""
+        fields, more = cls.get_processor_dict(folder)
+        extractor = WhisperFeatureExtractor.from_pretrained(folder)
+        return cast(OsumProcessor, cls.from_args_and_dict([extractor, tokenizer], fields, **more))
 
     @property
     def speech_ids(self) -> SpeechIds:

@@ -54,7 +54,9 @@ class Ours:
             CheckpointError: nothing usable under that name.
             InputError: an unknown dtype, device or setting.
         """
-        return cls(load(name, device=options.device, dtype=options.dtype, offline=options.offline), options.batch_size)
+        how = options.device, options.dtype, options.offline
+        opened = load(name, device=how[0], dtype=how[1], offline=how[2], base=options.base)
+        return cls(opened, options.batch_size)
 
     def recognise(self, clips: Iterable[Utterance], question: Question) -> Iterator[Recognition]:
         """See `Recogniser`. The prompt is taken as it is; the language is not given to the model."""

@@ -92,3 +92,5 @@ class Options:
     """What those that learn from a manifest can be asked."""
     offline: bool = False
     """Never ask a hub."""
+    base: str | None = None
+    """Folder of the language model that a checkpoint of ours leaves out."""

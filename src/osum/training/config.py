@@ -118,6 +118,8 @@ class TrainConfig:
     """Folder for checkpoints and the log."""
     model: Place = "nano"
     """What to start from: a checkpoint folder, a packaged or a hub name; `preset:nano` is a new model of that size."""
+    base: Text = ""
+    """Folder of the language model that `model` leaves out, such as recipes/mini; without it the hub's."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
     steps: Number = 4000
     """Optimiser steps of the whole run."""

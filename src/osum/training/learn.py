@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import warnings
@@ -14,7 +15,7 @@ from accelerate import PartialState
 from torch import nn
 from transformers import BitsAndBytesConfig
 
-from osum.checkpoints.folder import ADAPTER_FOLDER
+from osum.checkpoints.folder import ADAPTER_FOLDER, BASE_FILE
 from osum.errors import MissingExtraError, RecipeError
 from osum.model import OsumForConditionalGeneration
 from osum.text import did_you_mean
@@ -82,6 +83,8 @@ def quantization(config: TrainConfig, source: Path | None) -> dict[str, Any]:
     if not config.quantize:
         return {}
     setting = f"quantize is {config.quantize!r}"
+    if source is not None and (source / BASE_FILE).is_file():
+        raise RecipeError(f"{setting}, and {source} leaves out its language model, which is held whole: drop quantize")
     if LORA not in parts_of(config.learn) or source is None or config.shard:
         raise RecipeError(
             f"{setting} with learn={config.learn} model={config.model} shard={str(config.shard).lower()}: 4 bits hold "
@@ -143,6 +146,18 @@ def with_lora(model: OsumForConditionalGeneration, config: TrainConfig, source: 
             target_modules=ADAPTED,
         )
         return get_peft_model(model, options)
+
+
+def changes_language_model(config: TrainConfig, source: Path) -> bool:
+    """Whether a run that begins with `source` ends with another language model: one that learned, or took a LoRA in."""
+    if "llm" in parts_of(config.learn):
+        return True
+    held = source / ADAPTER_FOLDER / "adapter_config.json"
+    if not held.is_file():
+        return False
+    then = json.loads(held.read_text("utf8"))
+    same = (then["r"], then["lora_alpha"]) == (config.lora_rank, config.lora_alpha)
+    return not (same and LORA in parts_of(config.learn))
 
 
 def _check_merge(config: TrainConfig, held: Path, then: tuple[int, int]) -> None:

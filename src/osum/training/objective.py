@@ -7,6 +7,7 @@ nor the number of processes changes a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -25,6 +26,8 @@ NOT_INPUTS = ("ids", "unread", "ctc_targets", "label_targets", "token_targets", 
 """What a batch holds next to the model's inputs."""
 CLIPS = ("input_features", "feature_attention_mask", "audio_index")
 """The inputs that are about clips; they are encoded once for all questions."""
+MOST_IDS = 8192
+"""Text ids that `TokenHead` distinguishes in one batch."""
 LOSSES = ("loss", "ctc", "label", "token", "spelling")
 """What `Objective` gives, in its order: of answers, letters, labels, tokens, letters within the adaptor."""
 
@@ -87,6 +90,22 @@ class TokenHead(nn.Module):
         """(B, T', D) audio tokens, their lengths (B,), targets (B, U) padded with -1, the model's head: summed loss."""
         x = self.norm(states)
         return ctc_loss(torch.cat([logits(x), self.blank(x)], dim=-1), lengths, targets)
+
+
+def few_ids(targets: Tensor, num_ids: int) -> tuple[Tensor | None, Tensor]:
+    """Of a large table, the ids (K,) that a batch is scored on, and its targets (B, U) as places among them.
+
+    All of 150,000 ids at every frame would cost as much as the language model: a batch takes its own, and others by
+    chance up to `MOST_IDS`. None for a table that is no larger.
+    """
+    if num_ids <= MOST_IDS:
+        return None, targets
+    known = targets >= 0
+    own = targets[known].unique()
+    drawn = torch.randperm(num_ids, device=targets.device)[: MOST_IDS + len(own)]
+    others = drawn[~torch.isin(drawn, own)][: max(0, MOST_IDS - len(own))]
+    ids = torch.cat([own, others]).sort().values
+    return ids, torch.where(known, torch.searchsorted(ids, targets.clamp(min=0)), targets)
 
 
 class LabelHeads(nn.Module):
@@ -221,7 +240,9 @@ class Objective(Losses):
         if self.label_heads is not None:
             label = self.label_heads(encoded.embedded, length, batch["label_targets"])
         if self.tokens is not None:
-            token = self.tokens(encoded.embedded, length, batch["token_targets"], self.logits)
+            ids, targets = few_ids(batch["token_targets"], self.num_text_ids)
+            logits = self.logits if ids is None else partial(self.few_logits, ids=ids)
+            token = self.tokens(encoded.embedded, length, targets, logits)
         if self.spelling is not None and encoded.halved is not None:
             spelling = self.spelling(encoded.halved, encoder_length(encoder_length(frames)), batch["ctc_targets"])
         return torch.stack([answer, ctc, label, token, spelling])
@@ -265,6 +286,10 @@ class Objective(Losses):
     def logits(self, states: Tensor) -> Tensor:
         """(N, D) to (N, V)."""
         return self.model.compute_logits(states)
+
+    def few_logits(self, states: Tensor, ids: Tensor) -> Tensor:
+        """(..., D) to (..., K), of the text ids (K,) alone."""
+        return nn.functional.linear(states, self.model.lm_head.weight[ids])
 
 
 def counts(batch: Mapping[str, Any]) -> Tensor:

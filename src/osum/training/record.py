@@ -19,7 +19,7 @@ from osum.training.config import MixturePart, TrainConfig
 from osum.utterance import Utterance
 
 FREE_TO_CHANGE = (
-    *("data", "valid", "out", "steps", "decay_fraction", "device", "workers"),
+    *("data", "base", "valid", "out", "steps", "decay_fraction", "device", "workers"),
     *("log_every", "save_every", "keep", "track"),
 )
 """What may differ when a run continues; anything else would make it another run. Manifests may be elsewhere, as

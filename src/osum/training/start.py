@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer
 
+from osum.checkpoints.base import Base, model_of, processor_of, tensors_in
 from osum.checkpoints.locate import TASKS_FILE, locate
 from osum.errors import RecipeError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
@@ -19,7 +20,7 @@ from osum.tasks import OSUM, TaskSet
 from osum.tasks.prompt_bank import packaged_sets
 from osum.training import checkpoint
 from osum.training.config import TrainConfig
-from osum.training.learn import quantization
+from osum.training.learn import parts_of, quantization
 
 log = logging.getLogger(__name__)
 NEW = "preset:"
@@ -66,6 +67,15 @@ def find(config: TrainConfig) -> Path | None:
 def start(config: TrainConfig, source: Path | None) -> tuple[OsumForConditionalGeneration, OsumProcessor]:
     """The model of a checkpoint, or a new one of a preset with the data's tokenizer."""
     options = quantization(config, source)
+    if source is not None and (base := Base.read(source)) is not None:
+        language_model = base.find(source, config.base, offline=False, notice=log.info)
+        # A language model that stays as it is never needs its weights in float32, which would be most of the memory.
+        held = torch.float32 if "llm" in parts_of(config.learn) else getattr(torch, config.dtype)
+        with checkpoint.opening(source):
+            model = model_of(source, base, language_model, dtype=held)
+            own = {name: value.float() for name, value in tensors_in(source).items()}
+            model.load_state_dict(own, strict=False, assign=True)
+            return model, processor_of(source, base, language_model, model.config)
     if source is not None:
         # A checkpoint in half precision learns in float32 all the same: small updates would round to nothing.
         with checkpoint.opening(source):

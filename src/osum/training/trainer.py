@@ -22,6 +22,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from osum.checkpoints.base import Base, write_apart
 from osum.checkpoints.checkpoint import Checkpoint
 from osum.checkpoints.folder import ADAPTER_FOLDER, STATE
 from osum.checkpoints.locate import first_line
@@ -37,7 +38,7 @@ from osum.training.check import check
 from osum.training.config import MixturePart, TrainConfig
 from osum.training.distribute import add_up, add_up_gradients, shard, whole
 from osum.training.kinds import KINDS, Collated
-from osum.training.learn import choose, count_learned, plain_state, with_lora
+from osum.training.learn import changes_language_model, choose, count_learned, plain_state, with_lora
 from osum.training.mixture import Mixture, parts_to_train
 from osum.training.optim import SHARE, optimizers, rate
 from osum.training.recorded import RecordedStates, pass_on
@@ -81,6 +82,8 @@ class Trainer:
         source = find(config)
         self.tasks = task_set(config, source)
         self.model, self.processor = self.kind.start(config, source, self.tasks)
+        self.base = None if source is None or changes_language_model(config, source) else Base.read(source)
+        """The language model that checkpoints of this run leave out."""
         self.adapter = with_lora(self.model, config, source)
         choose(self.model, config)
         self.kind.prepare(self.model, config)
@@ -406,8 +409,11 @@ class Trainer:
 
     def write_model(self, folder: Path, weights: dict[str, Tensor]) -> None:
         """Model, processor and tasks, as `from_pretrained` and `osum label` read them; LoRA as an adapter."""
-        self.model.save_pretrained(folder, state_dict=weights)
-        self.processor.save_pretrained(folder)
+        if self.base is not None:
+            write_apart(folder, self.model, weights, self.base, self.processor)
+        else:
+            self.model.save_pretrained(folder, state_dict=weights)
+            self.processor.save_pretrained(folder)
         if self.adapter is not None:
             self.adapter.save_pretrained(folder / ADAPTER_FOLDER)
         self.kind.write_tasks(folder, self.tasks)

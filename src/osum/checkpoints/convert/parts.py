@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, Qwen2ForCausalLM, WhisperModel
 
+from osum.checkpoints.base import Base, write_apart
 from osum.checkpoints.convert.convert import ConversionReport
-from osum.checkpoints.convert.tokenizer import load_tokenizer
 from osum.checkpoints.folder import new_folder
+from osum.checkpoints.one_scale import at_one_scale
+from osum.checkpoints.tokenizer import load_tokenizer
 from osum.errors import ConversionError
 from osum.model import OsumConfig, OsumForConditionalGeneration, OsumProcessor
 from osum.model.configuration_osum import Layout, encoder_sizes
@@ -32,6 +34,7 @@ def from_parts(
     overwrite: bool = False,
     adaptor: Mapping[str, int] | None = None,
     dropout: float | None = None,
+    apart: str = "",
 ) -> ConversionReport:
     """Join an encoder and a language model; adaptor and speech table start from random values.
 
@@ -45,6 +48,7 @@ def from_parts(
         overwrite: replace `out`.
         adaptor: fields of `OsumAdaptorConfig` that differ from the release, such as `num_hidden_layers`.
         dropout: of encoder and adaptor while they learn; None takes the release's.
+        apart: the hub's name of the language model, which is then left out (see `osum.checkpoints.base`).
 
     Raises:
         ConversionError: a part of another kind or without tokenizer, or `out` exists.
@@ -65,8 +69,13 @@ def from_parts(
             eos_token_id=answer_end,
             pad_token_id=answer_end if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
         )
-        model.save_pretrained(folder)
-        OsumProcessor.for_config(config, tokenizer, answer_end).save_pretrained(folder)
+        processor = OsumProcessor.for_config(config, tokenizer, answer_end)
+        if apart:
+            model.load_state_dict(at_one_scale(model.state_dict()))
+            write_apart(folder, model, model.state_dict(), Base.of(model, tokenizer, apart), processor)
+        else:
+            model.save_pretrained(folder)
+            processor.save_pretrained(folder)
         num_files = len(list(folder.glob("model*.safetensors")))
     shapes = [tuple(parameter.shape) for parameter in model.parameters()]
     return ConversionReport("parts", Path(out), sum(map(prod, shapes)), num_files, "none")
