@@ -1,9 +1,9 @@
 """The training data of `nano`: `python -m recipes.nano.build --kit DIR --out DIR [--kokoro DIR] [--transcripts FILE]`.
 
 Writes train, valid and test manifests, a tokenizer, excluded.json and stats.json. The clips come in parts (recordings,
-Kokoro's speech, espeak's words, mixtures), each a packed file of its own in `parts/` that takes its name when it is
-whole: stopped or killed, the same command continues with the part that was being made, and a part is made again only
-when what it is made from has changed. The same kit, cache and seed give the same files.
+Kokoro's speech, espeak's words, mixtures, talk and turns), each a packed file of its own in `parts/` that takes its
+name when it is whole: stopped or killed, the same command continues with the part that was being made, and a part is
+made again only when what it is made from has changed. The same kit, cache and seed give the same files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import logging
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -26,15 +26,17 @@ import numpy as np
 from osum.audio import SAMPLE_RATE
 from osum.corpus.clips import ClipAudio, as_clip
 from osum.corpus.manifest import write_manifest
-from osum.corpus.packed import FULL_SCALE, Int16, PackedAudio, PackedWriter, to_int16
+from osum.corpus.packed import FULL_SCALE, Float32, Int16, PackedAudio, PackedWriter, to_int16
+from osum.corpus.vocal_events import Read
 from osum.errors import AudioError, InputError, OsumError
 from osum.files import atomic_file
 from osum.utterance import Utterance, Word
-from recipes.nano import synthetic, texts
+from recipes.nano import synthetic, talk, texts
 from recipes.nano.mix import mixtures, one_word_time
 from recipes.nano.recordings import MAX_SECONDS, deal, read_rows, real_utterances
 from recipes.nano.spoken import spoken_utterances
 from recipes.nano.synthetic import Amounts, Job
+from recipes.nano.texts import TURN_OF_KIND
 from recipes.nano.tokenizer import train_tokenizer
 
 SPLITS = ("train", "valid", "test")
@@ -92,7 +94,12 @@ def build(
     _check_unread(unread, len(dealt))
     parts.add(rows, "kokoro", _print_of(spoken), _decoded(spoken, num_processes, unread))
     parts.add(rows, "espeak", _print_of(jobs), _spoken(jobs, num_processes))
-    parts.add(rows, "mixed", f"{seed} {parts.prints}", _mixed(rows, seed))
+    parts.add(rows, "mixed", f"{seed} {parts.prints}", _made(rows, seed, mixtures))
+    talk_jobs = talk.jobs(sources.kit, seed)
+    answers = talk.answers(sources.kit / "text")
+    parts.add(rows, "talk", _print_of(talk_jobs), _spoken(talk_jobs, num_processes, answers))
+    turns_of = {name: parts.prints[name] for name in ("recordings", "kokoro")}
+    parts.add(rows, "turns", f"{seed} {turns_of}", _made(rows, seed, talk.turns))
     for split in SPLITS:
         write_manifest(out / f"{split}.jsonl", rows[split])
     _write(out / "excluded.json", [*dropped, *unread])
@@ -225,13 +232,15 @@ def _check_unread(unread: list[dict[str, str]], count: int) -> None:
         )
 
 
-def _spoken(jobs: list[Job], num_processes: int) -> Iterator[Made]:
+def _spoken(jobs: list[Job], num_processes: int, answers: Mapping[str, str] | None = None) -> Iterator[Made]:
     for job, (samples, words) in zip(jobs, _parallel(_speak, jobs, num_processes, fresh=True), strict=True):
         labels = {"language": "en", "event": "none"} | ({"gender": job.gender} if job.gender else {})
+        labels |= {"turn": TURN_OF_KIND[job.kind]} if job.kind in TURN_OF_KIND else {}
         extra = {"evidence": "synthetic", "kind": job.kind} | ({"times": "espeak"} if words else {})
         yield job.split, Utterance(
             id=job.id, path="", text=job.text, language="en", words=words, labels=labels,
-            speaker=f"espeak_{job.voice.name}", source="espeak", extra=extra,
+            speaker=f"espeak_{job.voice.name}", extra=extra,
+            reply=(answers or {}).get(job.text), source="espeak" if answers is None else "espeak-talk",
         ), samples  # fmt: skip
 
 
@@ -240,7 +249,11 @@ def _speak(job: Job) -> tuple[Int16, tuple[Word, ...]]:
     return to_int16(speech.samples), speech.words
 
 
-def _mixed(rows: Rows, seed: int) -> Iterator[Made]:
+Maker = Callable[[str, Sequence[Utterance], Read, np.random.Generator], Iterator[tuple[Utterance, Float32]]]
+
+
+def _made(rows: Rows, seed: int, maker: Maker) -> Iterator[Made]:
+    """Clips made of the clips of each split."""
     audio: dict[str, PackedAudio] = {}
 
     def read(row: Utterance) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -249,7 +262,7 @@ def _mixed(rows: Rows, seed: int) -> Iterator[Made]:
         return audio[row.path].read(row)
 
     for index, split in enumerate(SPLITS):
-        for row, samples in mixtures(split, tuple(rows[split]), read, np.random.default_rng((seed, index))):
+        for row, samples in maker(split, tuple(rows[split]), read, np.random.default_rng((seed, index))):
             yield split, row, to_int16(samples)
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from osum.corpus.manifest import read_manifest
+from osum.errors import InputError, OsumError
 from osum.files import atomic_file
 from osum.model.configuration_osum import IGNORED, round_up
 from recipes.nano import texts
@@ -162,9 +163,40 @@ def new_optimizers(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
     )
 
 
+def check_built(data: Path) -> None:
+    """Refuse a data folder that the builder has not finished, or of which something is gone.
+
+    Raises:
+        InputError: what is missing, and how to complete it.
+    """
+    for name in ("train.jsonl", "valid.jsonl", "tokenizer/tokenizer.json", "stats.json"):
+        if not (data / name).is_file():
+            raise InputError(f"{data} is half built, {name} is missing: run python -m recipes.nano.build again")
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, data: Path) -> None:
+    """Refuse a tokenizer that loses one of the languages.
+
+    Raises:
+        InputError: the text that does not come back.
+    """
+    for text in ("the old man and the sea", "今天天气很好"):
+        back = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False))
+        if back != text:
+            raise InputError(
+                f"the tokenizer of {data} makes {back!r} of {text!r}: build the data with texts of both languages"
+            )
+
+
 def train(data: Path, folder: Path, out: Path, steps: int, seed: int) -> None:
-    """Train to `steps` and write the model and its tokenizer as a Hugging Face folder."""
+    """Train to `steps` and write the model and its tokenizer as a Hugging Face folder.
+
+    Raises:
+        InputError: the data folder is half built, or its tokenizer lacks a language.
+    """
+    check_built(data)
     tokenizer = AutoTokenizer.from_pretrained(data / "tokenizer")
+    check_tokenizer(tokenizer, data)
     rows = corpus(data, folder, tokenizer)
     torch.manual_seed(seed)
     model = new_model(tokenizer)
@@ -227,7 +259,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(arguments.data, arguments.texts, arguments.out, arguments.steps, arguments.seed)
+    try:
+        train(arguments.data, arguments.texts, arguments.out, arguments.steps, arguments.seed)
+    except OsumError as fault:
+        raise SystemExit(f"error: {fault}") from fault
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 from osum.corpus.transcript import transcript
 from osum.scoring import cer, wer
 from osum.utterance import Utterance
 from recipes.nano.recordings import read_rows
-from recipes.nano.texts import Job, gender, transcript_of, turns
+from recipes.nano.texts import TURN_OF_KIND, Job, gender, replies, transcript_of
 
 INDEX = "spoken.jsonl"
-MAX_REPLY = 60  # characters
+_SHORT_KINDS = ("word", "digits", "number", "vocabulary", "wait", "backchannel")
 MOST_WRONG = 0.3
 """Error rate of Whisper's transcript from which on a clip is left out: it fails on names more often than Kokoro."""
 
@@ -41,8 +39,8 @@ def _rows(folder: Path, texts: Path, read: Mapping[str, str]) -> Iterator[tuple[
             duration=seconds,
             text=transcript_of(job.text),
             language=job.language,
-            labels={"language": job.language, "gender": gender(job.timbre), "event": "none"},
-            reply=answers.get(job.text),
+            labels={"language": job.language, "gender": gender(job.timbre), "event": "none", **_turn(job.kind)},
+            reply=None if job.kind == "cut" else answers.get(job.text),
             speaker=f"kokoro_{job.timbre}",
             source="kokoro",
             licence="Apache-2.0 (Kokoro-82M v1.0)",
@@ -54,21 +52,11 @@ def _rows(folder: Path, texts: Path, read: Mapping[str, str]) -> Iterator[tuple[
 
 def agrees(row: Utterance, read: str | None) -> bool:
     """Whether Whisper's transcript is near the text; single words and digits are too short for it."""
-    if read is None or not row.text or row.extra["kind"] in ("word", "digits", "number", "vocabulary"):
+    if read is None or not row.text or row.extra["kind"] in _SHORT_KINDS:
         return True
     rate = cer if row.language == "zh" else wer
     return bool(rate([row.text], [transcript(read)]).value <= MOST_WRONG)
 
 
-@cache
-def replies(texts: Path) -> dict[str, str]:
-    """Turn of a dialogue to a short answer to it; in files with roles only the user's turns."""
-    found: dict[str, str] = {}
-    for path in sorted(texts.glob("chat_*.jsonl")):
-        for row in read_rows(path):
-            for (asked, answer), turn in zip(itertools.pairwise(turns(row)), row["turns"], strict=False):
-                user = isinstance(turn, str) or turn["role"] == "user"
-                reply = transcript_of(answer)
-                if user and 0 < len(reply) <= MAX_REPLY and not any(c.isdigit() for c in reply):
-                    found.setdefault(asked.strip(), reply)
-    return found
+def _turn(kind: str) -> dict[str, str]:
+    return {"turn": TURN_OF_KIND[kind]} if kind in TURN_OF_KIND else {}

@@ -60,7 +60,7 @@ def jobs(kit: Path, amounts: Amounts, seed: int) -> list[Job]:
         ]
         if count is None:
             texts += [("word", word) for word in (*COMMANDS, *EN_DIGITS)] * amounts.commands
-        made += [_job(f"{split}_{index:05d}", split, kind, text, rng) for index, (kind, text) in enumerate(texts)]
+        made += [job_of(f"{split}_{index:05d}", split, kind, text, rng) for index, (kind, text) in enumerate(texts)]
     return made
 
 
@@ -72,7 +72,8 @@ def vocabulary(texts: Path, count: int) -> list[str]:
     return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:count]]
 
 
-def _job(name: str, split: str, kind: str, text: str, rng: random.Random) -> Job:
+def job_of(name: str, split: str, kind: str, text: str, rng: random.Random) -> Job:
+    """A job in a voice of the split."""
     gender = rng.choice(("male", "female")) if split != "train" or rng.random() > 0.04 else None
     named = {"male": MALE, "female": FEMALE, None: OTHER}[gender]
     out = {variant for variants in HELD_OUT.values() for variant in variants}

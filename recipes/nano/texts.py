@@ -5,6 +5,7 @@ The list depends on the texts and the seed only, and its first N jobs are always
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +25,16 @@ from recipes.nano.synthetic import chinese_number, english_number
 LISTS: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "texts.yaml").read_text(encoding="utf-8"))
 FRACTIONS = {"valid": 0.03, "test": 0.06}
 """Shares of the sentences that are spoken in held-out voices alone."""
+MAX_REPLY = 60  # characters
 LONGEST = {"en": 140, "zh": 45}
 """Characters of one sentence."""
 KINDS = {"sentence": 16.0, "digits": 1.4, "number": 1.0, "date": 1.0, "name": 1.6, "word": 1.0, "vocabulary": 0.8}
 """How often each kind of text is spoken, relative to the others."""
+TALK_EVERY = 4
+"""After so many jobs comes one of `TALK_KINDS`."""
+TALK_KINDS = {"chat": 6.0, "cut": 4.0, "wait": 1.0, "backchannel": 1.0}
+TURN_OF_KIND = {"chat": "complete", "cut": "incomplete", "wait": "wait", "backchannel": "backchannel"}
+"""Kind of a text to the state of the turn that it is."""
 HELD_OUT_SHARE = {"train": 0.94, "valid": 0.02, "test": 0.04}
 _STOPS = "，。？！、；：,.?!;:"
 _CHINESE = re.compile(rf"[{CJK}{_STOPS}]*[{CJK}][{CJK}{_STOPS}]*")
@@ -64,14 +71,26 @@ def jobs(texts: Path, seed: int = 1) -> Iterator[Job]:
         texts: folder with `tatoeba_en_zh.jsonl`, `chat_*.jsonl` and `hsk2012_words.txt`.
         seed: decides texts, voices and their order.
     """
-    rng = random.Random(seed)
-    while True:
+    rng, other = random.Random(seed), random.Random(f"{seed}/talk")
+    for number in itertools.count(1):
+        if number % TALK_EVERY == 0:  # drawn apart, so that what a cache holds already stays on the list
+            yield _talk(texts, other)
         split = rng.choices(list(HELD_OUT_SHARE), list(HELD_OUT_SHARE.values()))[0]
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         language = "zh" if kind == "vocabulary" else rng.choice(("en", "zh"))
         timbre, prosody = _voice(language, split, rng)
         text = _MAKERS[kind](texts, language, split, rng)
         yield Job(text, language, kind, split, timbre, prosody, round(rng.uniform(0.85, 1.2), 2))
+
+
+def _talk(texts: Path, rng: random.Random) -> Job:
+    """A turn of a dialogue with a known reply, one that is broken off, a call to wait, or a backchannel."""
+    split = rng.choices(list(HELD_OUT_SHARE), list(HELD_OUT_SHARE.values()))[0]
+    kind = rng.choices(list(TALK_KINDS), list(TALK_KINDS.values()))[0]
+    language = rng.choice(("en", "zh"))
+    timbre, prosody = _voice(language, split, rng)
+    text = _MAKERS[kind](texts, language, split, rng)
+    return Job(text, language, kind, split, timbre, prosody, round(rng.uniform(0.85, 1.2), 2))
 
 
 def gender(timbre: str) -> str:
@@ -172,6 +191,48 @@ def _hsk(texts: Path) -> Sequence[str]:
     return tuple(word for word in words if _CHINESE.fullmatch(word))
 
 
+def _chat(texts: Path, language: str, split: str, rng: random.Random) -> str:
+    return rng.choice(_answered(texts, language, split))
+
+
+@cache
+def _answered(texts: Path, language: str, split: str) -> Sequence[str]:
+    """The user's turns that have a short reply; any sentence where a language has none."""
+    known = set(replies(texts))
+    pool = sentences(texts, language, split)
+    return tuple(text for text in pool if text in known) or pool
+
+
+def _cut(texts: Path, language: str, split: str, rng: random.Random) -> str:
+    """The beginning of a sentence, cut at any place, without its stop."""
+    text = rng.choice(sentences(texts, language, split)).rstrip(_STOPS)
+    parts = text.split() if language == "en" else list(text)
+    kept = parts[: rng.randint(1, max(1, len(parts) - 1))]
+    return ((" " if language == "en" else "").join(kept)).rstrip(_STOPS) or text
+
+
+def _wait(_texts: Path, language: str, _split: str, rng: random.Random) -> str:
+    return str(rng.choice(LISTS["wait"][language]))
+
+
+def _backchannel(_texts: Path, language: str, _split: str, rng: random.Random) -> str:
+    return str(rng.choice(LISTS["backchannel"][language]))
+
+
+@cache
+def replies(texts: Path) -> dict[str, str]:
+    """Turn of a dialogue to a short answer to it; in files with roles only the user's turns."""
+    found: dict[str, str] = {}
+    for path in sorted(texts.glob("chat_*.jsonl")):
+        for row in read_rows(path):
+            for (asked, answer), turn in zip(itertools.pairwise(turns(row)), row["turns"], strict=False):
+                user = isinstance(turn, str) or turn["role"] == "user"
+                reply = transcript_of(answer)
+                if user and 0 < len(reply) <= MAX_REPLY and not any(c.isdigit() for c in reply):
+                    found.setdefault(asked.strip(), reply)
+    return found
+
+
 _MAKERS: Mapping[str, Callable[[Path, str, str, random.Random], str]] = {
     "sentence": _sentence,
     "digits": _digits,
@@ -180,4 +241,8 @@ _MAKERS: Mapping[str, Callable[[Path, str, str, random.Random], str]] = {
     "name": _name,
     "word": _word,
     "vocabulary": _vocabulary,
+    "chat": _chat,
+    "cut": _cut,
+    "wait": _wait,
+    "backchannel": _backchannel,
 }

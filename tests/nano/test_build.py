@@ -206,6 +206,7 @@ def test_mixtures_keep_transcript_times_and_take_the_event(monkeypatch):
 @pytest.fixture
 def kit(tmp_path, monkeypatch):
     monkeypatch.setattr(build.synthetic, "jobs", lambda *_: [])
+    monkeypatch.setattr(build.talk, "jobs", lambda *_: [])
     monkeypatch.setattr(mix, "AMOUNTS", dict.fromkeys(build.SPLITS, mix.MixAmounts(0, 0, 1, 2)))
     monkeypatch.setattr(build, "train_tokenizer", lambda *_, **__: _Sized())
     return tiny_kit(tmp_path)

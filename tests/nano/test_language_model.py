@@ -8,7 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
+from osum.errors import InputError
 from recipes.nano import language_model
 from recipes.nano.tokenizer import train_tokenizer
 
@@ -20,6 +23,8 @@ def data(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     train_tokenizer(SENTENCES * 5, folder / "tokenizer", vocab_size=290)
     rows = [{"id": str(number), "path": "a.wav", "text": text} for number, text in enumerate(SENTENCES)]
+    for name in ("valid.jsonl", "stats.json"):
+        (folder / name).write_text("", encoding="utf-8")
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     monkeypatch.setattr(language_model, "TOKENS", 96)
     monkeypatch.setattr(language_model, "SAVE_EVERY", 2)
@@ -73,3 +78,20 @@ def test_a_stopped_warm_up_continues_as_if_it_had_not_been_stopped(data, tmp_pat
     language_model.train(data, tmp_path, tmp_path / "stopped", 4, seed=1)
     whole, stopped = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert whole.keys() == stopped.keys() and all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "valid.jsonl", "stats.json", "tokenizer/tokenizer.json"])
+def test_a_data_folder_that_is_half_built_is_reported_and_nothing_is_written(data, tmp_path, name):
+    (data / name).unlink()
+    with pytest.raises(InputError, match=f"is half built, {name} is missing: run python -m recipes.nano.build again"):
+        language_model.train(data, tmp_path, tmp_path / "lm", 2, 1)
+    assert not (tmp_path / "lm").exists()
+
+
+def test_a_tokenizer_without_a_language_is_reported_with_the_text_that_it_loses(data, tmp_path):
+    words = {word: number for number, word in enumerate(("[UNK]", "the", "old", "man", "and", "sea"))}
+    model = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    model.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=model, unk_token="[UNK]").save_pretrained(data / "tokenizer")
+    with pytest.raises(InputError, match=r"makes '\[UNK\]' of '今天天气很好': build the data with texts of both"):
+        language_model.train(data, tmp_path, tmp_path / "lm", 2, 1)

@@ -9,8 +9,8 @@ import pytest
 
 from recipes.nano import speak
 from recipes.nano.recordings import read_rows
-from recipes.nano.spoken import agrees, replies, spoken_utterances
-from recipes.nano.texts import LISTS, jobs, sentences, split_of
+from recipes.nano.spoken import agrees, spoken_utterances
+from recipes.nano.texts import LISTS, jobs, replies, sentences, split_of
 
 
 @pytest.fixture
@@ -56,6 +56,21 @@ def every_sentence_trains(monkeypatch):
 
 def test_the_list_is_the_same_every_time(texts):
     assert first(texts, 50) == first(texts, 50)
+
+
+def test_talk_is_drawn_apart_so_that_a_cache_stays_on_the_list(texts, monkeypatch):
+    talk = {"chat", "cut", "wait", "backchannel"}
+    mixed = first(texts, 300)
+    monkeypatch.setattr("recipes.nano.texts.TALK_EVERY", 10**9)
+    plain = first(texts, 300)
+    assert [job for job in mixed if job.kind not in talk] == plain[: sum(job.kind not in talk for job in mixed)]
+    assert {job.kind for job in mixed} > talk
+
+
+def test_a_cut_text_is_the_beginning_of_a_sentence(texts):
+    cuts = [job for job in first(texts, 400) if job.kind == "cut"]
+    whole = [*sentences(texts, "en", "train"), *sentences(texts, "zh", "train")]
+    assert cuts and all(any(text.startswith(job.text) and text != job.text for text in whole) for job in cuts)
 
 
 def test_training_has_no_voice_that_is_held_out(texts):

@@ -1,4 +1,4 @@
-"""Training a checkpoint that leaves its language model out: its checkpoints leave it out too, while it stays the same."""
+"""Training a checkpoint that leaves its language model out: its checkpoints do so too, while it stays the same."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_its_checkpoints_leave_the_language_model_out_and_continue_bit_by_bit(
 ) -> None:
     done = Trainer(config(**settings)).run()
     shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
-    moved = shutil.copytree(str(settings["base"]), tmp_path / "moved")  # the folder may be elsewhere by then
+    moved = str(shutil.copytree(str(settings["base"]), tmp_path / "moved"))  # the folder may be elsewhere by then
     resumed = Trainer(config(**settings | {"out": str(tmp_path / "other"), "base": moved})).run()
     assert not (done / "tokenizer.json").exists() and (done / "base.json").is_file()
     for name in ("model.safetensors", ADAPTER, "training_state.safetensors"):

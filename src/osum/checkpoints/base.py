@@ -197,6 +197,7 @@ def model_of(folder: Path, base: Base | None, language_model: Path | None, **opt
     made = OsumForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, **options)
     model = made[0] if isinstance(made, tuple) else made  # with what did not fit
     model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.config.name_or_path = model.name_or_path = str(folder)  # PEFT looks the vocabulary up there, else at the hub
     return made
 
 
