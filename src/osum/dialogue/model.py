@@ -93,6 +93,8 @@ def load(
     place, kind = placement(device, dtype)
     spoken = None if voice is None else load_voice(str(voice))  # small files first
     speech = None if codec is None else load_synthesizer(str(codec), place)
-    model = Model(open_checkpoint(str(name), place, DTYPES[kind], offline, notice, base and str(base)), kind)
+    model = Model(
+        open_checkpoint(str(name), place, DTYPES[kind], offline, notice, None if base is None else str(base)), kind
+    )
     model.speech, model.voice = speech, spoken
     return model

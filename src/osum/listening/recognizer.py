@@ -86,7 +86,9 @@ def load(
         UsageError: an unknown dtype or device.
     """
     place, kind = placement(device, dtype)
-    return Recognizer(open_checkpoint(str(name), place, DTYPES[kind], offline, notice, base and str(base)), kind)
+    return Recognizer(
+        open_checkpoint(str(name), place, DTYPES[kind], offline, notice, None if base is None else str(base)), kind
+    )
 
 
 class Recognizer:

@@ -101,7 +101,7 @@ def few_ids(targets: Tensor, num_ids: int) -> tuple[Tensor | None, Tensor]:
     if num_ids <= MOST_IDS:
         return None, targets
     known = targets >= 0
-    own = targets[known].unique()
+    own = targets[known].unique()  # type: ignore[no-untyped-call]
     drawn = torch.randperm(num_ids, device=targets.device)[: MOST_IDS + len(own)]
     others = drawn[~torch.isin(drawn, own)][: max(0, MOST_IDS - len(own))]
     ids = torch.cat([own, others]).sort().values
