@@ -33,11 +33,11 @@ def section() -> str:
 
 @pytest.fixture
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twelve speakers of two accents, a clip each, and one that states none; what is below is run next to it."""
+    """Thirty speakers of two accents, a clip each, and one that states none; what is below is run next to it."""
     folder = tmp_path / "kit/real2/commonvoice-en"
     (folder / "audio").mkdir(parents=True)
     rows = []
-    for number in range(13):
+    for number in range(31):
         tone = np.sin(np.arange(8_000) * (0.02 + 0.01 * (number % 2))).astype(np.float32) * 0.3
         soundfile.write(folder / "audio" / f"{number}.wav", tone, 16_000)
         row = {
@@ -46,7 +46,7 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "text": "Then whose is it?",
             "speaker": f"s{number}",
         }
-        rows.append(row | ({"accent": ("us", "England English")[number % 2]} if number < 12 else {}))
+        rows.append(row | ({"accent": ("us", "England English")[number % 2]} if number < 30 else {}))
     (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recordings").symlink_to(folder / "audio")
@@ -64,7 +64,7 @@ def test_its_code_and_commands_give_a_label(kit: Path, tiny: Path, tmp_path: Pat
     text = section()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(code, {})
-    assert len((tmp_path / "accents.jsonl").read_text().splitlines()) == 12
+    assert len((tmp_path / "accents.jsonl").read_text().splitlines()) == 30
     split, train, label, evaluate = re.findall(r"^ {4}(osum .*)$", text, re.MULTILINE)
     base, model = write_apart(tmp_path / "parts") if form == "apart" else ("", tiny)
     given, of_recipe = (["--base", str(base)], [f"base={base}"]) if form == "apart" else ([], [])
@@ -72,7 +72,7 @@ def test_its_code_and_commands_give_a_label(kit: Path, tiny: Path, tmp_path: Pat
     ran(train, f"model={model}", *of_recipe, *TINY)
     ran(label, *given, "-o", "labels.jsonl", "--max-new-tokens", "4")
     said = [json.loads(row) for row in (tmp_path / "labels.jsonl").read_text().splitlines()]
-    assert len(said) == 13 and {row["summary"]["ACCENT"]["label"] for row in said} <= {"american", "british", "indian"}
+    assert len(said) == 31 and {row["summary"]["ACCENT"]["label"] for row in said} <= {"american", "british", "indian"}
     ran(evaluate, *given)
     report = json.loads((tmp_path / "results/report.json").read_text())
     assert {"classical", "majority"} <= {found["model"] for found in report["results"]}
