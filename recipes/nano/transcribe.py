@@ -8,6 +8,7 @@ stopped or killed, the same command continues.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -145,7 +146,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write, or to continue")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    transcribe(Reader(arguments.whisper), clips(arguments.kit, arguments.kokoro), arguments.out)
+    try:
+        transcribe(Reader(arguments.whisper), clips(arguments.kit, arguments.kokoro), arguments.out)
+    except OSError as fault:
+        if fault.errno != errno.ENOSPC:
+            raise
+        raise SystemExit(f"{arguments.out}: the disk is full; free some space and run the same command") from fault
 
 
 if __name__ == "__main__":

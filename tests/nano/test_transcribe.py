@@ -1,12 +1,15 @@
 """What Whisper reads: which clips, what a kill leaves, and a folder that holds no Whisper."""
 
+import errno
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from transformers import Qwen2Config
 
 from recipes.nano.recordings import read_rows
-from recipes.nano.transcribe import BATCH, Clip, Reader, clips, grouped, transcribe
+from recipes.nano.transcribe import BATCH, BEAMS, Clip, Reader, clips, grouped, transcribe
 
 
 class Reads:
@@ -63,3 +66,43 @@ def test_a_missing_folder_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(SystemExit, match="holds no model"):
         Reader(str(tmp_path / "none"))
+
+
+class TwoDecodings(Reader):
+    """A Whisper whose beam search sometimes disagrees; only what decodes is replaced."""
+
+    def __init__(self):
+        self.decoded = []
+
+    def read_waves(self, waves, language, beams=1):
+        self.decoded.append(beams)
+        numbers = [int(wave[0] * 10) for wave in waves]
+        return [f"Clip {n}." if beams == 1 else f"clip {n}{' other' * (n == 5)}!" for n in numbers]
+
+
+def test_a_transcript_is_kept_where_two_decodings_agree(tmp_path):
+    for number in (3, 5):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(1600, number / 10 + 0.01, np.float32), 16_000)
+    batch = [Clip(str(number), tmp_path / f"{number}.wav", "en", True) for number in (3, 4, 5)]  # 4 is not there
+    reader = TwoDecodings()
+    assert reader.read(batch) == ["Clip 3.", None, None] and reader.decoded == [1, BEAMS]
+
+
+def test_speech_whose_text_is_known_is_decoded_once(tmp_path):
+    soundfile.write(tmp_path / "5.wav", np.full(1600, 0.51, np.float32), 16_000)
+    reader = TwoDecodings()
+    assert reader.read([Clip("5", tmp_path / "5.wav", "en", False)]) == ["Clip 5."] and reader.decoded == [1]
+
+
+def test_a_full_disk_loses_no_line_that_was_written(tmp_path, monkeypatch):
+    out = tmp_path / "read.jsonl"
+    transcribe(Reads(), some(BATCH), out)
+    before = out.read_bytes()
+
+    class Full(Reads):
+        def read(self, batch):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        transcribe(Full(), some(2 * BATCH), out)
+    assert out.read_bytes() == before
