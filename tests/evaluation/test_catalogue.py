@@ -14,6 +14,7 @@ from osum.evaluation.sets.catalogue import BENCHMARKS, SUITES, TASKS
 from osum.evaluation.sets.echat import ECHAT_SETS
 from osum.evaluation.sets.own_sets import OWN_SETS
 from osum.evaluation.sets.public_sets import PUBLIC_SETS
+from osum.evaluation.sets.spoken_questions import SPOKEN_QUESTION_SETS
 from osum.peers.recogniser import Recognition
 from osum.scoring import METRICS, NORMALISERS
 
@@ -23,7 +24,7 @@ each = pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=lambda benc
 
 
 def test_no_name_stands_twice():
-    assert len(BENCHMARKS) == len(PUBLIC_SETS) + len(ECHAT_SETS) + len(OWN_SETS)
+    assert len(BENCHMARKS) == len(PUBLIC_SETS) + len(ECHAT_SETS) + len(SPOKEN_QUESTION_SETS) + len(OWN_SETS)
 
 
 @each

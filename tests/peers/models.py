@@ -8,6 +8,8 @@ import torch
 from model.tiny import CONTROL_IDS, byte_letters, byte_tokenizer
 from transformers import (
     GenerationConfig,
+    Qwen2_5OmniConfig,
+    Qwen2_5OmniForConditionalGeneration,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
@@ -17,6 +19,8 @@ from transformers import (
     WhisperProcessor,
     WhisperTokenizer,
 )
+
+from osum.model.templates import CHATML
 
 WHISPERS_TAGS = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|zh|>", "<|de|>", "<|translate|>", "<|transcribe|>",
@@ -87,4 +91,58 @@ def write_qwen2_audio(folder: Path) -> Path:
     model.save_pretrained(folder)
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=WINDOW)
     Qwen2AudioProcessor(extractor, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def write_omni(folder: Path) -> Path:
+    """A random Qwen2.5-Omni, thinker, talker and what makes its sound: one id per byte, then the control tokens."""
+    marks = (
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        "<|IMAGE|>",
+        "<|VIDEO|>",
+        "<|vision_bos|>",
+        "<|vision_eos|>",
+    )
+    ids = CONTROL_IDS | {mark: 259 + at for at, mark in enumerate(marks)}
+    tokenizer = byte_tokenizer(ids)
+    tokenizer.chat_template = CHATML.replace("<|audio|>", "<|audio_bos|><|AUDIO|><|audio_eos|>")
+    places = {f"{name}_token_index": ids[f"<|{name.upper()}|>"] for name in ("audio", "image", "video")}
+    places |= {"audio_start_token_id": 260, "audio_end_token_id": 261}
+    places |= {"vision_start_token_id": 264, "vision_end_token_id": 265}
+    decoder = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_key_value_heads": 2}
+    decoder |= {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}}
+    thinker = {
+        **places,
+        "audio_config": {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+        | {"num_mel_bins": 128, "max_source_positions": 1500, "n_window": 100, "output_dim": 32},
+        "vision_config": {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 32}
+        | {"fullatt_block_indexes": [0]},
+        "text_config": {**decoder, "vocab_size": 320, "num_hidden_layers": 2, "initializer_range": 0.3}
+        | {"tie_word_embeddings": False},
+    }
+    talker = {**places, **decoder, "vocab_size": 8448, "num_hidden_layers": 1, "head_dim": 16, "embedding_size": 32}
+    talker |= {"tts_text_start_token_id": 266, "tts_text_end_token_id": 267, "tts_text_pad_token_id": 268}
+    dit = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 16, "emb_dim": 16}
+    dit |= {"num_embeds": 8449, "enc_emb_dim": 16, "enc_dim": 8, "enc_channels": [16, 16, 16, 16, 48]}
+    dit |= {"enc_attention_channels": 8, "enc_se_channels": 8, "look_ahead_layers": [0], "look_backward_layers": [0]}
+    vocoder = {"upsample_initial_channel": 16, "upsample_rates": [5, 3, 16], "upsample_kernel_sizes": [11, 7, 32]}
+    vocoder |= {"resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]]}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Qwen2_5OmniForConditionalGeneration(
+            Qwen2_5OmniConfig(
+                thinker_config=thinker,
+                talker_config=talker,
+                token2wav_config={"dit_config": dit, "bigvgan_config": vocoder},
+            )
+        )
+        speaker = {"bos_token": 266, "cond": torch.randn(1, 16), "ref_mel": torch.randn(1, 30, 80)}
+    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
+    model.thinker.generation_config = model.generation_config
+    model.save_pretrained(folder)
+    torch.save({"Chelsie": speaker}, folder / "spk_dict.pt")
+    WhisperFeatureExtractor(feature_size=128).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder

@@ -21,6 +21,8 @@ WITH_MODEL = {
     "funasr": ("osum.peers.funasr", "Funasr"),
     "talk": ("osum.peers.ours_aloud", "OursAloud"),
     "chat": ("osum.peers.chat_endpoint", "ChatEndpoint"),
+    "realtime": ("osum.peers.realtime_endpoint", "RealtimeEndpoint"),
+    "omni": ("osum.peers.omni", "Omni"),
     "cascade": ("osum.peers.cascade", "Cascade"),
 }
 """Kind to module and class, of those named with a folder or a hub id: `whisper:openai/whisper-small`."""
@@ -38,6 +40,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "funasr": ("hub",),
     "talk": ("codec", "voice", "thinking", "replies"),
     "chat": ("endpoint", "voice", "replies"),
+    "realtime": ("endpoint", "voice", "replies"),
+    "omni": ("voice", "replies"),
     "cascade": ("endpoint", "llm", "speaker", "replies"),
     "classical": ("train", "valid", "cache"),
     "majority": ("train",),
@@ -51,8 +55,9 @@ def open_recogniser(name: str, options: Options | None = None, together: Iterabl
 
     Args:
         name: `nano`, a checkpoint folder or a hub id of ours; `whisper:`, `qwen2-audio:` or `funasr:` and a folder or
-            hub id of theirs; `talk:` and a checkpoint of ours that replies aloud, `chat:` and a model of an endpoint,
-            `cascade:` and a recogniser; `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
+            hub id of theirs; `talk:` and a checkpoint of ours that replies aloud, `omni:` and a Qwen2.5-Omni,
+            `chat:` or `realtime:` and a model of an endpoint, `cascade:` and a recogniser;
+            `pocketsphinx`, `pocketsphinx-aligner`, `classical`, `majority` or `source`.
         options: how; `extra` holds settings, those of one kind alone as `classical.train`.
         together: other models that are opened with the same options; a setting that one of them has may be theirs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ class Pretrained:
         }
 
 
-def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained:
+def open_pretrained(
+    model_class: Any, name: str, options: Options, processor_of: Callable[..., Any] = AutoProcessor.from_pretrained
+) -> Pretrained:
     """Open a folder or a hub id, which transformers fetches.
 
     Raises:
@@ -66,7 +68,7 @@ def open_pretrained(model_class: Any, name: str, options: Options) -> Pretrained
         model, info = model_class.from_pretrained(
             name, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=local
         )
-        processor = AutoProcessor.from_pretrained(name, local_files_only=local)
+        processor = processor_of(name, local_files_only=local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as fault:
         raise CheckpointError(f"{name!r} cannot be loaded ({first_line(fault)}): give a folder or a hub id") from fault
     if wrong := [*info["missing_keys"], *info["unexpected_keys"]]:

@@ -12,6 +12,7 @@ import numpy as np
 from osum.errors import InputError, MissingExtraError
 from osum.scoring.normalize import mixed_units, normalize
 from osum.scoring.resampling import Counts, Floats, Metric, check_pairs, divide
+from osum.scoring.spoken_answers import choice, instructions, named_choice, refusal
 from osum.scoring.word_times import aas, levenshtein
 from osum.text import is_chinese
 
@@ -110,7 +111,11 @@ def unweighted_recall(references: Sequence[str], hypotheses: Sequence[str | None
 
 
 METRICS: Mapping[str, Metric[Any, Any]] = {
-    metric.__name__: metric for metric in (wer, cer, mer, bleu, aas, accuracy, macro_f1, unweighted_recall)
+    metric.__name__: metric
+    for metric in (
+        *(wer, cer, mer, bleu, aas, accuracy, macro_f1, unweighted_recall),
+        *(choice, named_choice, refusal, instructions),
+    )
 }
 """Every metric by the name that a `Task` lists."""
 ERROR_RATES: Mapping[str, Metric[str, str]] = {"en": wer, "zh": cer}
