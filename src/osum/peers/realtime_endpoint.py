@@ -21,10 +21,11 @@ import soxr
 
 from osum.audio import SAMPLE_RATE
 from osum.errors import EndpointError, InputError, MissingExtraError
+from osum.peers.clips import Samples
 from osum.peers.completion import short
 from osum.peers.language_model import ENDPOINT_VARIABLE, Endpoint
 from osum.peers.recogniser import Options
-from osum.peers.talking import DialogueModel, Messages, Samples, SpokenReply, folder_of, samples_of
+from osum.peers.talking import DialogueModel, Messages, SpokenReply, folder_of, samples_of
 
 RATE = 24_000
 """Hz of the protocol's PCM."""
@@ -120,7 +121,7 @@ def _collected(events: Iterable[Any], begun: float) -> SpokenReply:
             sound += base64.b64decode(event.delta)
         elif event.type == "response.done" and event.response.status != "completed":
             raise EndpointError(f"the response is {event.response.status}: {_reason(event.response)}")
-    samples: Samples | None = np.frombuffer(sound, "<i2").astype(np.float32) / 2**15 if sound else None
+    samples: Samples | None = np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(2**15) if sound else None
     return SpokenReply(text, samples, RATE if sound else 0, None, first, time.perf_counter() - begun)
 
 

@@ -134,7 +134,7 @@ def _about(row: Utterance, column: str) -> dict[str, str]:
     return {**kept, "column": column, "from": row.id}
 
 
-def _written(folder: Path, name: str, samples: np.ndarray) -> str:  # type: ignore[type-arg]
+def _written(folder: Path, name: str, samples: np.ndarray) -> str:
     path = folder / f"{name}.flac"
     soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
     return str(path.absolute())
