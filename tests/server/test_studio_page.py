@@ -38,12 +38,22 @@ def test_an_uploaded_recording_shows_a_lane_for_every_label(page: Any) -> None:
     assert lanes == ["words", "event", "emotion", "style", "gender", "age", "language"]
 
 
+# A word may be marked for less than a frame: the page keeps which were, whatever the test does meanwhile.
+MARKED = """(() => {
+  globalThis.marked = [];
+  const number = (word) => [...document.querySelectorAll('.word')].indexOf(word);
+  new MutationObserver((changes) => changes.map((change) => change.target)
+    .forEach((word) => word.matches('.word.now') && globalThis.marked.push(number(word))))
+    .observe(document.body, { subtree: true, attributeFilter: ['class'] });
+})()"""
+"""Keeps the numbers of the words that were marked as being played."""
+
+
 def test_a_click_on_a_word_plays_that_word(page: Any) -> None:
     upload(page)
+    page.evaluate(MARKED)
     page.locator(".word").nth(1).click()
-    until(
-        page, "document.querySelector('.word.now')?.textContent === document.querySelectorAll('.word')[1].textContent"
-    )
+    until(page, "globalThis.marked.includes(1)")
     until(page, "document.querySelector('.play').getAttribute('aria-label') === 'Play'")
 
 
@@ -94,6 +104,10 @@ def test_a_dropped_file_is_labelled(page: Any) -> None:
     assert page.locator("#h-sound").text_content() == "dropped.flac"
 
 
+RECORDED = "least => document.getElementById('clock').textContent >= least"
+"""Whether so much was recorded, or more: a slow machine may never see one second on the clock."""
+
+
 def test_a_recording_reaches_the_server_as_it_was_said(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[np.ndarray[Any, np.dtype[np.float32]]] = []
     read = Service.read
@@ -105,17 +119,17 @@ def test_a_recording_reaches_the_server_as_it_was_said(page: Any, monkeypatch: p
 
     monkeypatch.setattr(Service, "read", listening)
     page.click("#record")
-    until(page, "document.getElementById('clock').textContent === '0:03'")
+    until(page, RECORDED, "0:03")
     page.click("#record-stop")
     page.wait_for_selector(".tasks", timeout=READY)
     assert str(page.locator("#h-sound").text_content()).startswith("recording-")
-    assert 2.5 < len(sent[0]) / SAMPLE_RATE < 6
+    assert len(sent[0]) / SAMPLE_RATE > 2.5
     assert np.abs(sent[0]).max() > 0.05  # echo cancellation changes the samples, so only their energy is held
 
 
 def test_a_cancelled_recording_asks_nothing(page: Any) -> None:
     page.click("#record")
-    until(page, "document.getElementById('clock').textContent === '0:01'")
+    until(page, RECORDED, "0:01")
     page.click("#record-cancel")
     assert page.locator("#result").is_hidden()
 
@@ -178,7 +192,7 @@ def test_two_models_are_compared_on_one_recording(page: Any) -> None:
 def test_a_spoken_turn_is_answered_with_what_was_recognised_of_the_speaker(page: Any) -> None:
     visit(page, "talk")
     page.click("#talk-record")
-    until(page, "document.getElementById('clock').textContent === '0:02'")
+    until(page, RECORDED, "0:02")
     page.click("#record-stop")
     page.wait_for_selector(".turn.model .cue.gender", timeout=READY)
     assert page.locator(".turn.you audio").is_visible()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from osum.corpus.manifest import read_manifest
 from server.studio_browser import (
     opened,
-    playing,
     reviewing,
     until,
     until_current,
@@ -21,18 +19,17 @@ from server.studio_browser import (
 pytestmark = pytest.mark.browser
 
 
-def test_ten_clips_a_minute_are_reviewed_by_keyboard_alone(page: Any, corpus: Path) -> None:
+def test_ten_clips_are_reviewed_by_keyboard_alone_with_a_key_each_and_one_more_where_they_are_wrong(
+    page: Any, corpus: Path
+) -> None:
     reviewing(page)
     page.get_by_label("Labels to review").select_option("emotion")
-    until_current(page, "r00")
-    began = time.monotonic()
     for number in range(10):
         until_current(page, f"r{number:02d}")
         if number % 3 == 0:
             page.keyboard.press("6")  # fear
         page.keyboard.press("Enter")
     until_current(page, "r10")
-    assert time.monotonic() - began < 60
     rows = list(read_manifest(corpus))
     assert [row.labels["emotion"] for row in rows[:4]] == ["fear", "happy", "sad", "fear"]
     assert all(row.extra["reviewed"]["emotion"]["by"] == "anna" for row in rows[:10])
@@ -44,7 +41,6 @@ def test_keys_in_a_hurry_confirm_only_rows_that_were_shown(page: Any, corpus: Pa
     until_current(page, "r00")
     for _ in range(6):
         page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle")
     until(page, "!document.querySelector('[aria-busy]') && document.querySelectorAll('.rows li.done').length > 0")
     done = page.locator(".rows li.done .id").all_text_contents()
     assert page.locator("#alert").is_hidden()
@@ -99,15 +95,28 @@ def test_what_was_reviewed_is_there_after_a_reload(page: Any) -> None:
     assert "1 of 12 rows reviewed" in page.locator("#review-file").text_content()
 
 
+PLAYED = """(() => {
+  globalThis.played = [];
+  const button = document.querySelector('#review .play');
+  new MutationObserver(() => globalThis.played.push(button.ariaLabel))
+    .observe(button, { attributeFilter: ['aria-label'] });
+})()"""
+"""Keeps what the button of a row under review offered, however short."""
+
+
 def test_space_plays_and_pauses(page: Any) -> None:
     reviewing(page)
     until_current(page, "r00")
-    until(page, "document.querySelector('#review .time').textContent.endsWith('1.4')")
-    was = playing(page)
+    page.get_by_label("Play each row").uncheck()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowDown")
+    until_current(page, "r01")
+    until(page, "document.querySelector('#review .time').textContent.endsWith('1.9')")
+    page.evaluate(PLAYED)
     page.keyboard.press(" ")
-    until(
-        page, "was => (document.querySelector('#review .play').getAttribute('aria-label') === 'Pause') !== was", arg=was
-    )
+    until(page, "globalThis.played[0] === 'Pause'")
+    page.keyboard.press(" ")
+    until(page, "globalThis.played[1] === 'Play'")
 
 
 def test_a_row_that_was_changed_elsewhere_is_shown_anew_and_not_overwritten(

@@ -84,7 +84,7 @@ function show(timeline, answer, model) {
   const text = h("section", { class: "card", "aria-labelledby": "h-transcript" },
     h("h2", { id: "h-transcript" }, t("transcript")), words.element,
     answer.row.words?.length ? h("p", { class: "soft small" }, t("transcript.note")) : null,
-    answer.row.warnings?.map((warning) => h("p", { class: "soft small" }, warning)),
+    answer.row.warnings?.map((warning) => h("p", { class: "soft small", lang: "en" }, warning)),
     answer.row.reply ? [h("h3", {}, t("reply")), h("blockquote", {}, answer.row.reply)] : null);
   const at = clip; // what was answered, whatever is dropped later
   const fetchFile = async (format) => {

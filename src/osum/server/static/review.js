@@ -446,7 +446,9 @@ async function exportRows() {
 async function exclusive(act) {
   if (acting) return;
   acting = true;
+  $("view-review").setAttribute("aria-busy", "true");
   await guarded(act);
+  $("view-review").removeAttribute("aria-busy");
   acting = false;
 }
 

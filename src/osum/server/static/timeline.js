@@ -48,6 +48,7 @@ export class Timeline {
   /** Draw a sound; resolves to its length in seconds. */
   async load(blob) {
     this.player?.destroy();
+    this.mark(false); // one that played says no more that it has stopped
     this.player = WaveSurfer.create({
       container: this.wave, height: 84, cspNonce: nonce, normalize: true, barWidth: 2, barGap: 1, barRadius: 2,
       cursorWidth: 0, dragToSeek: true, ...this.colours(),
