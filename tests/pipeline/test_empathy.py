@@ -15,9 +15,10 @@ from osum.corpus.dialogue_forms import read_dialogues
 from osum.corpus.readers import Line
 from osum.errors import RecipeError
 from osum.pipeline.exports import export_dialogues
+from osum.pipeline.row import DropError, Row
 from osum.pipeline.run import run
-from osum.pipeline.steps.empathy import CUES, seeds
-from osum.pipeline.steps.writing import prompt_named
+from osum.pipeline.steps.empathy import CUES, WriteDialogue, WriteDialogueOptions, seeds
+from osum.pipeline.steps.writing import EndpointOptions, prompt_named
 from pipeline.speech_server import speaking
 from pipeline.stage import plan, rows_of
 
@@ -83,6 +84,16 @@ def test_equal_seeds_are_equal_and_carry_one_or_several_cues() -> None:
     assert all(seed.extra["topic"] and seed.extra["persona"] for seed in found)
     with pytest.raises(RecipeError, match="no topics in language 'fr'"):
         next(seeds(1, "fr"))
+
+
+@pytest.mark.parametrize("part", ["user", "thought", "reply"])
+def test_a_dialogue_in_another_language_than_its_seed_is_left_out(part: str) -> None:
+    step = WriteDialogue(WriteDialogueOptions(EndpointOptions("stub", "http://127.0.0.1:1/v1")))
+    (seed,) = seeds(1, "en")
+    answer = {"user": "Guess what.", "thought": "The voice is low.", "reply": "Tell me.", "emotion": "中立"}
+    assert step.apply(Row(seed), answer).utterance.reply == "Tell me."
+    with pytest.raises(DropError, match=f"{part} in another language"):
+        step.apply(Row(seed), {**answer, part: "今天天气很好。"})
 
 
 @pytest.mark.parametrize("name", ["dialogue", "judge"])

@@ -18,6 +18,7 @@ from osum.errors import RecipeError
 from osum.peers.completion import Schema
 from osum.pipeline.row import NO_SOUND, DropError, Row
 from osum.pipeline.step import digest, step
+from osum.pipeline.steps.filters import script_of
 from osum.pipeline.steps.writing import (
     PROMPTS,
     EndpointOptions,
@@ -61,7 +62,7 @@ class WriteDialogueOptions:
     longest_thought: Annotated[int, Meta(ge=1)] = 160
 
 
-@step("write_dialogue", version=1)
+@step("write_dialogue", version=2)
 class WriteDialogue(WritingStep):
     """Let a language model write what the user says, what the assistant thinks, and how it replies, from a seed."""
 
@@ -93,6 +94,8 @@ class WriteDialogue(WritingStep):
                 check_reply(answer[part], longest)
             except DropError as fault:
                 raise DropError(fault.reason.replace("reply", part, 1), fault.detail) from fault
+            if row.utterance.language not in (None, script_of(answer[part])[0]):
+                raise DropError(f"{part} in another language", answer[part][:60])
         writer = self.endpoint.name
         made = row.labelled("text", answer["user"].strip(), writer).labelled("reply", answer["reply"].strip(), writer)
         return made.labelled("reply_emotion", answer["emotion"], writer).noting(thought=answer["thought"].strip())
