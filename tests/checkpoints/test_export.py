@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from engine.tiny_checkpoint import write_checkpoint
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import load_file, save_file
 
 import osum
-from osum.checkpoints.export import dtype_of, export
+from osum.checkpoints.export import SHARD_BYTES, dtype_of, export
 from osum.cli import main
 from osum.errors import CheckpointError
 
@@ -65,6 +66,30 @@ def test_nano_is_one_file(tmp_path: Path) -> None:
     nano = Path(osum.__file__).parent / "assets" / "nano"
     report = export(nano, tmp_path / "out")
     assert (report.num_files, report.dtype) == (1, torch.bfloat16) and 19e6 < report.num_bytes < 22e6
+
+
+@pytest.mark.parametrize(("room", "num_files"), [(0, 1), (-1, 2)])
+def test_shards_begin_where_the_weights_pass_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, num_files: int
+) -> None:
+    source = write_checkpoint(tmp_path / "in")
+    before = load_file(source / "model.safetensors")
+    size = sum(value.numel() * value.element_size() for value in before.values())
+    monkeypatch.setattr("osum.checkpoints.export.SHARD_BYTES", size + room)
+    report = export(source, tmp_path / "out")
+    after = [load_file(path) for path in (tmp_path / "out").glob("*.safetensors")]
+    assert report.num_files == len(after) == num_files
+    assert sum(map(len, after)) == len(before)
+    assert all(torch.equal(value, before[name]) for part in after for name, value in part.items())
+    assert osum.load(tmp_path / "out").label(([0.0] * 8000, 16_000), tasks=["ASR"]).error is None
+
+
+@pytest.mark.parametrize(("last", "num_files"), [(2_000_000, 1), (2_000_001, 2)])
+def test_an_export_of_up_to_45_megabytes_is_one_file(last: int, num_files: int) -> None:
+    """Of tensors without storage, which transformers plans as any others."""
+    sizes = {"a": 20_000_000, "b": 23_000_000, "c": last}
+    state = {name: torch.empty(size, dtype=torch.int8, device="meta") for name, size in sizes.items()}
+    assert len(split_torch_state_dict_into_shards(state, max_shard_size=SHARD_BYTES).filename_to_tensors) == num_files
 
 
 def test_weights_have_the_mode_of_any_new_file(tmp_path: Path, umask: int) -> None:

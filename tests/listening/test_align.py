@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -25,10 +26,13 @@ from osum.listening.given import agreement, dealt
 from osum.listening.recognizer import Recognizer
 from osum.listening.word_times import units_of
 from osum.model.letters import LETTERS, LetterHead, letters, letters_of
+from osum.results.formats import format_named
+from osum.results.subtitle_options import SubtitleOptions
 from osum.scoring.normalize import mixed_units
 from osum.tasks import OSUM
 from osum.utterance import Answer, Segment, Utterance, Word
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 TEXT = "Good morning, 新年 good good 42!"
 BRIEF = GenerationOptions(max_new_tokens=12)
 
@@ -258,10 +262,38 @@ def test_letters_of_a_text_are_those_of_its_words() -> None:
     assert [letter for word in found for letter in word] == letters(text) and found[4] == []
 
 
-def test_a_sample_with_known_times_is_aligned(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def nano() -> Recognizer:
+    return osum.load("nano", device="cpu", dtype="float32")
+
+
+def test_every_format_shows_the_one_text_of_a_clip(nano: Recognizer) -> None:
+    """Also where the task of word times decodes other words."""
+    row = nano.label(SAMPLES / "en_child_girl.flac", tasks="ASR,SRWT")
+    timed = timed_task(nano.tasks).parse(row.segments[0].labels["SRWT"].raw)
+    assert row.text and timed.text not in ("", row.text)
+    narrow = SubtitleOptions(max_line_width=12, max_line_count=1)
+    written = {name: format_named(name, narrow).render(row) for name in ("txt", "srt", "vtt", "ctm", "textgrid", "tsv")}
+    spoken = {
+        "txt": written["txt"],
+        "srt": re.sub(r"^\d.*$", "", written["srt"], flags=re.M),
+        "vtt": re.sub(r"^(\d.*|WEBVTT)$", "", written["vtt"], flags=re.M),
+        "ctm": " ".join(line.split()[4] for line in written["ctm"].splitlines() if not line.startswith(";;")),
+        "text tier": tier(written["textgrid"], "text"),
+        "words tier": tier(written["textgrid"], "words"),
+        "tsv": written["tsv"].splitlines()[1].split("\t")[2],
+    }
+    assert {name: text.split() for name, text in spoken.items()} == dict.fromkeys(spoken, row.text.split())
+
+
+def tier(textgrid: str, name: str) -> str:
+    own = textgrid.split(f'name = "{name}"')[1].split("item [", maxsplit=1)[0]
+    return " ".join(re.findall(r'text = "(.*)"', own))
+
+
+def test_a_sample_with_known_times_is_aligned(nano: Recognizer) -> None:
     """nano, forced to the words of its own timed answer, gives the times of that answer."""
-    nano = osum.load("nano")
-    sample = Path(__file__).parents[2] / "samples" / "en_word_times.flac"
+    sample = SAMPLES / "en_word_times.flac"
     own = nano.label(sample, tasks="SRWT")
     raw = timed_task(nano.tasks).parse(own.segments[0].labels["SRWT"].raw).words
     aligner = nano._aligner(None)

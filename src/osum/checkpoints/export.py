@@ -23,8 +23,8 @@ from osum.files import share
 from osum.model import int8
 from osum.model.letters import FILE as LETTERS_FILE
 
-SHARD_SIZE = "45MB"
-"""Hosts of source code warn of files from 50 MB on."""
+SHARD_BYTES = 45_000_000
+"""Most bytes of a file of weights: hosts of source code warn of files from 50 MB on."""
 _FORMAT = {"format": "pt"}
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """PEFT's names, which is not imported for them."""
@@ -84,7 +84,7 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
             model.generation_config.save_pretrained(target)
             int8.write(model.state_dict(), target)
         else:
-            model.save_pretrained(target, max_shard_size=SHARD_SIZE)
+            model.save_pretrained(target, max_shard_size=SHARD_BYTES)
         opened.processor.save_pretrained(target)
         if opened.letters is not None:
             opened.letters.save(target)
