@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import osum
 from osum.checkpoints.export import SHARD_BYTES, dtype_of, export
 from osum.cli import main
-from osum.errors import CheckpointError
+from osum.errors import CheckpointError, InputError
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -60,6 +60,12 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFi
     kept, converted = capsys.readouterr().out.splitlines()
     assert kept.startswith(f"{out}: ") and " parameters in float32 (kept), 1 file(s) of weights, " in kept
     assert " in bfloat16 (converted), 1 file(s) of weights, " in converted
+
+
+def test_a_file_is_no_place_for_an_export(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="out is a file: give a folder"):
+        export(write_checkpoint(tmp_path / "in"), tmp_path / "out")
 
 
 def test_nano_is_one_file(tmp_path: Path) -> None:

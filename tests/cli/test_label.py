@@ -345,3 +345,44 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(osum: Run, clip: MakeClip, 
 def test_a_dry_run_finds_bad_files(osum: Run, tmp_path: Path, no_model: None) -> None:
     (tmp_path / "bad.wav").write_text("this is text")
     assert osum("label", tmp_path, "--dry-run").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reported"),
+    [
+        (["--tasks", "SERR"], 2, "did you mean"),
+        (["--model", "nanno"], 1, "model 'nanno' is unknown"),
+        (["--prompt-language", "fr"], 2, "no prompts in 'fr'"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(
+    osum: Run, clip: MakeClip, words: list[str], code: int, reported: str, no_model: None
+) -> None:
+    ran = osum("label", clip(), "--dry-run", *words)
+    assert (ran.code, ran.out, ran.err.count("\n"), reported in ran.err) == (code, "", 1, True)
+
+
+def test_a_dry_run_of_a_model_on_the_hub_fetches_nothing(
+    osum: Run, clip: MakeClip, monkeypatch: pytest.MonkeyPatch, no_model: None
+) -> None:
+    monkeypatch.setattr("osum.checkpoints.locate.fetch", None)
+    ran = osum("label", clip(), "--dry-run", "--model", "owner/name")
+    assert ran.code == 0 and "owner/name is not on this machine yet; its tasks are not checked" in ran.err
+
+
+def test_a_dry_run_shows_what_a_run_that_continues_would_answer(osum: Run, clip: MakeClip, tmp_path: Path) -> None:
+    clip("in/a.wav")
+    (tmp_path / "in/b.wav").write_text("this is text")
+    command = ("label", tmp_path / "in", "-o", tmp_path / "rows.jsonl", "--resume")
+    osum(*command)
+    before = (tmp_path / "rows.jsonl").read_text()
+    new = clip("in/c.wav")
+    code, out, err = osum(*command, "--dry-run")
+    assert (code, out.count("\n"), str(new) in out) == (1, 1, True)
+    assert "2 answered before (1 of them failed), 1 recordings, 0.3 s of audio" in err
+    assert (tmp_path / "rows.jsonl").read_text() == before
+
+
+def test_a_dry_run_names_standard_input(osum: Run, monkeypatch: pytest.MonkeyPatch, no_model: None) -> None:
+    pipe_in(monkeypatch, b"")
+    assert "osum: error: -: is empty" in osum("label", "-", "--dry-run").err

@@ -43,6 +43,14 @@ def test_quantiles_are_those_of_the_lengths(lengths: list[float]) -> None:
     assert list(part.quantiles().values()) == pytest.approx(np.quantile(lengths, [0, 0.05, 0.5, 0.95, 1]), abs=1e-3)
 
 
+@pytest.mark.parametrize("times", [(5.0, 2.0, None), (2.0, 2.0, None), (None, None, -3.0), (None, None, float("nan"))])
+def test_a_clip_of_no_length_is_a_fault_and_no_figure(times: tuple[float | None, float | None, float | None]) -> None:
+    start, end, duration = times
+    found = count(CLIP, CLIP.with_(start=start, end=end, duration=duration))
+    assert [line.place for line in found.failed] == ["m:2"] and "correct its duration" in (found.failed[0].fault or "")
+    assert found.total.lengths == [3.6]
+
+
 def test_a_length_that_is_not_reported_is_read(tmp_path: Path) -> None:
     path = str(write_clip(tmp_path / "a.wav", 0.5))
     rows = (CLIP.with_(path=path, duration=None), CLIP.with_(duration=None, start=1.0, end=2.0))

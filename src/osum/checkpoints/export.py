@@ -66,6 +66,8 @@ def export(checkpoint: str | Path, out: str | Path, dtype: torch.dtype | None = 
         InputError: `out` cannot be written.
     """
     source, target = Path(checkpoint), Path(out)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file: give a folder")
     if not (source / TASKS_FILE).is_file():
         raise CheckpointError(f"{source} has no {TASKS_FILE}: give a step-N folder of a training run")
     runs, own = runs_behind(source), dtype_of(source)

@@ -32,6 +32,24 @@ def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Pa
     Raises:
         CheckpointError: no such folder, packaged name or hub name.
     """
+    return named_folder(name) or fetch(name, offline, notice)
+
+
+def located_here(name: str) -> Path | None:
+    """The folder of a checkpoint, None where it is a hub name that was not fetched yet.
+
+    Raises:
+        CheckpointError: no such folder or packaged name, and no hub name.
+    """
+    return named_folder(name) or _fetched(name, None)
+
+
+def named_folder(name: str) -> Path | None:
+    """The folder of a packaged name or of a path, None for what may be a hub name.
+
+    Raises:
+        CheckpointError: it can be none of these.
+    """
     if name in PACKAGED:
         folder = Path(str(files("osum"))) / "assets" / name
         if not folder.is_dir():
@@ -48,7 +66,7 @@ def locate(name: str, offline: bool, notice: Callable[[str], None] | None) -> Pa
         raise CheckpointError(
             f"model {name!r} is unknown: give {', '.join(PACKAGED)}, a checkpoint folder, or a hub name like owner/name"
         )
-    return fetch(name, offline, notice)
+    return None
 
 
 def fetch(name: str, offline: bool, notice: Callable[[str], None] | None, revision: str | None = None) -> Path:
@@ -57,18 +75,14 @@ def fetch(name: str, offline: bool, notice: Callable[[str], None] | None, revisi
     Raises:
         CheckpointError: it is not here and cannot be fetched.
     """
+    if found := _fetched(name, revision):
+        return found
+    if offline:
+        raise CheckpointError(
+            f"model {name!r} is not on this machine and --offline was given: leave that out, or name a folder"
+        )
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WEIGHTS, local_files_only=True))
-    except HFValidationError as fault:
-        raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {first_line(fault)}") from fault
-    except LocalEntryNotFoundError:
-        if offline:
-            raise CheckpointError(
-                f"model {name!r} is not on this machine and --offline was given: leave that out, or name a folder"
-            ) from None
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
         size = sum(item.size or 0 for item in info.siblings or [] if item.rfilename.endswith(".safetensors"))
@@ -80,6 +94,19 @@ def fetch(name: str, offline: bool, notice: Callable[[str], None] | None, revisi
         raise CheckpointError(
             f"model {name!r} cannot be fetched ({first_line(fault)}): check the name and the network"
         ) from fault
+
+
+def _fetched(name: str, revision: str | None) -> Path | None:
+    """The snapshot of a hub name that is on this machine."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WEIGHTS, local_files_only=True))
+    except HFValidationError as fault:
+        raise CheckpointError(f"{name!r} is neither a folder here nor a hub name: {first_line(fault)}") from fault
+    except LocalEntryNotFoundError:
+        return None
 
 
 def model_type_of(folder: Path) -> Any:

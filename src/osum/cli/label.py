@@ -21,12 +21,13 @@ from osum.engine.options import LabelOptions
 from osum.results.subtitle_options import SubtitleOptions
 
 if TYPE_CHECKING:
-    from osum import Recognizer, Utterance
+    from osum import Utterance
     from osum.cli.inputs import ChannelChoice, Inputs
     from osum.cli.outputs import FailedList, OutputPlace, Rows, Target
     from osum.cli.tally import RunTally
     from osum.corpus.share import Share
     from osum.listening.transcripts import Transcriber
+    from osum.tasks import TaskSet
 
 FORMATS = ("table", "json", "jsonl", "txt", "srt", "vtt", "tsv", "textgrid", "ctm", "audacity", "parquet", "all")
 """Spelled here as well, since help must not import what knows them; a test compares."""
@@ -172,7 +173,8 @@ def _run(arguments: Namespace, tasks: str) -> int:
         if place.shard is not None:
             inputs.keep(place.holds)
         if arguments.dry_run:
-            return _show_plan(inputs.items, target.names)
+            _check_asked(arguments, tasks)
+            return _show_plan(inputs, target)
         target.prepare()
         return _answer(arguments, tasks, inputs, target)
 
@@ -218,19 +220,36 @@ def _given(arguments: Namespace) -> Sequence[str]:
     return given
 
 
-def _show_plan(rows: Rows, places: Iterable[str]) -> int:
-    """One line per input: seconds, what is read, where its result would go."""
+def _check_asked(arguments: Namespace, tasks: str) -> None:
+    """Refuse what a run would refuse of model, tasks and options, as far as that shows without loading a model."""
+    from osum.checkpoints.locate import located_here, read_tasks
+    from osum.errors import as_usage
+
+    folder = located_here(arguments.model)
+    if folder is None:
+        log(f"note: model {arguments.model} is not on this machine yet; its tasks are not checked")
+    with as_usage():
+        _options(arguments, tasks, read_tasks(folder) if folder else None, 0)
+
+
+def _show_plan(inputs: Inputs, target: Target) -> int:
+    """One line per input that a run would answer: seconds, what is read, where its result would go."""
+    rows = target.planned(inputs.items)
     seconds, good = 0.0, 0
-    for row, place in zip(rows, places, strict=True):
-        measured = _measured(row)
+    for row, place in zip(rows, target.names, strict=True):
+        measured = inputs.named(_measured(row))
         if measured.error is not None:
             log(f"error: {measured.error}")
         else:
             channel = "" if row.channel is None else f" channel {row.channel}"
-            print(f"{measured.duration:10.2f} s  {row.path}{channel} -> {place}")
+            print(f"{measured.duration:10.2f} s  {measured.path}{channel} -> {place}")
             seconds, good = seconds + (measured.duration or 0.0), good + 1
-    log(f"{good} recordings, {seconds:.1f} s of audio, {len(rows) - good} unreadable; nothing was run")
-    return 0 if good == len(rows) else 1
+    if target.note:
+        log(target.note)
+    before = len(inputs.items) - len(rows)
+    done = f"{before} answered before ({target.failed_before} of them failed), " if before else ""
+    log(f"{done}{good} recordings, {seconds:.1f} s of audio, {len(rows) - good} unreadable; nothing was run")
+    return 0 if good == len(rows) and not target.failed_before else 1
 
 
 def _measured(row: Utterance) -> Utterance:
@@ -262,7 +281,7 @@ def _answer(arguments: Namespace, tasks: str, inputs: Inputs, target: Target) ->
     from osum.listening.run import asked_of, label_all
 
     with as_usage():
-        options = _options(arguments, tasks, model, workers)
+        options = _options(arguments, tasks, model.tasks if model else None, workers)
         transcriber = _transcriber(arguments) if model else None
         asked = asked_of(model, options, transcriber) if model else {}
     left = target.left(inputs.items, asked)
@@ -293,12 +312,12 @@ def _num_workers(asked: int | None, num_recordings: int) -> int:
     return min(num_recordings, max(1, (os.cpu_count() or 1) // CORES_PER_READER)) if asked is None else asked
 
 
-def _options(arguments: Namespace, tasks: str, model: Recognizer | None, num_workers: int) -> LabelOptions:
+def _options(arguments: Namespace, tasks: str, known: TaskSet | None, num_workers: int) -> LabelOptions:
     """What is asked; an unknown task or prompt language shows here, before anything is written."""
-    if model is not None:
-        for task in model.tasks.select(tasks):
+    if known is not None:
+        for task in known.select(tasks):
             if arguments.prompt_language is not None:
-                model.tasks.prompts(task, arguments.prompt_language)
+                known.prompts(task, arguments.prompt_language)
     return made(LabelOptions, arguments, tasks=tasks, num_workers=num_workers, generation=generation(arguments))
 
 

@@ -112,6 +112,10 @@ class Target(ABC):
         """
         return items
 
+    def planned(self, items: Rows) -> Rows:
+        """The inputs that a run would answer, as far as that is known without a model; writes nothing."""
+        return items
+
     @abstractmethod
     def write(self, rows: Iterable[Utterance]) -> None:
         """Write the results, one for each input that was left and in their order; `rows` is worked off here."""
@@ -277,6 +281,14 @@ class RowsFile(Target):
         except OSError as fault:
             raise _unwritable(self._parts.path, fault) from fault
         self.note = self._note()
+        return found
+
+    def planned(self, items: Rows) -> Rows:
+        """Those that have no row yet."""
+        if not (self._resume and self._parts.begun):
+            return items
+        found, self.failed_before = self._parts.missing(items, self._retry_failed, self._changed)
+        self.note, self.names = self._note(), repeat(str(self._parts.path), len(found))
         return found
 
     def _note(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from osum.corpus.clips import ClipAudio
 from osum.corpus.readers import Line
-from osum.errors import MissingExtraError, OsumError
+from osum.errors import ManifestError, MissingExtraError, OsumError
 from osum.files import atomic_file
 from osum.tasks import OSUM
 from osum.utterance import Utterance
@@ -111,11 +112,14 @@ def statistics(lines: Iterable[Line]) -> Statistics:
 
 
 def _seconds(row: Utterance) -> float:
-    if row.duration is not None:
-        return row.duration
-    if row.end is not None:
-        return row.end - (row.start or 0.0)
-    return ClipAudio().duration(row)
+    seconds = row.duration
+    if seconds is None and row.end is not None:
+        seconds = row.end - (row.start or 0.0)
+    if seconds is None:
+        return ClipAudio().duration(row)
+    if not 0 < seconds < math.inf:
+        raise ManifestError(f"{row.id!r} lasts {seconds:g} s: correct its duration, start or end")
+    return seconds
 
 
 def plot(found: Statistics, path: Path) -> None:
