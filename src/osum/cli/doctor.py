@@ -35,7 +35,7 @@ OPTIONAL = {
     "sacrebleu": ("eval", "translations"),
     "wetext": ("eval", "Chinese numbers and characters in error rates"),
     "scikit-learn": ("eval", "classical baselines"),
-    "openai": ("eval", "osum judge"),
+    "openai": ("eval", "osum judge, and models behind an endpoint"),
     "pocketsphinx": ("peers", "English words and times to compare with"),
     "funasr": ("funasr", "SenseVoice and emotion2vec to compare with"),
     "kaldi-native-fbank": ("funasr", "SenseVoice and emotion2vec to compare with"),
