@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints.apart import changed, in_4_bits, write_apart
+from checkpoints.apart import write_apart
 from engine.tiny_checkpoint import CLIPS
 from safetensors.torch import load_file
 
@@ -15,7 +15,7 @@ import osum
 from osum.checkpoints.export import export
 from osum.errors import RecipeError
 from osum.training.trainer import Trainer
-from training.conftest import MakeConfig
+from training.conftest import MakeConfig, short_run
 
 ADAPTER = Path("adapter") / "adapter_model.safetensors"
 Folders = tuple[Path, Path]
@@ -26,10 +26,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return write_apart(tmp_path_factory.mktemp("apart"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(folders: Folders) -> dict[str, object]:
     base, apart = folders
     return {"model": str(apart), "base": str(base), "learn": "adaptor+encoder+lora", "lora_rank": 2, "steps": 4}
+
+
+@pytest.fixture(scope="module")
+def done(folders: Folders, settings: dict[str, object], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last checkpoint of a run of four steps."""
+    return Trainer(short_run(data, folders[1], tmp_path_factory.mktemp("run"), **settings)).run()
 
 
 def answers(folder: Path, base: Path | None) -> dict[str, float]:
@@ -38,9 +44,8 @@ def answers(folder: Path, base: Path | None) -> dict[str, float]:
 
 
 def test_its_checkpoints_leave_the_language_model_out_and_continue_bit_by_bit(
-    config: MakeConfig, settings: dict[str, object], tmp_path: Path
+    config: MakeConfig, settings: dict[str, object], done: Path, tmp_path: Path
 ) -> None:
-    done = Trainer(config(**settings)).run()
     shutil.copytree(done.parent / "step-2", tmp_path / "other" / "step-2")
     moved = str(shutil.copytree(str(settings["base"]), tmp_path / "moved"))  # the folder may be elsewhere by then
     resumed = Trainer(config(**settings | {"out": str(tmp_path / "other"), "base": moved})).run()
@@ -63,9 +68,8 @@ def test_the_language_model_stays_and_is_held_in_the_runs_arithmetic(
 
 @pytest.mark.parametrize("dtype", [None, torch.int8])
 def test_an_export_stays_apart_and_answers_the_same(
-    config: MakeConfig, settings: dict[str, object], folders: Folders, tmp_path: Path, dtype: torch.dtype | None
+    done: Path, folders: Folders, tmp_path: Path, dtype: torch.dtype | None
 ) -> None:
-    done = Trainer(config(**settings)).run()
     report = export(done, tmp_path / "out", dtype)
     one, other = answers(done, folders[0]), answers(tmp_path / "out", folders[0])
     assert one == pytest.approx(other, abs=1e-6 if dtype is None else 0.05)
@@ -77,23 +81,14 @@ def test_an_export_stays_apart_and_answers_the_same(
     assert report.num_bytes == held and report.num_files == 2
 
 
-def test_it_learns_on_the_rounded_and_answers_on_the_plain(
-    config: MakeConfig, settings: dict[str, object], folders: Folders, tmp_path: Path
-) -> None:
-    rounded = changed(folders[0], tmp_path / "rounded", in_4_bits)
-    done = Trainer(config(**settings | {"base": str(rounded)})).run()
-    assert answers(done, folders[0]) != answers(done, rounded)
-
-
 @pytest.mark.parametrize("changes", [{"learn": "full"}, {"lora_rank": 3}])
 def test_a_language_model_that_changes_is_written_whole(
-    config: MakeConfig, settings: dict[str, object], tmp_path: Path, changes: dict[str, object]
+    config: MakeConfig, settings: dict[str, object], done: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    first = Trainer(config(**settings, dtype="float32")).run()
-    then = {**settings, **changes, "model": str(first), "out": str(tmp_path / "then"), "steps": 1}
-    done = Trainer(config(**then)).run()
-    assert (done / "tokenizer.json").is_file() and not (done / "base.json").exists()
-    assert answers(done, None)
+    then = {**settings, **changes, "model": str(done), "out": str(tmp_path / "then"), "steps": 1}
+    last = Trainer(config(**then)).run()
+    assert (last / "tokenizer.json").is_file() and not (last / "base.json").exists()
+    assert answers(last, None)
 
 
 def test_four_bits_are_refused(config: MakeConfig, settings: dict[str, object]) -> None:

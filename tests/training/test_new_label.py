@@ -59,7 +59,7 @@ def ran(line: str, *more: str) -> None:
     assert program == "osum" and main([*arguments, *more]) == 0, line
 
 
-@pytest.mark.parametrize("form", ["whole", "apart"])
+@pytest.mark.parametrize("form", ["whole", pytest.param("apart", marks=pytest.mark.slow)])
 def test_its_code_and_commands_give_a_label(kit: Path, tiny: Path, tmp_path: Path, form: str) -> None:
     text = section()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
