@@ -6,12 +6,11 @@ import errno
 import os
 import random
 import signal
-import subprocess
-import sys
-from contextlib import suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+from killing import die
 
 from osum.corpus.readers import Line, Manifest
 from osum.errors import EndpointUnusableError, InputError
@@ -226,35 +225,25 @@ def test_a_step_with_too_many_faults_is_named(tmp_path: Path) -> None:
     assert summary.faulty(0.1) == ["01-test-fault"] and summary.faulty(0.5) == []
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from pipeline.stage import WHOLE, plan, sounds
-from osum.pipeline.run import run
-print("ready", flush=True)
-run(plan(*WHOLE), sounds(Path(sys.argv[1]), 24), Path(sys.argv[2]))
-"""
+def run_whole(folder: Path, out: Path, fatal: int = 0) -> None:
+    """A run, killed at a file operation of a number if one is given."""
+    if fatal:
+        die(out, fatal)
+    run(plan(*WHOLE), sounds(folder, 24), out)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills are those of POSIX")
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    run(plan(*WHOLE), sounds(tmp_path / "in", 24), tmp_path / "whole")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    chance, kills = random.Random(5), 0
-    for _ in range(60):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / "in"), str(tmp_path / "out")],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(chance.uniform(0.0, 0.15) if kills < 4 else None)
-        if child.poll() is None:
-            os.kill(child.pid, signal.SIGKILL)
-        _, err = child.communicate()
-        if child.returncode == 0:
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path, processes: ForkServerContext) -> None:
+    """Each run is killed at one of its first 160 file operations, and the next continues from there."""
+    run_whole(tmp_path / "in", tmp_path / "whole")
+    chance, codes = random.Random(5), []
+    for number in range(20):
+        fatal = chance.randint(1, 160) if number < 19 else 0
+        process = processes.Process(target=run_whole, args=(tmp_path / "in", tmp_path / "out", fatal))
+        process.start()
+        process.join()
+        codes.append(process.exitcode)
+        if process.exitcode == 0:
             break
-        assert child.returncode == -signal.SIGKILL, err.decode()
-        kills += 1
-    assert kills >= 3
+    assert codes.pop() == 0 and set(codes) == {-signal.SIGKILL} and len(codes) >= 3
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")

@@ -1,9 +1,7 @@
 """Runs that are killed, forked from a process that has no threads and has loaded what they need.
 
-    python -m results.kills operations FOLDER          a run killed at every file operation, one after the other
-    python -m results.kills moments FOLDER WORD ...     `osum WORD ...`, killed again and again, until it ends
-
-Prints one JSON object per line; `test_kill` judges.
+`operations` kills a run at every file operation, one after the other; `moments` kills `osum WORD ...` again and again,
+until it ends. Both write one JSON object per line to a file; `test_kill` judges.
 """
 
 from __future__ import annotations
@@ -13,11 +11,12 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from killing import die
 
 from osum.results import parts
 from osum.results.parts import JsonLines, RowParts
@@ -43,13 +42,11 @@ def label(path: Path, items: list[Utterance], note: Callable[[str], None]) -> No
     store.merge()
 
 
-def tell(row: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(row) + "\n")
+Report = Callable[[dict[str, Any]], None]
 
 
 def forked(act: Callable[[], Any]) -> int:
     """The process id of a fork that does something and ends."""
-    sys.stdout.flush()
     child = os.fork()
     if child:
         return child
@@ -60,26 +57,12 @@ def forked(act: Callable[[], Any]) -> int:
         os._exit(code)
 
 
-def die_at(fatal: int, folder: Path) -> None:
-    """Be killed just before the file operation of a number below a folder."""
-    seen = 0
-
-    def hook(event: str, operands: tuple[Any, ...]) -> None:
-        nonlocal seen
-        if event.startswith(("open", "os.", "shutil.")) and operands and str(operands[0]).startswith(str(folder)):
-            seen += 1
-            if seen == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
 def killed_run(path: Path, fatal: int) -> tuple[bool, int]:
     """Whether the run was killed before its end, and how many rows it had taken."""
     reader, writer = os.pipe()
 
     def act() -> None:
-        die_at(fatal, path.parent)
+        die(path.parent, fatal)
         label(path, ITEMS, lambda text: os.write(writer, text.encode()) and None)
 
     child = forked(act)
@@ -89,7 +72,7 @@ def killed_run(path: Path, fatal: int) -> tuple[bool, int]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0, taken
 
 
-def operations(root: Path, num_before: int) -> None:
+def killed_at_operations(root: Path, num_before: int, report: Report) -> None:
     """Kill at each operation of a run over a file that holds `num_before` rows already, and continue."""
     parts.SMALL = 3  # so that small parts become large ones as well
     for fatal in range(1, 10_000):
@@ -104,13 +87,13 @@ def operations(root: Path, num_before: int) -> None:
         left = [item.name for item in (path.parent / ".rows.jsonl.parts").iterdir()]
         lost = int(reported[0]) - (NUM_ITEMS - num_before - taken)
         row = {"fatal": fatal, "killed": killed, "lost": lost, "lines": lines, "left": left}
-        tell({**row, "names": sorted(item.name for item in path.parent.iterdir())})
+        report({**row, "names": sorted(item.name for item in path.parent.iterdir())})
         shutil.rmtree(path.parent)
         if not killed:
             return
 
 
-def moments(root: Path, words: list[str]) -> None:
+def killed_at_moments(root: Path, words: list[str], report: Report) -> None:
     """Run `osum WORDS -o rows.jsonl --resume`, killed whenever some more rows are there, and once whole."""
     from osum.cli import main
     from osum.listening import run  # noqa: F401 - so that no fork has to load torch
@@ -132,13 +115,26 @@ def moments(root: Path, words: list[str]) -> None:
             time.sleep(0.005)
     whole = forked(lambda: main([*words, "-o", str(root / "whole.jsonl"), "--quiet"]))
     os.waitpid(whole, 0)
-    tell({"kills": kills})
+    report({"kills": kills})
 
 
-if __name__ == "__main__":
-    what, folder, *rest = sys.argv[1:]
-    if what == "operations":
-        operations(Path(folder), 0)
-        operations(Path(folder), 8)
-    else:
-        moments(Path(folder), rest)
+def reporting(path: Path) -> Report:
+    """Append rows to a file, and what this process prints on stderr to another."""
+    with path.with_suffix(".err").open("a") as errors:
+        os.dup2(errors.fileno(), 2)
+
+    def report(row: dict[str, Any]) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    return report
+
+
+def operations(root: Path, found: Path) -> None:
+    report = reporting(found)
+    for num_before in (0, 8):
+        killed_at_operations(root, num_before, report)
+
+
+def moments(root: Path, found: Path, words: list[str]) -> None:
+    killed_at_moments(root, words, reporting(found))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,32 @@ from results import kills
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the tests of kills fork")
 SAMPLES = Path(__file__).parents[2] / "samples"
+RunKills = Callable[..., list[dict[str, Any]]]
 
 
 def rows_of(path: Path) -> list[Any]:
     return sorted(map(json.loads, path.read_text("utf8").splitlines()), key=lambda row: row["id"])
 
 
-def run_kills(*words: object) -> list[dict[str, Any]]:
-    """What the process that forks and kills has to tell."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "results.kills", *map(str, words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture
+def run_kills(tmp_path: Path, processes: ForkServerContext) -> RunKills:
+    """What the process that forks and kills has found."""
+
+    def run(kill: Callable[..., None], *words: object) -> list[dict[str, Any]]:
+        root, found = tmp_path / "runs", tmp_path / "found.jsonl"
+        root.mkdir()
+        process = processes.Process(target=kill, args=(root, found, *([list(map(str, words))] if words else ())))
+        process.start()
+        process.join()
+        errors = found.with_suffix(".err").read_text()
+        assert (process.exitcode, "Traceback" in errors) == (0, False), errors
+        return [json.loads(line) for line in found.read_text().splitlines()]
+
+    return run
 
 
-def test_a_kill_at_any_file_operation_loses_a_part_at_most_and_doubles_nothing(tmp_path: Path) -> None:
-    reported = run_kills("operations", tmp_path)
+def test_a_kill_at_any_file_operation_loses_a_part_at_most_and_doubles_nothing(run_kills: RunKills) -> None:
+    reported = run_kills(kills.operations)
     whole = reported[-1]["lines"]
     assert [json.loads(line)["id"] for line in whole] == [item.id for item in kills.ITEMS]
     assert sum(run["killed"] for run in reported) > 50
@@ -58,7 +67,7 @@ def check_same(one: Any, other: Any) -> None:
         assert one == (pytest.approx(other, abs=1.01e-4) if isinstance(other, float) else other)
 
 
-def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path: Path, run_kills: RunKills) -> None:
     write_checkpoint(tmp_path / "model")
     (tmp_path / "in").mkdir()
     for number in range(14):
@@ -67,14 +76,14 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path
     (tmp_path / "in/7.wav").write_text("this is no sound")
     words = ("--model", tmp_path / "model", "--tasks", "ASR,SGC", "--max-new-tokens", 3, "--batch-size", 2)
     words = (*words, "--num-workers", 0)  # every fork would load a server of workers anew
-    (reported,) = run_kills("moments", tmp_path, "label", tmp_path / "in", *words)
+    (reported,) = run_kills(kills.moments, "label", tmp_path / "in", *words)
     assert reported["kills"] == kills.NUM_KILLS
-    assert len(rows_of(tmp_path / "rows.jsonl")) == 14
-    check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
+    assert len(rows_of(tmp_path / "runs/rows.jsonl")) == 14
+    check_same(rows_of(tmp_path / "runs/rows.jsonl"), rows_of(tmp_path / "runs/whole.jsonl"))
 
 
 @pytest.mark.slow
-def test_nano_continues_where_it_was_killed(tmp_path: Path) -> None:
-    (reported,) = run_kills("moments", tmp_path, "label", SAMPLES, "--batch-size", 2)
+def test_nano_continues_where_it_was_killed(tmp_path: Path, run_kills: RunKills) -> None:
+    (reported,) = run_kills(kills.moments, "label", SAMPLES, "--batch-size", 2)
     assert reported["kills"] == kills.NUM_KILLS
-    check_same(rows_of(tmp_path / "rows.jsonl"), rows_of(tmp_path / "whole.jsonl"))
+    check_same(rows_of(tmp_path / "runs/rows.jsonl"), rows_of(tmp_path / "runs/whole.jsonl"))

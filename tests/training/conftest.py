@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +58,6 @@ def packed_clips(folder: Path) -> list[Utterance]:
             row.with_(path=str(folder / "audio.i16"), extra=dict(packed.append(to_int16(samples))))
             for row, samples in clips()
         ]
-
-
-@pytest.fixture(scope="session")
-def processes() -> Iterator[ForkServerContext]:
-    """Starts processes that have loaded what a run needs already, so that one can be started often."""
-    context = multiprocessing.get_context("forkserver")
-    forkserver._forkserver._stop()  # one that other tests left has loaded something else
-    context.set_forkserver_preload(["training.test_kill", "training.test_distribute", "pypinyin", "matplotlib.pyplot"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-    yield context
-    forkserver._forkserver._stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from killing import die
 from safetensors.torch import load_file
 
 from osum.cli import main
@@ -32,23 +32,9 @@ KEPT = ("loss", "ctc", "label", "norm", "rate", "valid")
 
 def train(recipe: str, out: str = "", fatal: int = 0, exists: str = "") -> None:
     """What `osum train RECIPE` runs; it dies as `die` says."""
-    die(out, fatal, exists)
-    sys.exit(main(["train", recipe]))
-
-
-def die(out: str, fatal: int = 0, exists: str = "") -> None:
-    """Be killed at the file operation of a number below `out`, or at the first when a file or folder is there."""
-    seen = 0
-
-    def hook(event: str, operands: tuple[Any, ...]) -> None:
-        nonlocal seen
-        if event.startswith(("open", "os.", "shutil.")) and operands and str(operands[0]).startswith(out):
-            seen += 1
-            if seen == fatal or (exists and Path(out, exists).exists()):
-                os.kill(os.getpid(), signal.SIGKILL)
-
     if out:
-        sys.addaudithook(hook)
+        die(out, fatal, exists)
+    sys.exit(main(["train", recipe]))
 
 
 def write_recipe(config: TrainConfig, path: Path, **changes: object) -> Path:
