@@ -68,6 +68,14 @@ def test_the_seven_columns_are_a_suite() -> None:
     assert metrics == ["judge", "judge", "judge", "choice", "choice", "instructions", "refusal"]
 
 
+def test_items_without_a_reference_are_answered_for_the_judge(data: Path, tmp_path: Path) -> None:
+    folder = data / "echat-eval"
+    row = Utterance("q", wav(folder / "q.wav"), text="why?", labels={"gender": "male"}, extra={"column": "gender"})
+    write_manifest(folder / "test.jsonl", [row])
+    found = Run(BENCHMARKS["echat-eval-gender"], data, open_recogniser("nano"), tmp_path / "out", RunOptions()).go()
+    assert (found.answers, dict(found.failed), dict(found.faulty)) == (1, {}, {})
+
+
 def test_replies_of_a_real_model_are_counted_by_the_sets_rules(data: Path, tmp_path: Path) -> None:
     nano, out = open_recogniser("nano"), tmp_path / "out"
     for name in ("voicebench-mmsu", "voicebench-advbench"):

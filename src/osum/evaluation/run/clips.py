@@ -74,7 +74,9 @@ def truth_of(benchmark: Benchmark, clip: Utterance) -> Truth:
 
 
 def is_known(benchmark: Benchmark, truth: Truth) -> bool:
-    """Whether a truth holds what the benchmark asks for; a text of spaces is none."""
+    """Whether a truth holds what the benchmark asks for; a text of spaces is none. A judge needs no reference."""
+    if benchmark.metric == "judge":
+        return True
     value = getattr(truth, benchmark.target)
     return bool(value.strip() if isinstance(value, str) else value)
 

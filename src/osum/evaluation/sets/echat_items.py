@@ -1,7 +1,7 @@
 """Items of EChat-eval from labelled recordings: `python -m osum.evaluation.sets.echat_items MANIFEST ... -o FOLDER`.
 
 1. A recording with words and a label of a cue can be an item of that column; one with two cues or more of `multi`.
-2. A vocal event has no words: an item of `event` is a recording with words, a pause, and then the sound of the event.
+2. A vocal event or an outcry has no words: such an item is a recording with words, a pause, and then that sound.
 3. Of each column so many items are drawn, one label after the other and one speaker after the other, from a seed.
 
 The rows name their source, licence and origin. Sound is copied into FOLDER where `--copy` asks for it, else the rows
@@ -29,6 +29,8 @@ from osum.evaluation.sets.echat import COLUMNS, ITEMS, checked
 from osum.utterance import Utterance
 
 PAUSE = 0.4  # seconds between words and event
+WORDLESS = ("emotion", "event")
+"""Columns whose cue a sound without words can give: an outcry, a cough."""
 SINGLE = ("emotion", "age", "gender")
 """Columns about one cue of the voice."""
 NOTHING = {"event": "none", "emotion": "neutral"}
@@ -56,14 +58,14 @@ def drawn(rows: Iterable[Utterance], count: int, folder: Path, seed: int = 0, co
     items: list[Utterance] = []
     for column in COLUMNS:
         chosen = _balanced([row for row in spoken if _cues(row, column)], column, count, random.Random(seed))
-        if column == "event":
-            sounds = [row for row in found if not row.text and _cue(row, "event") and row.error is None]
-            chosen = _balanced(sounds, column, count, random.Random(seed))
-            words = _balanced(spoken, "gender", len(chosen), random.Random(seed + 1)) or spoken[:0]
-            pairs = zip(words, chosen, strict=False)
-            items += [_joined(audio, *pair, folder, number) for number, pair in enumerate(pairs)]
-            continue
         items += [_item(audio, row, column, folder, number, copy) for number, row in enumerate(chosen)]
+        if column not in WORDLESS:
+            continue
+        sounds = [row for row in found if not row.text and _cue(row, column) and row.error is None]
+        joined = _balanced(sounds, column, count - len(chosen), random.Random(seed))
+        words = _balanced(spoken, "gender", len(joined), random.Random(seed + 1))
+        for number, pair in enumerate(zip(words, joined, strict=False), len(chosen)):
+            items.append(_joined(audio, *pair, column, folder, number))
     if not items:
         raise InputError("not one item: give rows with text and a label of emotion, age or gender, or an event")
     for item in items:
@@ -80,6 +82,8 @@ def _cue(row: Utterance, name: str) -> str | None:
 def _cues(row: Utterance, column: str) -> dict[str, str]:
     """The cues of a recording that count for a column."""
     names = SINGLE if column == "multi" else (column,)
+    if column == "event":
+        return {}  # an event that is mixed into speech may be too faint to be heard
     cues = {name: label for name in names if (label := _cue(row, name))}
     return cues if len(cues) >= (2 if column == "multi" else 1) else {}
 
@@ -111,18 +115,17 @@ def _item(audio: ClipAudio, row: Utterance, column: str, folder: Path, number: i
     return replace(kept, path=_written(folder, kept.id, audio.read(row)), start=None, end=None, channel=None)
 
 
-def _joined(audio: ClipAudio, words: Utterance, event: Utterance, folder: Path, number: int) -> Utterance:
-    """Words, a pause, and the sound of an event."""
-    parts = [audio.read(words), np.zeros(round(PAUSE * SAMPLE_RATE), np.float32), audio.read(event)]
-    name = f"event-{number:03d}"
-    label = event.labels["event"]
-    extra = {**_about(words, "event"), "event_from": event.id, "event_licence": str(event.extra.get("licence", ""))}
+def _joined(audio: ClipAudio, words: Utterance, sound: Utterance, column: str, folder: Path, number: int) -> Utterance:
+    """Words, a pause, and a sound without words that gives the cue."""
+    parts = [audio.read(words), np.zeros(round(PAUSE * SAMPLE_RATE), np.float32), audio.read(sound)]
+    name = f"{column}-{number:03d}"
+    extra = {**_about(words, column), "cue_from": sound.id, "cue_licence": str(sound.extra.get("licence", ""))}
     return Utterance(
         id=name,
         path=_written(folder, name, np.concatenate(parts)),
         text=words.text,
         language=words.language,
-        labels={"event": label},
+        labels={column: sound.labels[column]},
         speaker=words.speaker,
         source=words.source,
         extra=extra,
