@@ -109,7 +109,9 @@ def _in_turns(queues: Sequence[Sequence[Utterance]]) -> Iterator[Utterance]:
 
 
 def _item(audio: ClipAudio, row: Utterance, column: str, folder: Path, number: int, copy: bool) -> Utterance:
-    kept = row.with_(id=f"{column}-{number:03d}", labels=_cues(row, column), extra=_about(row, column), reply=None)
+    kept = row.with_(
+        id=f"{column}-{number:03d}", labels=_cues(row, column), extra={**row.extra, **_about(row, column)}, reply=None
+    )
     if not copy:
         return kept
     return replace(kept, path=_written(folder, kept.id, audio.read(row)), start=None, end=None, channel=None)
