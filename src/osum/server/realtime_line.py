@@ -1,4 +1,4 @@
-"""Line: what carries the events of one live talk between a client and `RealtimeTalk`; here over a WebSocket."""
+"""TalkLine: what carries the events of one live talk between a client and `RealtimeTalk`; here over a WebSocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from osum.dialogue.live import Samples
 from osum.server.realtime_events import Event
 
 
-class Line(Protocol):
+class TalkLine(Protocol):
     """Carries events, in order."""
 
     plays: bool
@@ -45,7 +45,7 @@ class SocketLine:
         self._socket = socket
 
     async def receive(self) -> str | bytes | None:
-        """As `Line.receive`."""
+        """As `TalkLine.receive`."""
         try:
             message = await self._socket.receive()
         except WebSocketDisconnect:
@@ -55,16 +55,16 @@ class SocketLine:
         return message.get("text") or message.get("bytes") or ""
 
     async def send(self, event: Event) -> None:
-        """As `Line.send`."""
+        """As `TalkLine.send`."""
         try:
             await self._socket.send_text(json.dumps(event))
         except (RuntimeError, WebSocketDisconnect) as fault:
             raise ConnectionError("the client has left") from fault
 
     async def microphone(self, hear: Callable[[Samples, int], None]) -> None:  # noqa: ARG002
-        """As `Line.microphone`: all sound comes as events here."""
+        """As `TalkLine.microphone`: all sound comes as events here."""
         await asyncio.Event().wait()
 
     async def close(self, number: int, why: str) -> None:
-        """As `Line.close`."""
+        """As `TalkLine.close`."""
         await self._socket.close(number, why)

@@ -55,7 +55,7 @@ from osum.server.realtime_events import (
     TruncateItem,
     read,
 )
-from osum.server.realtime_line import Line
+from osum.server.realtime_line import TalkLine
 from osum.server.realtime_session import LABELS, RealtimeSession, rate_of, with_policy
 from osum.server.realtime_wire import OWN_IDS, RealtimeWire, decoded, labels_of
 from osum.server.service import Service
@@ -81,7 +81,7 @@ class ReplyWish:
 class RealtimeTalk:
     """One session of one client."""
 
-    def __init__(self, line: Line, service: Service, session: RealtimeSession, key_ends: float) -> None:
+    def __init__(self, line: TalkLine, service: Service, session: RealtimeSession, key_ends: float) -> None:
         self.line, self.service, self.session, self.key_ends = line, service, session, key_ends
         self.until = min(key_ends, time.monotonic() + service.options.talk_seconds)
         self._loop = asyncio.get_running_loop()

@@ -94,7 +94,7 @@ class Speaker:
 
 
 class CallLine:
-    """A WebRTC connection as a `Line`."""
+    """A WebRTC connection as a `TalkLine`."""
 
     plays = True
 
