@@ -22,7 +22,7 @@ COMMANDS = re.findall(r"^ {4}(osum .*)$", PAGE, re.MULTILINE)
 
 def test_the_example_of_a_label_of_ones_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     exec(compile(example, "docs/training.md", "exec"), {})
     (row,) = read_manifest("all.jsonl")
     assert TaskSet.load(Path("tasks.json"))["PITCH"].render(row) == "good morning<low>"

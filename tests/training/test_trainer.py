@@ -57,9 +57,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(config: MakeConfig, t
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # fewer cores than workers
 def test_a_run_does_not_depend_on_the_number_of_workers(done: Path, config: MakeConfig, tmp_path: Path) -> None:
+    before = set(multiprocessing.active_children())  # of tests that ran here earlier
     other = Trainer(config(out=str(tmp_path / "other"), workers=2)).run()
     assert losses(other.parent) == losses(done.parent) and same(other, done)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_another_seed_is_another_run(done: Path, config: MakeConfig, tmp_path: Path) -> None:

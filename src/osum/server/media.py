@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from functools import partial
@@ -99,6 +100,7 @@ def _fetched(url: str, domains: tuple[str, ...], param: str, stop: Stop) -> Gene
         raise refused
     try:
         connection = _dialled(parts.scheme, host, port)
+        end = time.monotonic() + FETCH_SECONDS
         late = threading.Timer(FETCH_SECONDS, partial(_hang_up, connection.sock))  # whatever it waits for, headers too
         late.start()
         try:
@@ -110,7 +112,7 @@ def _fetched(url: str, domains: tuple[str, ...], param: str, stop: Stop) -> Gene
                 while chunk := response.read1(CHUNK):
                     stop.check()
                     yield chunk
-                if not late.is_alive():
+                if time.monotonic() >= end:  # only then may the timer have hung up, which reads like the end
                     raise bad(f"the recording of audio_url did not arrive within {FETCH_SECONDS:g} s", param)
         finally:
             late.cancel()
