@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -40,13 +41,21 @@ PRELOADED = ["training.test_kill", "training.test_distribute", "pipeline.stage",
 def processes() -> Iterator[ForkServerContext]:
     """Starts processes that have loaded what they run, in milliseconds rather than seconds of imports."""
     context = multiprocessing.get_context("forkserver")
-    forkserver._forkserver._stop()  # one that other tests left has loaded something else
+    end_forkserver()  # one that other tests left has loaded something else
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
     yield context
-    forkserver._forkserver._stop()
+    end_forkserver()
+
+
+def end_forkserver() -> None:
+    """End it at once: it ends by itself only when no process holds its pipe, and those that were forked since do."""
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
 
 
 @pytest.fixture(params=LAYOUTS)
