@@ -157,8 +157,10 @@ def test_ours_replies_aloud(
     VOICE.save(tmp_path / "v.safetensors")
     settings = ("codec=x", f"voice={tmp_path / 'v.safetensors'}", f"replies={tmp_path / 'replies'}")
     model = opened(f"talk:{checkpoint}", *settings)
-    (answer,) = model.recognise(clips[:1], TALK)
-    assert answer.error is None and answer.reply_audio is not None
+    # Codes are drawn, and random weights may end before the first: about every second reply says something.
+    answers = (answer for _ in range(40) for answer in model.recognise(clips[:1], TALK))
+    answer = next(answer for answer in answers if answer.reply_audio is not None)
+    assert answer.error is None
     assert model.describe()["voice"] == "v.safetensors"
 
 
